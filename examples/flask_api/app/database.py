@@ -19,6 +19,10 @@ CREATE TABLE IF NOT EXISTS visits (page TEXT PRIMARY KEY, count INTEGER NOT NULL
 CREATE TABLE IF NOT EXISTS health (id INTEGER PRIMARY KEY CHECK (id = 1), checked_at TEXT NOT NULL);
 """
 
+COUNT_VISIT = """
+INSERT INTO visits (page, count) VALUES (?, 1) ON CONFLICT (page) DO UPDATE SET count = count + 1 RETURNING count
+"""
+
 
 def connect() -> sqlite3.Connection:
     """The request's connection, opened at its first use. Raises ``sqlite3.Error`` or ``OSError``."""
@@ -43,11 +47,8 @@ def close(_error: BaseException | None = None) -> None:
 
 def count_visit(page: str) -> int:
     """Count one visit of ``page`` and return how many there have been."""
-    statement = (
-        "INSERT INTO visits (page, count) VALUES (?, 1) ON CONFLICT (page) DO UPDATE SET count = count + 1 RETURNING count"
-    )
     with connect() as transaction:
-        row = transaction.execute(statement, (page,)).fetchone()
+        row = transaction.execute(COUNT_VISIT, (page,)).fetchone()
     return int(row[0])
 
 
