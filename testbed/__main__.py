@@ -1,0 +1,70 @@
+"""Command line of the testbed: ``python3 -m testbed --help``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from . import engine, images, labs
+from .errors import TestbedError
+
+
+def _port(text: str) -> tuple[int, int]:
+    """Read ``8080:80`` as (80, 8080)."""
+    here, inside = text.split(":")
+    return int(inside), int(here or 0)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="testbed", description="Debian hosts under systemd and an ACME CA, in Docker")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    verbs.add_parser("engine", help="start a container engine where none runs")
+    verbs.add_parser("images", help="build the images that are missing")
+    start = verbs.add_parser("up", help="start a lab and print where things are (JSON); also writes inventory.yml")
+    start.add_argument("lab", help="its name; state goes to .cache/lab/<name>")
+    start.add_argument("--release", default="13", choices=sorted(images.SUITES), help="Debian release")
+    start.add_argument("--host", default="host", help="host name")
+    start.add_argument("--domain", action="append", default=[], help="a name that leads to the host; repeatable")
+    start.add_argument("--publish", action="append", default=[], type=_port, metavar="HERE:THERE", help="repeatable")
+    stop = verbs.add_parser("down", help="remove a lab and its state")
+    stop.add_argument("lab")
+    demo = verbs.add_parser("demo", help="the demo's host")
+    demo.add_argument("action", choices=["up", "down"])
+    molecule = verbs.add_parser("molecule", help="the hosts of the Molecule scenarios")
+    molecule.add_argument("action", choices=["up", "down"])
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    if options.verb == "engine":
+        engine.ensure()
+    elif options.verb == "images":
+        for release in images.SUITES:
+            images.host_image(release)
+        images.ca_image()
+    elif options.verb == "up":
+        host = labs.Host(options.host, options.release, tuple(options.domain), dict(options.publish))
+        print(json.dumps(labs.up(labs.lab(options.lab, host)), indent=2))
+    elif options.verb == "down":
+        labs.down(labs.lab(options.lab))
+    else:
+        wanted = labs.DEMO if options.verb == "demo" else labs.MOLECULE
+        if options.action == "up":
+            labs.up(wanted)
+        else:
+            labs.down(wanted)
+
+
+def main() -> int:
+    """Run one verb; problems that a person can mend end in one line on stderr and exit code 1."""
+    try:
+        _run(_parser().parse_args())
+    except TestbedError as error:
+        print(f"testbed: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,337 @@
+"""Labs: a network of its own, a certificate authority, and hosts running Debian under systemd."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+from . import machine
+from .engine import CACHE, ROOT, docker, ensure, only_one, say, systemd_options
+from .errors import TestbedError
+from .images import ca_image, host_image, write
+
+LABEL = "webops.testbed"
+USER = "deploy"  # may use sudo; Ansible logs in as this user over SSH
+CA_NAME = "ca.example.test"
+ACME_DIRECTORY = f"https://{CA_NAME}:14000/dir"
+ACME_BUNDLE = "/etc/ssl/acme-ca.pem"  # on hosts: the certificate of the ACME server's own HTTPS
+HOST_CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+BOOT_TIMEOUT = 90  # seconds
+
+
+@dataclass(frozen=True)
+class Host:
+    """A Debian host to start.
+
+    Attributes:
+        name: host name, and part of the container's name.
+        release: Debian release, "12" or "13".
+        domains: names that lead to the host: in its lab's network and for the certificate authority.
+        publish: ports published on 127.0.0.1, container port to port here (0: any free one). SSH always is.
+    """
+
+    name: str
+    release: str
+    domains: tuple[str, ...] = ()
+    publish: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Lab:
+    """Hosts that see each other and one certificate authority.
+
+    Attributes:
+        name: part of the names of its containers and its network.
+        hosts: the hosts.
+        state: directory for what the controller needs: SSH key, known hosts, CA certificates, lab.json.
+    """
+
+    name: str
+    hosts: tuple[Host, ...]
+    state: Path
+
+    @property
+    def network(self) -> str:
+        """Name of the lab's network."""
+        return f"webops-{self.name}"
+
+    @property
+    def ca(self) -> str:
+        """Name of the container of the certificate authority; it also serves as a client that is not a host."""
+        return f"webops-{self.name}-ca"
+
+    def container(self, host: Host) -> str:
+        """Name of a host's container."""
+        return f"webops-{self.name}-{host.name}"
+
+
+def lab(name: str, *hosts: Host) -> Lab:
+    """A lab whose state lies under ``.cache/``, or in ``.demo`` for the demo."""
+    return Lab(name, hosts, ROOT / ".demo" if name == "demo" else CACHE / "lab" / name)
+
+
+def up(wanted: Lab) -> dict[str, Any]:
+    """Start a lab, or leave it alone when it runs as wanted already; return what ``lab.json`` holds.
+
+    Raises:
+        TestbedError: the engine, an image or a host did not come up; the message says which and why.
+    """
+    ensure()
+    with only_one(f"lab-{wanted.name}"):
+        images = _images(wanted)
+        recipe = _recipe(wanted, images)
+        if not _runs(wanted, recipe):
+            _remove(wanted)
+            try:
+                _create(wanted, images, recipe)
+            except TestbedError:
+                _remove(wanted)
+                raise
+        facts = describe(wanted)
+        (wanted.state / "lab.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        (wanted.state / "inventory.yml").write_text(_inventory(facts), encoding="utf-8")
+    return facts
+
+
+def down(wanted: Lab) -> None:
+    """Remove a lab: containers, network and state."""
+    ensure()
+    with only_one(f"lab-{wanted.name}"):
+        _remove(wanted)
+        shutil.rmtree(wanted.state, ignore_errors=True)
+
+
+def describe(wanted: Lab) -> dict[str, Any]:
+    """Addresses, ports and files of a running lab, as plain data."""
+    hosts: dict[str, Any] = {}
+    for host in wanted.hosts:
+        container = wanted.container(host)
+        state = json.loads(docker("inspect", container))[0]
+        network = state["NetworkSettings"]["Networks"][wanted.network]
+        ports = {
+            inside.split("/")[0]: int(outside[0]["HostPort"])
+            for inside, outside in state["NetworkSettings"]["Ports"].items()
+            if outside
+        }
+        hosts[host.name] = {
+            "container": container,
+            "release": host.release,
+            "domains": list(host.domains),
+            "ipv4": network["IPAddress"],
+            "ipv6": network["GlobalIPv6Address"],
+            "ports": ports,
+        }
+    return {
+        "name": wanted.name,
+        "network": wanted.network,
+        "ca": {"container": wanted.ca, "acme_directory": ACME_DIRECTORY, "acme_bundle": ACME_BUNDLE},
+        "ca_bundle": HOST_CA_BUNDLE,
+        "user": USER,
+        "key": str(wanted.state / "id_ed25519"),
+        "known_hosts": str(wanted.state / "known_hosts"),
+        "root": str(wanted.state / "ca.pem"),
+        "hosts": hosts,
+    }
+
+
+def _images(wanted: Lab) -> dict[str, str]:
+    """Image of each host and of the certificate authority ("ca")."""
+    images = {host.name: host_image(host.release) for host in wanted.hosts}
+    return {"ca": ca_image(), **images}
+
+
+def _recipe(wanted: Lab, images: dict[str, str]) -> str:
+    """Digest of everything a running lab must have been started with."""
+    code = Path(__file__).read_text(encoding="utf-8")
+    shape = [asdict(host) for host in wanted.hosts], images, systemd_options(), str(wanted.state), code
+    return hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _runs(wanted: Lab, recipe: str) -> bool:
+    """Tell whether all containers run, made by this recipe. The CA forgets its keys when stopped: then start over."""
+    listed = docker("ps", "--filter", f"label={LABEL}={wanted.name}/{recipe}", "--format", "{{.Names}}")
+    names = {wanted.ca, *(wanted.container(host) for host in wanted.hosts)}
+    return names <= set(listed.split()) and (wanted.state / "ca.pem").is_file()
+
+
+def _remove(wanted: Lab) -> None:
+    containers = docker("ps", "--all", "--quiet", "--filter", f"network={wanted.network}").split()
+    named = docker("ps", "--all", "--quiet", "--filter", f"name=^{wanted.network}-").split()
+    if containers or named:
+        docker("rm", "--force", "--volumes", *sorted({*containers, *named}))
+    if docker("network", "ls", "--quiet", "--filter", f"name=^{wanted.network}$"):
+        docker("network", "rm", wanted.network)
+
+
+def _create(wanted: Lab, images: dict[str, str], recipe: str) -> None:
+    say(f"starting lab {wanted.name}: {', '.join(f'{h.name} (Debian {h.release})' for h in wanted.hosts)}")
+    wanted.state.mkdir(parents=True, exist_ok=True)
+    key = wanted.state / "id_ed25519"
+    if not key.exists():
+        keygen = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"webops {wanted.name}", "-f", str(key)]
+        subprocess.run(keygen, check=True, stdin=subprocess.DEVNULL)
+    address = _network(wanted)
+    label = f"--label={LABEL}={wanted.name}/{recipe}"
+    _run_ca(wanted, images["ca"], [label, *address(2)])
+    for number, host in enumerate(wanted.hosts, start=10):
+        _run_host(wanted, host, images[host.name], [label, *address(number)])
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda host: _settle(wanted, host), wanted.hosts))
+    _trust(wanted)
+
+
+def _network(wanted: Lab) -> Callable[[int], list[str]]:
+    """Make the lab's network and return a function from a host's number to the options that fix its addresses.
+
+    The engine picks a free range; fixing that range lets hosts have fixed addresses, which survive a restart.
+    """
+    docker("network", "create", wanted.network)
+    picked = json.loads(docker("network", "inspect", wanted.network))[0]["IPAM"]["Config"][0]["Subnet"]
+    docker("network", "rm", wanted.network)
+    unique = hashlib.sha256(f"{ROOT}{wanted.name}".encode()).hexdigest()
+    ipv6 = f"fd{unique[:2]}:{unique[2:6]}:{unique[6:10]}::/64"
+    docker("network", "create", f"--subnet={picked}", "--ipv6", f"--subnet={ipv6}", wanted.network)
+    ipv4 = IPv4Network(picked).network_address
+    return lambda number: [f"--ip={ipv4 + number}", f"--ip6={ipv6.removesuffix('/64')}{number:x}"]
+
+
+def _run_ca(wanted: Lab, image: str, options: list[str]) -> None:
+    common = ["--detach", "--init", f"--name={wanted.ca}", "--hostname=ca", f"--network={wanted.network}"]
+    docker("run", *common, f"--network-alias={CA_NAME}", *options, image, "acme-ca", CA_NAME)
+
+
+def _run_host(wanted: Lab, host: Host, image: str, options: list[str]) -> None:
+    options = [*options, "--detach", f"--name={wanted.container(host)}", f"--hostname={host.name}"]
+    options += [f"--network={wanted.network}", *(f"--network-alias={domain}" for domain in host.domains)]
+    for inside, outside in {22: 0, **host.publish}.items():
+        options.append(f"--publish=127.0.0.1:{outside or _free_port()}:{inside}")
+    bundle = machine.ca_bundle()
+    if bundle is not None:
+        options.append(f"--volume={bundle}:{HOST_CA_BUNDLE}:ro")
+    docker("run", *systemd_options(), *options, image, "/lib/systemd/systemd")
+
+
+def _free_port() -> int:
+    """A TCP port of 127.0.0.1 that nothing listens on. Left to the engine, it would change when a host restarts."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _settle(wanted: Lab, host: Host) -> None:
+    """Wait until a host has booted, and let the controller in."""
+    container = wanted.container(host)
+    wait_booted(container)
+    docker("exec", container, "sh", "-c", "ssh-keygen -A >/dev/null && systemctl restart ssh")
+    public = (wanted.state / "id_ed25519.pub").read_text(encoding="utf-8")
+    write(container, f"/home/{USER}/.ssh/authorized_keys", public, mode="0600", owner=USER)
+
+
+def wait_booted(container: str) -> None:
+    """Wait until systemd in a container says that the host runs.
+
+    Raises:
+        TestbedError: it did not within ``BOOT_TIMEOUT`` seconds, or a unit failed; the message names the units.
+    """
+    state = ""
+
+    def asked() -> bool:
+        nonlocal state
+        done = subprocess.run(
+            ["docker", "exec", container, "systemctl", "is-system-running"], capture_output=True, text=True, check=False
+        )
+        state = done.stdout.strip()
+        return state in ("running", "degraded")
+
+    wait_for(asked, f"{container} to boot", BOOT_TIMEOUT)
+    if state == "degraded":
+        failed = docker("exec", container, "systemctl", "list-units", "--failed", "--plain", "--no-legend")
+        raise TestbedError(f"{container} booted with failed units:\n{failed}")
+
+
+def wait_for(condition: Callable[[], bool], what: str, timeout: float) -> None:
+    """Wait until ``condition`` holds.
+
+    Raises:
+        TestbedError: it did not within ``timeout`` seconds.
+    """
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TestbedError(f"waited {timeout:.0f} s in vain for {what}")
+        time.sleep(0.2)
+
+
+def _trust(wanted: Lab) -> None:
+    """Tell hosts, DNS and the controller about each other."""
+
+    def ready() -> bool:
+        asked = ["docker", "exec", wanted.ca, "curl", "-sf", "--cacert", "/etc/pebble/acme.pem"]
+        done = subprocess.run([*asked, "https://localhost:14000/dir"], capture_output=True, check=False)
+        return done.returncode == 0
+
+    wait_for(ready, f"{wanted.ca} to serve ACME", BOOT_TIMEOUT)
+    acme = docker("exec", wanted.ca, "cat", "/etc/pebble/acme.pem")
+    fetch = ["exec", wanted.ca, "curl", "-sSf", "--cacert", "/etc/pebble/acme.pem"]
+    root = docker(*fetch, "https://localhost:15000/roots/0")
+    (wanted.state / "ca.pem").write_text(root + "\n", encoding="utf-8")
+    (wanted.state / "acme-ca.pem").write_text(acme + "\n", encoding="utf-8")
+    known = []
+    for name, host in describe(wanted)["hosts"].items():
+        write(host["container"], ACME_BUNDLE, acme + "\n")
+        point(wanted.ca, host["ipv4"], *host["domains"])
+        public = docker("exec", host["container"], "cat", "/etc/ssh/ssh_host_ed25519_key.pub").split()
+        known.append(f"[127.0.0.1]:{host['ports']['22']} {public[0]} {public[1]} {name}\n")
+    (wanted.state / "known_hosts").write_text("".join(known), encoding="utf-8")
+
+
+def point(ca: str, address: str, *domains: str) -> None:
+    """Make domains resolve to ``address`` in the DNS that the certificate authority asks."""
+    for domain in domains:
+        record = json.dumps({"host": f"{domain}.", "addresses": [address]})
+        docker("exec", ca, "curl", "-sSf", "--data", record, "http://127.0.0.1:8055/add-a")
+
+
+def _inventory(facts: dict[str, Any]) -> str:
+    """A ready inventory of the lab's hosts over SSH (JSON, which is YAML)."""
+    hosts = {
+        name: {"ansible_port": host["ports"]["22"], "ansible_python_interpreter": "/usr/bin/python3"}
+        for name, host in facts["hosts"].items()
+    }
+    shared = {
+        "ansible_host": "127.0.0.1",
+        "ansible_user": facts["user"],
+        "ansible_ssh_private_key_file": facts["key"],
+        "ansible_ssh_common_args": f"-o UserKnownHostsFile={facts['known_hosts']} -o IdentitiesOnly=yes",
+        "ansible_ssh_pipelining": True,
+        "certbot_acme_directory": facts["ca"]["acme_directory"],
+        "certbot_ca_bundle": facts["ca"]["acme_bundle"],
+        "python_app_ca_bundle": facts["ca_bundle"],
+    }
+    return json.dumps({"wsgi": {"hosts": hosts, "vars": shared}}, indent=2) + "\n"
+
+
+DEMO = lab(
+    "demo",
+    Host(
+        "demo",
+        "13",
+        domains=("api.example.test", "httpbin.example.test"),
+        publish={22: 8022, 80: 8080, 443: 8443},
+    ),
+)
+MOLECULE = lab(
+    "molecule",
+    Host("d12", "12", domains=("api.d12.example.test", "httpbin.d12.example.test")),
+    Host("d13", "13", domains=("api.d13.example.test", "httpbin.d13.example.test")),
+)

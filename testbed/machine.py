@@ -1,0 +1,78 @@
+"""How this machine reaches packages: its mirror, its apt settings, its certificate authorities.
+
+Hosts made here use the same ways, as hosts in a company with a private mirror or certificate authority would.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+APT = Path("/etc/apt")
+ARCHIVE_KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+CA_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
+
+
+def ca_bundle() -> Path | None:
+    """File with the certificate authorities this machine trusts, or None where there is no such file."""
+    for candidate in (os.environ.get("SSL_CERT_FILE", ""), *CA_BUNDLES):
+        if candidate and Path(candidate).is_file():
+            return Path(candidate).resolve()
+    return None
+
+
+def _entries() -> list[tuple[str, str]]:
+    """All (URL, suite) pairs that apt is configured to use, in both of its file formats."""
+    found: list[tuple[str, str]] = []
+    for path in [APT / "sources.list", *sorted((APT / "sources.list.d").glob("*"))]:
+        if not path.is_file() or path.suffix not in (".list", ".sources"):
+            continue
+        text = path.read_text(encoding="utf-8", errors="replace")
+        if path.suffix == ".list":
+            found += re.findall(r"^\s*deb\s+(?:\[[^]]*\]\s+)?(\S+)\s+(\S+)", text, re.MULTILINE)
+            continue
+        for stanza in re.split(r"\n\s*\n", text):
+            fields = dict(re.findall(r"^([A-Za-z-]+):[ \t]*(.*)$", stanza, re.MULTILINE))
+            if fields.get("Enabled", "yes").strip() != "no" and "deb" in fields.get("Types", "").split():
+                found += [(u, s) for u in fields.get("URIs", "").split() for s in fields.get("Suites", "").split()]
+    return found
+
+
+def debian_mirrors() -> dict[str, str]:
+    """The mirror of Debian's archive and the one of its security updates, keys ``main`` and ``security``.
+
+    Empty on a machine that is no Debian: images then keep the sources they came with.
+    """
+    if "ID=debian" not in Path("/etc/os-release").read_text(encoding="utf-8").split():
+        return {}
+    codename = re.search(r"^VERSION_CODENAME=(\w+)", Path("/etc/os-release").read_text(encoding="utf-8"), re.MULTILINE)
+    mirrors: dict[str, str] = {}
+    for url, suite in _entries():
+        if codename and suite == codename[1]:
+            mirrors.setdefault("main", url)
+        if codename and suite in (f"{codename[1]}-security", f"{codename[1]}/updates"):
+            mirrors.setdefault("security", url)
+    return mirrors if "main" in mirrors else {}
+
+
+def apt_sources(suite: str) -> str:
+    """A deb822 file that makes a host of release ``suite`` use this machine's mirror; empty where it has none."""
+    mirrors = debian_mirrors()
+    stanza = "Types: deb\nURIs: {url}\nSuites: {suites}\nComponents: main\nSigned-By: {keys}\n"
+    parts = []
+    if "main" in mirrors:
+        parts.append(stanza.format(url=mirrors["main"], suites=f"{suite} {suite}-updates", keys=ARCHIVE_KEYS))
+    if "security" in mirrors:
+        parts.append(stanza.format(url=mirrors["security"], suites=f"{suite}-security", keys=ARCHIVE_KEYS))
+    return "\n".join(parts)
+
+
+def apt_settings() -> str:
+    """This machine's apt settings on how to fetch (proxy, date checks), as a file for a host's apt.conf.d."""
+    if not APT.is_dir():
+        return ""
+    dump = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=False).stdout
+    wanted = re.compile(r'^Acquire::(?:Check-Valid-Until|Check-Date|https?::[A-Za-z:-]+) "[^"]+";$', re.MULTILINE)
+    return "".join(f"{line}\n" for line in wanted.findall(dump))
