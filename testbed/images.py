@@ -48,7 +48,7 @@ def _image(kind: str, release: str) -> str:
 
 def _digest(*inputs: str) -> str:
     """Short digest of everything that shapes an image; the week is part of it, so package lists never get old."""
-    week = "{0}-{1}".format(*date.today().isocalendar())
+    week = date.today().strftime("%G-%V")
     return hashlib.sha256("\0".join((*inputs, week)).encode()).hexdigest()[:12]
 
 

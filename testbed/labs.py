@@ -159,16 +159,15 @@ def _recipe(wanted: Lab, images: dict[str, str]) -> str:
 
 def _runs(wanted: Lab, recipe: str) -> bool:
     """Tell whether all containers run, made by this recipe. The CA forgets its keys when stopped: then start over."""
-    listed = docker("ps", "--filter", f"label={LABEL}={wanted.name}/{recipe}", "--format", "{{.Names}}")
+    listed = docker("ps", "--filter", f"label={LABEL}.recipe={recipe}", "--format", "{{.Names}}")
     names = {wanted.ca, *(wanted.container(host) for host in wanted.hosts)}
     return names <= set(listed.split()) and (wanted.state / "ca.pem").is_file()
 
 
 def _remove(wanted: Lab) -> None:
-    containers = docker("ps", "--all", "--quiet", "--filter", f"network={wanted.network}").split()
-    named = docker("ps", "--all", "--quiet", "--filter", f"name=^{wanted.network}-").split()
-    if containers or named:
-        docker("rm", "--force", "--volumes", *sorted({*containers, *named}))
+    containers = docker("ps", "--all", "--quiet", "--filter", f"label={LABEL}.lab={wanted.name}").split()
+    if containers:
+        docker("rm", "--force", "--volumes", *containers)
     if docker("network", "ls", "--quiet", "--filter", f"name=^{wanted.network}$"):
         docker("network", "rm", wanted.network)
 
@@ -181,10 +180,10 @@ def _create(wanted: Lab, images: dict[str, str], recipe: str) -> None:
         keygen = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"webops {wanted.name}", "-f", str(key)]
         subprocess.run(keygen, check=True, stdin=subprocess.DEVNULL)
     address = _network(wanted)
-    label = f"--label={LABEL}={wanted.name}/{recipe}"
-    _run_ca(wanted, images["ca"], [label, *address(2)])
+    labels = [f"--label={LABEL}.lab={wanted.name}", f"--label={LABEL}.recipe={recipe}"]
+    _run_ca(wanted, images["ca"], [*labels, *address(2)])
     for number, host in enumerate(wanted.hosts, start=10):
-        _run_host(wanted, host, images[host.name], [label, *address(number)])
+        _run_host(wanted, host, images[host.name], [*labels, *address(number)])
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda host: _settle(wanted, host), wanted.hosts))
     _trust(wanted)
