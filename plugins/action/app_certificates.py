@@ -1,0 +1,76 @@
+# Copyright (c) webops.wsgi contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Controller side of C(app_certificates): sends of each app only what concerns certificates, and reads provided ones."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.plugins.action import ActionBase
+
+APP_KEYS = ("name", "state", "domains", "tls")
+ACME_KEYS = ("acme_directory", "staging", "email", "key_type", "agree_tos")
+
+
+def reduce_app(app: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return the part of a resolved app that the module needs; secrets and environment stay on the controller."""
+    reduced = {key: app[key] for key in APP_KEYS if key in app}
+    acme = app.get("certbot") or {}
+    reduced["certbot"] = {key: acme[key] for key in ACME_KEYS if key in acme}
+    return reduced
+
+
+class ActionModule(ActionBase):
+    """Runs the module with the reduced apps."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+    _supports_diff = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        """Read provided certificates, then run the module on the host."""
+        super().run(tmp, task_vars)
+        arguments = dict(self._task.args)
+        apps = arguments.get("apps") or []
+        if not isinstance(apps, list) or not all(isinstance(app, dict) for app in apps):
+            raise AnsibleActionFail("app_certificates: apps must be a list of dictionaries")
+        keys_too = arguments.get("ensure") == "placeholder"
+        arguments["provided"] = {
+            app["name"]: self._read_provided(app, keys_too)
+            for app in apps
+            if app.get("tls") == "provided" and app.get("state", "present") == "present"
+        }
+        arguments["apps"] = [reduce_app(app) for app in apps]
+        return t.cast(
+            dict[str, t.Any],
+            self._execute_module(module_name="webops.wsgi.app_certificates", module_args=arguments, task_vars=task_vars),
+        )
+
+    def _read_provided(self, app: t.Mapping[str, t.Any], keys_too: bool) -> dict[str, str]:
+        """Return the contents of the app's certificate files. Raises AnsibleActionFail naming app and file."""
+        named = app.get("certificate") or {}
+        contents = {}
+        for part in ("cert", "key") if keys_too else ("cert",):
+            if not named.get(part):
+                raise AnsibleActionFail(
+                    f'app "{app["name"]}": tls is provided, but certificate.{part} is not set; '
+                    f"name the PEM file with the {'certificate chain' if part == 'cert' else 'private key'}"
+                )
+            contents[part] = self._read_file(app["name"], part, named[part])
+        return contents
+
+    def _read_file(self, app: str, part: str, path: str) -> str:
+        """Return the text of a file on the controller, decrypted when it is in a vault."""
+        try:
+            real = self._loader.get_real_file(self._loader.path_dwim(path), decrypt=True)
+        except AnsibleError as error:
+            raise AnsibleActionFail(f'app "{app}": certificate.{part} cannot be read: {error}') from error
+        try:
+            with open(real, encoding="utf-8") as handle:
+                return handle.read()
+        except (OSError, UnicodeDecodeError) as error:
+            raise AnsibleActionFail(f'app "{app}": certificate.{part} ({path}) cannot be read: {error}') from error
+        finally:
+            self._loader.cleanup_tmp_file(real)

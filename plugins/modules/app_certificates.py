@@ -1,0 +1,394 @@
+#!/usr/bin/python
+# Copyright (c) webops.wsgi contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: app_certificates
+short_description: Certificates of all apps of a host, issued, served and renewed
+version_added: "0.1.0"
+description:
+  - Every site of nginx names O(links)C(/<app>/fullchain.pem) and C(privkey.pem). This module decides what
+    O(links)C(/<app>), a symbolic link, leads to, for all apps of a host in one call.
+  - It works in two phases around the start of nginx, so that the first run needs neither DNS nor a certificate authority.
+    With O(ensure=placeholder) every file that nginx will name is there. With O(ensure=issued) certificates are asked for
+    where the one on disk is not the one that is wanted, put in service, and looked at on the wire.
+  - A certificate is identified by its names, its key type and its certificate authority. When these are as wanted, and
+    less than five sixths of its life are over, the authority is not asked. Renewal is the job of certbot's timer.
+  - When no certificate can be issued, the site keeps the one it has, the other apps go on, and the module fails at the end,
+    naming the app, its domains and the cause.
+options:
+  ensure:
+    description:
+      - V(placeholder) makes the files that nginx names. A certificate of C(certbot) that is not there yet is stood in for by
+        one that is signed by itself. It needs no nginx and asks no authority.
+      - V(issued) runs C(certbot) where needed, puts the result in service, compares for each domain the certificate on the
+        wire with the one on disk (and reloads nginx when they differ), and removes what belongs to apps that are gone.
+    type: str
+    choices: [placeholder, issued]
+    required: true
+  apps:
+    description:
+      - The apps of the host, present and absent, as in the fact C(__wsgi_apps). Other keys than these are not sent to the host.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: Name of the app; also the name of its certificate in C(certbot).
+        type: str
+        required: true
+      state:
+        description: With V(absent) the certificate is removed, once nginx does not name it any more.
+        type: str
+        choices: [present, absent]
+        default: present
+      domains:
+        description: All names the certificate is for, the main one first.
+        type: list
+        elements: str
+        default: []
+      tls:
+        description: Where the certificate comes from.
+        type: str
+        choices: [letsencrypt, selfsigned, provided, "off"]
+        default: letsencrypt
+      certificate:
+        description: The certificate of an app with C(tls=provided); files on the controller, which may be encrypted with ansible-vault.
+        type: dict
+        suboptions:
+          cert:
+            description: PEM file with the site's certificate first, then each issuer in order.
+            type: path
+            required: true
+          key:
+            description: PEM file with the private key, without a passphrase.
+            type: path
+            required: true
+      certbot:
+        description: How the certificate of an app with C(tls=letsencrypt) is asked for.
+        type: dict
+        default: {}
+        suboptions:
+          acme_directory:
+            description: URL of the ACME directory of the certificate authority.
+            type: str
+            default: https://acme-v02.api.letsencrypt.org/directory
+          staging:
+            description: Use the staging directory of Let's Encrypt instead of O(apps[].certbot.acme_directory).
+            type: bool
+            default: false
+          email:
+            description: Address of the account. Without one the account has none.
+            type: str
+            default: ""
+          key_type:
+            description: Type of the private key.
+            type: str
+            choices: [ecdsa, rsa]
+            default: ecdsa
+          agree_tos:
+            description: Whether you agree to the terms of service of the certificate authority.
+            type: bool
+            default: true
+  provided:
+    description:
+      - Contents of the files named in O(apps[].certificate), by app. Filled in by the action plugin; not for use by people.
+    type: dict
+    default: {}
+  files:
+    description: Small files around C(certbot), brought to their content when an app uses C(certbot).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: Absolute path on the host.
+        type: path
+        required: true
+      content:
+        description: Content. When empty the file must not exist.
+        type: str
+        required: true
+      mode:
+        description: Permissions, in octal.
+        type: str
+        default: "0644"
+  timer:
+    description: Systemd unit that renews, enabled and started when an app uses C(certbot). Empty to leave it alone.
+    type: str
+    default: ""
+  webroot:
+    description: Directory from which nginx answers C(/.well-known/acme-challenge/).
+    type: path
+    default: /var/www/acme
+  ca_bundle:
+    description: PEM file on the host with the authorities that C(certbot) trusts when it talks to the ACME directory.
+    type: str
+    default: ""
+  certbot:
+    description: The program C(certbot).
+    type: str
+    default: certbot
+  links:
+    description: Directory of the symbolic links that nginx names.
+    type: path
+    default: /etc/nginx/tls
+  store:
+    description: Directory of the pairs that are made here or provided.
+    type: path
+    default: /etc/nginx/tls.d
+  letsencrypt:
+    description: Configuration directory of C(certbot).
+    type: path
+    default: /etc/letsencrypt
+  address:
+    description: Address at which the host itself reaches nginx.
+    type: str
+    default: 127.0.0.1
+  https_port:
+    description: Port at which nginx serves HTTPS.
+    type: int
+    default: 443
+  reload_timeout:
+    description: Seconds until a reload of nginx must show on the wire.
+    type: float
+    default: 10.0
+  nginx_reloads:
+    description:
+      - In check mode, whether nginx would be reloaded by an earlier task of the same play, for example because a site changes.
+        Then no further reload is predicted for a certificate that changes in place.
+    type: bool
+    default: false
+attributes:
+  check_mode:
+    description: Can run in check mode and predicts exactly what the run changes, also on a host without nginx and certbot.
+    support: full
+  diff_mode:
+    description: Shows the certificates by app, kind and names, and the content of O(files). Never a key.
+    support: full
+  idempotency:
+    description: Changes nothing, and asks no authority, when disk and wire are as wanted.
+    support: full
+requirements:
+  - python3-cryptography (38 or newer) on the host
+author:
+  - webops.wsgi contributors (@webops)
+"""
+
+EXAMPLES = r"""
+- name: Have the files that nginx names
+  webops.wsgi.app_certificates:
+    ensure: placeholder
+    apps: "{{ __wsgi_apps }}"
+
+- name: Have every certificate issued, served and renewed
+  webops.wsgi.app_certificates:
+    ensure: issued
+    apps: "{{ __wsgi_apps }}"
+    timer: certbot.timer
+
+- name: A site with a certificate of the host's own CA
+  webops.wsgi.app_certificates:
+    ensure: placeholder
+    apps:
+      - name: intranet
+        domains: [intranet.example.com]
+        tls: selfsigned
+"""
+
+RETURN = r"""
+certificates:
+  description: What nginx finds behind the link of each app that is served over TLS. In check mode, what it finds now.
+  returned: always
+  type: dict
+  sample:
+    api:
+      kind: letsencrypt
+      domains: [api.example.com]
+      issuer: Let's Encrypt E7
+      not_after: "2026-03-01T10:00:00Z"
+      fingerprint: 0f3c…
+actions:
+  description: What was, or in check mode would be, done; one line each.
+  returned: always
+  type: list
+  elements: str
+  sample: ["api: placeholder certificate put in place: no placeholder certificate yet"]
+issued:
+  description: Names of the apps for which the certificate authority issued a certificate.
+  returned: always
+  type: list
+  elements: str
+  sample: [api]
+errors:
+  description: What failed; one line each, naming app and domains.
+  returned: failure
+  type: list
+  elements: str
+  sample: []
+"""
+
+import datetime
+import os
+import shlex
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+from ansible_collections.webops.wsgi.plugins.module_utils import certificates
+
+
+def argument_spec() -> dict[str, t.Any]:
+    """Return the options of the module."""
+    acme = dict(
+        acme_directory=dict(type="str", default=certificates.LETS_ENCRYPT),
+        staging=dict(type="bool", default=False),
+        email=dict(type="str", default=""),
+        key_type=dict(type="str", choices=["ecdsa", "rsa"], default="ecdsa", no_log=False),
+        agree_tos=dict(type="bool", default=True),
+    )
+    app = dict(
+        name=dict(type="str", required=True),
+        state=dict(type="str", choices=["present", "absent"], default="present"),
+        domains=dict(type="list", elements="str", default=[]),
+        tls=dict(type="str", choices=["letsencrypt", "selfsigned", "provided", "off"], default="letsencrypt"),
+        certificate=dict(
+            type="dict",
+            options=dict(cert=dict(type="path", required=True), key=dict(type="path", required=True, no_log=False)),
+        ),
+        certbot=dict(type="dict", default={}, options=acme),
+    )
+    managed = dict(
+        path=dict(type="path", required=True),
+        content=dict(type="str", required=True),
+        mode=dict(type="str", default="0644"),
+    )
+    return dict(
+        ensure=dict(type="str", choices=["placeholder", "issued"], required=True),
+        apps=dict(type="list", elements="dict", required=True, options=app),
+        provided=dict(type="dict", default={}, no_log=True),
+        files=dict(type="list", elements="dict", default=[], options=managed),
+        timer=dict(type="str", default=""),
+        webroot=dict(type="path", default="/var/www/acme"),
+        ca_bundle=dict(type="str", default=""),
+        certbot=dict(type="str", default="certbot"),
+        links=dict(type="path", default="/etc/nginx/tls"),
+        store=dict(type="path", default="/etc/nginx/tls.d"),
+        letsencrypt=dict(type="path", default="/etc/letsencrypt"),
+        address=dict(type="str", default="127.0.0.1"),
+        https_port=dict(type="int", default=443),
+        reload_timeout=dict(type="float", default=10.0),
+        nginx_reloads=dict(type="bool", default=False),
+    )
+
+
+def read_app(given: t.Mapping[str, t.Any], provided: t.Mapping[str, t.Mapping[str, str]]) -> certificates.App:
+    """Return one app from the options."""
+    acme = given["certbot"] or {}
+    pem = provided.get(given["name"]) or {}
+    return certificates.App(
+        name=given["name"],
+        domains=tuple(domain.lower() for domain in given["domains"]),
+        tls=given["tls"],
+        present=given["state"] == "present",
+        acme=certificates.Acme(
+            directory=certificates.LETS_ENCRYPT_STAGING
+            if acme.get("staging")
+            else acme.get("acme_directory") or certificates.LETS_ENCRYPT,
+            email=acme.get("email") or "",
+            key_type=acme.get("key_type") or "ecdsa",
+            agree_tos=acme.get("agree_tos", True),
+        ),
+        chain_pem=pem.get("cert") or "",
+        key_pem=pem.get("key") or "",
+    )
+
+
+def check_apps(apps: t.Sequence[certificates.App], placeholder: bool) -> None:
+    """Raise CertificateError when an app lacks what its kind of certificate needs."""
+    for app in apps:
+        if app.served and not app.domains:
+            raise certificates.CertificateError(f'app "{app.name}": domains is empty; name at least one, or set tls: off')
+        if app.served and app.tls == "provided" and not (app.chain_pem and (app.key_pem or not placeholder)):
+            raise certificates.CertificateError(
+                f'app "{app.name}": tls is provided, but certificate.cert and certificate.key are not both given'
+            )
+
+
+def run_phase(module: AnsibleModule, host: certificates.Host, apps: t.Sequence[certificates.App]) -> certificates.Outcome:
+    """Run the phase that was asked for. Raises CertificateError."""
+    params = module.params
+    now = datetime.datetime.now(datetime.timezone.utc)
+    if params["ensure"] == "placeholder":
+        return certificates.ensure_placeholder(host, apps, now, module.check_mode)
+    return certificates.ensure_issued(
+        host,
+        apps,
+        now,
+        check=module.check_mode,
+        files=[certificates.ManagedFile(each["path"], each["content"], int(each["mode"], 8)) for each in params["files"]],
+        timer=params["timer"],
+        nginx_reloads=params["nginx_reloads"],
+    )
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    params = module.params
+
+    def run(command: t.Sequence[str], environment: t.Mapping[str, str]) -> certificates.Completed:
+        rc, out, err = module.run_command(
+            list(command), environ_update={"LC_ALL": "C.UTF-8", **environment}, handle_exceptions=False
+        )
+        return certificates.Completed(rc, out + err)
+
+    os.environ["PATH"] = os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/sbin:/sbin"
+    host = certificates.Host(
+        run=run,
+        links=params["links"],
+        store=params["store"],
+        letsencrypt=params["letsencrypt"],
+        webroot=params["webroot"],
+        ca_bundle=params["ca_bundle"],
+        certbot=tuple(shlex.split(params["certbot"])),
+        address=params["address"],
+        port=params["https_port"],
+        reload_timeout=params["reload_timeout"],
+    )
+    apps = [read_app(app, params["provided"]) for app in params["apps"]]
+    if certificates.CRYPTOGRAPHY_IMPORT_ERROR and any(app.served for app in apps):
+        if not module.check_mode:
+            module.fail_json(
+                msg=missing_required_lib("python3-cryptography"), exception=certificates.CRYPTOGRAPHY_IMPORT_ERROR
+            )
+        fresh = certificates.predict_fresh(apps, params["ensure"])
+        module.exit_json(changed=fresh.changed, actions=fresh.actions, issued=[], certificates={}, diff=diff(fresh))
+
+    try:
+        check_apps(apps, params["ensure"] == "placeholder")
+        outcome = run_phase(module, host, apps)
+    except certificates.CertificateError as error:
+        module.fail_json(msg=str(error), actions=[], issued=[], certificates={}, errors=[str(error)])
+    result = dict(
+        changed=outcome.changed,
+        actions=outcome.actions,
+        issued=outcome.issued,
+        certificates=certificates.table(host, apps),
+        diff=diff(outcome),
+    )
+    if outcome.errors:
+        module.fail_json(msg="\n".join(outcome.errors), errors=outcome.errors, **result)
+    module.exit_json(**result)
+
+
+def diff(outcome: certificates.Outcome) -> dict[str, str]:
+    """Return the lines before and after for diff mode."""
+    return dict(before="".join(f"{line}\n" for line in outcome.before), after="".join(f"{line}\n" for line in outcome.after))
+
+
+if __name__ == "__main__":
+    main()
