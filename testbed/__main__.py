@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 
-from . import engine, images, labs
+from . import demo, engine, images, labs
 from .errors import TestbedError
 
 
@@ -29,14 +30,15 @@ def _parser() -> argparse.ArgumentParser:
     start.add_argument("--publish", action="append", default=[], type=_port, metavar="HERE:THERE", help="repeatable")
     stop = verbs.add_parser("down", help="remove a lab and its state")
     stop.add_argument("lab")
-    demo = verbs.add_parser("demo", help="the demo's host")
-    demo.add_argument("action", choices=["up", "down"])
+    show = verbs.add_parser("demo", help="the demo's host; `run` also deploys to it and shows the result")
+    show.add_argument("action", choices=["run", "up", "down"])
+    show.add_argument("--started", type=float, default=time.time(), help="when the wait began, seconds since the epoch")
     molecule = verbs.add_parser("molecule", help="the hosts of the Molecule scenarios")
     molecule.add_argument("action", choices=["up", "down"])
     return parser
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace) -> int:
     if options.verb == "engine":
         engine.ensure()
     elif options.verb == "images":
@@ -48,22 +50,24 @@ def _run(options: argparse.Namespace) -> None:
         print(json.dumps(labs.up(labs.lab(options.lab, host)), indent=2))
     elif options.verb == "down":
         labs.down(labs.lab(options.lab))
+    elif options.action == "run":
+        return demo.run(options.started)
     else:
         wanted = labs.DEMO if options.verb == "demo" else labs.MOLECULE
         if options.action == "up":
             labs.up(wanted)
         else:
             labs.down(wanted)
+    return 0
 
 
 def main() -> int:
     """Run one verb; problems that a person can mend end in one line on stderr and exit code 1."""
     try:
-        _run(_parser().parse_args())
+        return _run(_parser().parse_args())
     except TestbedError as error:
         print(f"testbed: {error}", file=sys.stderr)
         return 1
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,64 @@
+# `make help` lists what there is. Everything runs in .venv, which make sets up by itself.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+STARTED := $(shell date +%s)
+BIN := $(CURDIR)/.venv/bin
+TESTBED := python -m testbed
+export PATH := $(BIN):$(PATH)
+export MOLECULE_GLOB := molecule/*/molecule.yml
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: help
+help: ## show this
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
+
+.PHONY: venv
+venv: ## make or update .venv with the tools of requirements-dev.txt
+	@$(PYTHON) -m testbed.python_env .venv
+
+##
+## Demo
+##
+.PHONY: demo
+demo: venv ## two Flask apps live over HTTPS on a fresh Debian host in a container
+	@$(TESTBED) demo run --started $(STARTED)
+
+.PHONY: demo-down
+demo-down: ## remove the demo's host, certificate authority, network and files
+	@$(PYTHON) -m testbed demo down
+
+##
+## Tests
+##
+.PHONY: test
+test: venv ## everything: linters, unit and template tests, Molecule; one summary at the end
+	@python tests/run.py
+
+.PHONY: lint
+lint: venv ## linters, type checker, sanity tests, documentation checks
+	@python tests/run.py lint
+
+.PHONY: unit
+unit: venv ## unit and template tests, and the example's own
+	@python tests/run.py unit
+
+.PHONY: molecule
+molecule: venv ## the Molecule scenarios: Debian 12 and 13 hosts, real certificates
+	@python tests/run.py molecule
+
+.PHONY: test-matrix
+test-matrix: venv ## the default scenario under the oldest and the newest ansible-core
+	@python tests/matrix.py
+
+.PHONY: bench-noop
+bench-noop: venv ## how long a run takes that has nothing to do, with two apps and with fifty
+	@python bench/noop.py
+
+.PHONY: clean
+clean: ## remove every lab, virtual environment and cache of this clone
+	@for lab in demo molecule bench; do $(PYTHON) -m testbed down $$lab || true; done
+	@rm -rf .venv .venv-* .cache .mypy_cache .ruff_cache .pytest_cache .ansible
