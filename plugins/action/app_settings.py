@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Action part of webops.wsgi.app_settings: runs on the controller only, evaluates the inventory's variables and has them checked."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+import ansible.template
+from ansible.plugins.action import ActionBase
+from ansible_collections.webops.wsgi.plugins.module_utils import checks
+from ansible_collections.webops.wsgi.plugins.module_utils.settings import UNEVALUATED, Problem, Schema, load_schema, plain
+
+_REASON = re.compile(r"'[^']+' is undefined|'[^']+' has no attribute '[^']+'|No filter named '[^']+'|Could not load \"[^\"]+\"")
+
+
+class ActionModule(ActionBase):
+    """Resolve and check the apps of one host."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+    _VALID_ARGS = frozenset()
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        """Return ``apps``, the resolved entries of ``wsgi_apps``; fail with every problem there is, one a line."""
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
+        variables = task_vars or {}
+        schema = load_schema()
+        problems: list[Problem] = []
+        inventory = self._inventory(schema, variables, problems)
+        entries = self._entries(variables, problems)
+        bases = [plain(variables[name]) for name in ("inventory_dir", "playbook_dir") if variables.get(name)]
+        findings = checks.examine(schema, list(variables), inventory, entries, bases, self._defaults(schema, variables))
+        problems.extend(findings.problems)
+        result["changed"] = False
+        if findings.warnings:
+            result["warnings"] = findings.warnings
+        if problems:
+            result.update(failed=True, problems=checks.lines(problems), msg=checks.report(problems))
+            return result
+        # The apps carry their secrets, so nothing of this result may be displayed, at any verbosity.
+        result.update(apps=findings.apps, _ansible_no_log=True)
+        return result
+
+    def _inventory(self, schema: Schema, variables: dict[str, t.Any], problems: list[Problem]) -> dict[str, t.Any]:
+        """Evaluated values of the role variables that the inventory sets."""
+        found: dict[str, t.Any] = {}
+        for role in schema.roles.values():
+            for name in role.options:
+                if name in variables:
+                    value = self._evaluate("", name, variables[name], problems)
+                    if value is not UNEVALUATED:
+                        found[name] = value
+        return found
+
+    def _defaults(self, schema: Schema, variables: dict[str, t.Any]) -> dict[str, t.Any]:
+        """Evaluated values of the role defaults that are templates."""
+        defaults = {name: value for role in schema.roles.values() for name, value in role.defaults.items()}
+        templates = {name: value for name, value in defaults.items() if isinstance(value, str) and "{{" in value}
+        if not templates:
+            return {}
+        trust = getattr(ansible.template, "trust_as_template", str)
+        trusted = {name: trust(value) for name, value in templates.items()}
+        templar = self._templar.copy_with_new_env(available_variables={**defaults, **trusted, **variables})
+        return {name: plain(templar.template(value)) for name, value in trusted.items()}
+
+    def _entries(self, variables: dict[str, t.Any], problems: list[Problem]) -> t.Any:
+        """Evaluated entries of ``wsgi_apps``, ``None`` when there is no such variable; what cannot be evaluated is marked in its place."""
+        if "wsgi_apps" not in variables:
+            return None
+        raw = variables["wsgi_apps"]
+        try:
+            return plain(self._templar.template(raw))
+        except Exception as error:  # the reason is found again below, entry by entry
+            if not isinstance(raw, list):
+                problems.append(_unevaluated("", "wsgi_apps", error))
+                return []
+        return [self._entry(f"number {number}", entry, problems) for number, entry in enumerate(raw, start=1)]
+
+    def _entry(self, label: str, entry: t.Any, problems: list[Problem]) -> t.Any:
+        if not isinstance(entry, dict):
+            return self._evaluate(label, "this entry", entry, problems)
+        name = self._evaluate(label, "name", entry.get("name"), [])
+        label = name if isinstance(name, str) and name else label
+        return {plain(key): self._evaluate(label, plain(key), value, problems) for key, value in entry.items()}
+
+    def _evaluate(self, label: str, key: str, value: t.Any, problems: list[Problem]) -> t.Any:
+        """Value of a template, or :data:`UNEVALUATED` and a problem that names the innermost key at fault."""
+        try:
+            return plain(self._templar.template(value))
+        except Exception as error:  # anything a filter or lookup raises
+            before = len(problems)
+            if isinstance(value, dict):
+                for inner, item in value.items():
+                    self._evaluate(label, f"{key}.{plain(inner)}", item, problems)
+            if len(problems) == before:
+                problems.append(_unevaluated(label, key, error))
+            return UNEVALUATED
+
+
+def _unevaluated(label: str, key: str, error: Exception) -> Problem:
+    """The problem for a template that failed; only words of Ansible's own are repeated, since a template may hold a secret."""
+    text = str(error)
+    reason = _REASON.search(text)
+    if reason:
+        return Problem(label, f"{key} cannot be evaluated, {reason.group()}", "define the variable, or correct its name")
+    if "vault" in text.lower() or "decrypt" in text.lower():
+        return Problem(label, f"{key} cannot be decrypted", "give the vault password, with --ask-vault-pass or --vault-password-file")
+    return Problem(label, f"{key} is a template that fails ({type(error).__name__})", "correct the template; ansible-inventory --host shows the variable")

@@ -1,0 +1,511 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Effective settings of every app: role defaults, inventory variables and the app's own overrides, merged one key at a time.
+
+Plain functions without any connection to a host. Types, choices and required keys come from the roles' ``meta/argument_specs.yml``; nothing
+about a setting is written down here a second time. What is wrong with the input is returned as a list of :class:`Problem`, never raised.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import os
+import re
+import typing as t
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.yaml import yaml_load
+
+# role -> key of an app that overrides the role's variables
+ROLE_KEYS = {
+    "python_app": "python",
+    "gunicorn": "gunicorn",
+    "release": "release",
+    "nginx_proxy": "nginx",
+    "certbot": "certbot",
+}
+
+# Variables of which a host has one value, whatever its apps: they cannot be overridden in an app.
+HOST_WIDE = frozenset(
+    {
+        "python_app_uv_version",
+        "nginx_proxy_http_port",
+        "nginx_proxy_https_port",
+        "nginx_proxy_listen_ipv6",
+        "certbot_agree_tos",
+        "certbot_webroot",
+    }
+)
+
+# Values that used to be right, by variable: what became of them, and what to write now.
+REMOVED = {
+    ("gunicorn_worker_class", "eventlet"): ("which gunicorn 26 removed", "use gevent or gthread"),
+}
+
+# Stands for a value whose template could not be evaluated; that has been reported already.
+UNEVALUATED: t.Any = type("Unevaluated", (), {"__repr__": lambda self: "(not evaluated)"})()
+
+SOURCE_KINDS = ("path", "git", "archive", "package")
+
+# Words of a key whose value is not repeated in a message, because people keep passwords under such keys.
+_SENSITIVE = re.compile(r"secret|passw|token|credential|private|(^|_)key", re.IGNORECASE)
+_URL_USER = re.compile(r"://[^/@\s]*@")
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with the input.
+
+    ``app`` is the label of the app (``api``; ``number 2`` for an entry without a usable name), empty for the inventory as a whole.
+    ``text`` names the key and the value and says what is wrong; ``mend`` says what to write instead.
+    """
+
+    app: str
+    text: str
+    mend: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Role:
+    """One role's settings: its argument spec without ``wsgi_apps``, and its defaults, both keyed by the full variable name."""
+
+    name: str
+    key: str
+    options: dict[str, dict[str, t.Any]]
+    defaults: dict[str, t.Any]
+
+    @property
+    def prefix(self) -> str:
+        """Prefix of the role's variables, with the underscore."""
+        return f"{self.name}_"
+
+    def short(self) -> list[str]:
+        """Names of the variables that an app may override, without the prefix."""
+        return [name[len(self.prefix) :] for name in self.options if name not in HOST_WIDE]
+
+
+@dataclasses.dataclass(frozen=True)
+class Schema:
+    """What may be written: the options of an app entry, and every role by the key that overrides it."""
+
+    app: dict[str, dict[str, t.Any]]
+    roles: dict[str, Role]
+
+
+@dataclasses.dataclass
+class HostSettings:
+    """Values of all role variables for one host, by full variable name, and the names that the inventory sets."""
+
+    values: dict[str, t.Any]
+    given: set[str] = dataclasses.field(default_factory=set)
+
+
+@dataclasses.dataclass
+class App:
+    """One entry of ``wsgi_apps`` with its resolved form.
+
+    ``raw`` is what the person wrote, ``data`` the resolved entry, ``given`` the dotted keys that the entry sets itself (``gunicorn.timeout``),
+    ``broken`` the dotted keys whose values are unusable, so that later checks leave them alone.
+    """
+
+    label: str
+    raw: dict[str, t.Any]
+    data: dict[str, t.Any]
+    given: set[str] = dataclasses.field(default_factory=set)
+    broken: set[str] = dataclasses.field(default_factory=set)
+
+    @property
+    def present(self) -> bool:
+        """Whether the app is to run on the host."""
+        return self.data.get("state") != "absent"
+
+    def usable(self, *keys: str) -> bool:
+        """Whether the values of all these dotted keys passed the checks of type and choice."""
+        return not any(key in self.broken or key.split(".", maxsplit=1)[0] in self.broken for key in keys)
+
+    def setting(self, key: str, name: str) -> str:
+        """How the person would find the setting: ``gunicorn.timeout`` in the app, ``gunicorn_timeout`` in the inventory or the defaults."""
+        if f"{key}.{name}" in self.given:
+            return f"{key}.{name}"
+        return next(f"{role}_{name}" for role, role_key in ROLE_KEYS.items() if role_key == key)
+
+
+def plain(value: t.Any) -> t.Any:
+    """Copy of ``value`` made of ordinary dicts, lists and scalars, without Ansible's tags, lazy containers and vault wrappers."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, dict):
+        return {plain(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [plain(item) for item in value]
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, str):
+        return str.__str__(value)
+    return str(value)
+
+
+def show(value: t.Any, key: str = "") -> str:
+    """``value`` as it stands in a message: short, strings in double quotes, without the user part of a URL.
+
+    The value is left out (``(hidden)``) when the last part of ``key`` sounds like that of a password.
+    """
+    if key and _SENSITIVE.search(key.rsplit(".", maxsplit=1)[-1]):
+        return "(hidden)"
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError):
+        text = f"<{type(value).__name__}>"
+    text = _URL_USER.sub("://***@", text)
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def nearest(name: str, known: t.Iterable[str], cutoff: float = 0.6) -> str:
+    """The known name most like ``name``, or an empty string."""
+    found = difflib.get_close_matches(name.lower().replace("-", "_"), list(known), n=1, cutoff=cutoff)
+    return found[0] if found else ""
+
+
+def collection_root() -> str:
+    """Directory of the installed collection."""
+    return os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def _read_yaml(path: str) -> dict[str, t.Any]:
+    if not os.path.isfile(path):
+        return {}
+    with open(path, "rb") as stream:
+        return yaml_load(stream) or {}
+
+
+def load_schema(root: str = "") -> Schema:
+    """Read the argument specs and defaults of the roles that lie below ``root`` (the collection itself when empty).
+
+    A role without ``meta/argument_specs.yml`` is left out.
+    """
+    root = root or collection_root()
+    app_options: dict[str, dict[str, t.Any]] = {}
+    roles: dict[str, Role] = {}
+    for name, key in ROLE_KEYS.items():
+        folder = os.path.join(root, "roles", name)
+        spec = _read_yaml(os.path.join(folder, "meta", "argument_specs.yml"))
+        options = dict(spec.get("argument_specs", {}).get("main", {}).get("options", {}))
+        entry = options.pop("wsgi_apps", {})
+        app_options = entry.get("options", app_options)
+        if options:
+            defaults = _read_yaml(os.path.join(folder, "defaults", "main.yml"))
+            own = {option: value for option, value in options.items() if option.startswith(f"{name}_")}
+            roles[key] = Role(name, key, own, defaults)
+    return Schema(app_options, roles)
+
+
+def coerce(name: str, spec: dict[str, t.Any], value: t.Any) -> tuple[t.Any, str]:
+    """Convert ``value`` to the type of ``spec`` with Ansible's own validator.
+
+    Returns the converted value and an empty string, or the value as it was and what is wrong with it (the value itself is not repeated).
+    Stricter than Ansible where YAML plays tricks: a number with a decimal point is no text, a boolean no number.
+    """
+    wrong = _yaml_trap(spec, value)
+    if wrong:
+        return value, wrong
+    lenient = {key: item for key, item in spec.items() if key not in ("required", "default")}
+    result = ArgumentSpecValidator({name: lenient}).validate({name: value})
+    if not result.error_messages:
+        return result.validated_parameters[name], ""
+    return value, _reason(name, spec, value, result.error_messages[0])
+
+
+def _yaml_trap(spec: dict[str, t.Any], value: t.Any) -> str:
+    kind = spec.get("type", "str")
+    if value is None:
+        return "" if spec.get("default", "") is None else "empty"
+    if kind in ("str", "path"):
+        if isinstance(value, (dict, list)):
+            return "not a text"
+        if isinstance(value, float):
+            return "a number and not a text"
+        if isinstance(value, bool) and not spec.get("choices"):
+            return "a boolean and not a text"
+    if kind in ("int", "float") and isinstance(value, bool):
+        return "a boolean and not a number"
+    if kind == "list" and not isinstance(value, list):
+        return "not a list"
+    if kind == "list" and spec.get("elements") == "str":
+        for item in value:
+            wrong = _yaml_trap({"type": "str"}, item)
+            if wrong:
+                return f"a list with an item ({show(item)}) that is {wrong}"
+    if kind == "dict" and not isinstance(value, dict):
+        return "not a dictionary"
+    return ""
+
+
+def _reason(name: str, spec: dict[str, t.Any], value: t.Any, message: str) -> str:
+    kinds = {"int": "a whole number", "float": "a number", "bool": "a boolean", "dict": "a dictionary", "list": "a list", "str": "a text"}
+    if spec.get("choices") and not isinstance(value, (dict, list)):
+        return "not one of its choices"
+    kind = str(spec.get("type", "str"))
+    if kind in kinds and not spec.get("options") and not spec.get("elements"):
+        return f"not {kinds[kind]}"
+    message = message.replace(f"argument '{name}' is", "").strip()
+    return f"wrong: {message.splitlines()[0]}"
+
+
+def mend_for(spec: dict[str, t.Any], wrong: str) -> str:
+    """What to write for an option that :func:`coerce` refused."""
+    if spec.get("choices"):
+        return "write one of " + ", ".join(str(choice) for choice in spec["choices"])
+    if wrong == "empty":
+        return "give it a value, or remove the line"
+    if "not a text" in wrong:
+        return "put the value in quotes"
+    samples = {
+        "int": "write a whole number",
+        "float": "write a number",
+        "bool": "write true or false",
+        "list": "write a list, one item a line, each after a hyphen",
+        "dict": "write a dictionary, one key: value a line",
+    }
+    return samples.get(str(spec.get("type", "str")), "write a text")
+
+
+def refuse(app: str, path: str, variable: str, spec: dict[str, t.Any], value: t.Any, wrong: str) -> Problem:
+    """The problem for a role variable's value that :func:`coerce` refused; ``path`` is the key as the person wrote it."""
+    removed = REMOVED.get((variable, value)) if isinstance(value, str) else None
+    if removed:
+        return Problem(app, f"{path} is {show(value)}, {removed[0]}", removed[1])
+    return Problem(app, f"{path} is {show(value, path)}, {wrong}", mend_for(spec, wrong))
+
+
+def unknown_keys(options: dict[str, dict[str, t.Any]], value: dict[str, t.Any]) -> list[str]:
+    """Keys of ``value`` that ``options`` does not know, aliases included, in the order they were written."""
+    known = set(options)
+    for spec in options.values():
+        known.update(spec.get("aliases") or [])
+    return [str(key) for key in value if str(key) not in known]
+
+
+def merge_host(schema: Schema, inventory: dict[str, t.Any], defaults: dict[str, t.Any] | None = None) -> tuple[HostSettings, list[Problem]]:
+    """Role defaults overlaid with the inventory's variables (already templated), each converted to the type of its argument spec.
+
+    ``defaults`` replaces role defaults that are templates by their values.
+    """
+    problems: list[Problem] = []
+    settings = HostSettings({})
+    for role in schema.roles.values():
+        for name, spec in role.options.items():
+            default = (defaults or {}).get(name, role.defaults.get(name, spec.get("default")))
+            settings.values[name] = default
+            if name not in inventory:
+                continue
+            settings.given.add(name)
+            settings.values[name], wrong = coerce(name, spec, inventory[name])
+            if wrong:
+                settings.values[name] = default
+                problems.append(refuse("", name, name, spec, inventory[name], wrong))
+            problems.extend(_nested_unknown("", name, spec, settings.values[name]))
+    return settings, problems
+
+
+def _nested_unknown(app: str, key: str, spec: dict[str, t.Any], value: t.Any) -> t.Iterator[Problem]:
+    """Unknown keys inside an option that has options of its own."""
+    options = spec.get("options")
+    if not options:
+        return
+    for index, item in enumerate(value if isinstance(value, list) else [value]):
+        path = f"{key}[{index}]" if isinstance(value, list) else key
+        if not isinstance(item, dict):
+            continue
+        for unknown in unknown_keys(options, item):
+            guess = nearest(unknown, options)
+            mend = f"did you mean {guess}?" if guess else "known keys are " + ", ".join(options)
+            yield Problem(app, f"{path}.{unknown} is not a known key", mend)
+
+
+def resolve(schema: Schema, host: HostSettings, entries: list[t.Any], bases: list[str]) -> tuple[list[App], list[Problem]]:
+    """Resolve the entries of ``wsgi_apps`` (already templated) for one host.
+
+    ``bases`` are the directories that relative paths count from, the first that has the file wins. An entry that is no dictionary gives a
+    problem and no app; every other entry gives an app, with defaults in place of unusable values.
+    """
+    apps: list[App] = []
+    problems: list[Problem] = []
+    for number, entry in enumerate(entries, start=1):
+        if not isinstance(entry, dict):
+            text = f"wsgi_apps is a list of dictionaries, and this entry is {show(entry)}"
+            problems.append(Problem(f"number {number}", text, "write - name: ..., then the app's other keys below it"))
+            continue
+        name = entry.get("name")
+        label = name if isinstance(name, str) and name else f"number {number}"
+        app = App(label, entry, {})
+        problems.extend(_resolve_keys(schema, app))
+        problems.extend(_resolve_overrides(schema, host, app))
+        app.data["source"] = _resolve_source(app.data["source"], bases)
+        app.data["certificate"] = {key: find_path(path, bases) for key, path in app.data["certificate"].items()}
+        _resolve_tls(app)
+        apps.append(app)
+    return apps, problems
+
+
+def _resolve_keys(schema: Schema, app: App) -> t.Iterator[Problem]:
+    """Fill in the entry's own keys; overrides of role variables are left to :func:`_resolve_overrides`."""
+    yield from _unknown_app_keys(schema, app)
+    empty = {"dict": {}, "list": [], "bool": False}
+    for key, spec in schema.app.items():
+        if key in ROLE_KEYS.values():
+            continue
+        default = spec.get("default", empty.get(spec.get("type", "str"), ""))
+        app.data[key] = default.copy() if isinstance(default, (dict, list)) else default
+        if key not in app.raw:
+            continue
+        app.given.add(key)
+        if app.raw[key] is UNEVALUATED:
+            app.broken.add(key)
+            continue
+        value, wrong = coerce(key, spec, app.raw[key])
+        if wrong:
+            app.broken.add(key)
+            parts = list(_broken_parts(app, key, spec)) if spec.get("options") and isinstance(app.raw[key], dict) else []
+            shown = "" if key in ("secrets", "env") else f" {show(app.raw[key], key)},"
+            yield from parts or [Problem(app.label, f"{key} is{shown} {wrong}", mend_for(spec, wrong))]
+            continue
+        app.data[key] = value
+        yield from _nested_unknown(app.label, key, spec, value)
+
+
+def _broken_parts(app: App, key: str, spec: dict[str, t.Any]) -> t.Iterator[Problem]:
+    """Say which options of a dictionary are wrong; unknown keys and exclusive ones are included."""
+    value = app.raw[key]
+    yield from _nested_unknown(app.label, key, spec, value)
+    if key == "source":
+        kinds = [kind for kind in SOURCE_KINDS if kind in value]
+        if len(kinds) > 1:
+            yield Problem(app.label, f"{key} has {' and '.join(kinds)} at once", "keep one of them, an app has one source")
+    for name, option in spec["options"].items():
+        if name not in value:
+            continue
+        wrong = coerce(name, option, value[name])[1]
+        if wrong:
+            yield Problem(app.label, f"{key}.{name} is {show(value[name])}, {wrong}", mend_for(option, wrong))
+
+
+def _unknown_app_keys(schema: Schema, app: App) -> t.Iterator[Problem]:
+    for key in unknown_keys(schema.app, app.raw):
+        yield Problem(app.label, f"{key} is not a key of an app", _guess_app_key(schema, key, app.raw[key]))
+
+
+def _guess_app_key(schema: Schema, key: str, value: t.Any) -> str:
+    """The mend for an unknown key of an app: a role's name, a role's full variable, a misspelling of either, or a key in the wrong place."""
+    shown = "..." if isinstance(value, (dict, list)) or _SENSITIVE.search(key) else plain(value)
+    if key in ROLE_KEYS:
+        return f"write {ROLE_KEYS[key]}: instead, the key that overrides {key}_* variables"
+    variables = {name: role for role in schema.roles.values() for name in role.options}
+    variable = key if key in variables else nearest(key, variables, 0.9)
+    if variable in HOST_WIDE:
+        return f"{variable} is one for the whole host: set it in the inventory, outside wsgi_apps"
+    if variable:
+        role = variables[variable]
+        return f"write {role.key}: {{{variable[len(role.prefix) :]}: {shown}}}"
+    guess = nearest(key, schema.app)
+    if guess:
+        return f"did you mean {guess}?"
+    for role in schema.roles.values():
+        short = role.short()
+        if key in short:
+            return f"write {role.key}: {{{key}: {shown}}}"
+    if key in SOURCE_KINDS or key == "sha256":
+        return f"write source: {{{key}: {shown}}}"
+    return "known keys are " + ", ".join(schema.app)
+
+
+def _resolve_overrides(schema: Schema, host: HostSettings, app: App) -> t.Iterator[Problem]:
+    """Merge the app's overrides over the host's values, one key at a time, and convert them."""
+    for key in ROLE_KEYS.values():
+        role = schema.roles.get(key)
+        if role is None:
+            app.data[key] = {}
+            continue
+        app.data[key] = {name[len(role.prefix) :]: host.values[name] for name in role.options}
+        override = app.raw.get(key, {})
+        if override is UNEVALUATED:
+            app.broken.add(key)
+            continue
+        if override is None or not isinstance(override, dict):
+            app.broken.add(key)
+            sample = next(iter(role.short()), "key")
+            yield Problem(app.label, f"{key} is {show(override)}, not a dictionary", f"write {key}: {{{sample}: ...}}")
+            continue
+        yield from _merge_override(role, app, override)
+
+
+def _merge_override(role: Role, app: App, override: dict[str, t.Any]) -> t.Iterator[Problem]:
+    for name, value in override.items():
+        name = str(name)
+        full = f"{role.prefix}{name}"
+        path = f"{role.key}.{name}"
+        if full not in role.options:
+            yield _unknown_override(role, app, name, value)
+            continue
+        if full in HOST_WIDE:
+            yield Problem(app.label, f"{path} is one for the whole host", f"set {full} in the inventory, outside wsgi_apps")
+            continue
+        app.given.add(path)
+        spec = role.options[full]
+        converted, wrong = coerce(full, spec, value)
+        if wrong:
+            app.broken.add(path)
+            yield refuse(app.label, path, full, spec, value, wrong)
+            continue
+        app.data[role.key][name] = converted
+        yield from _nested_unknown(app.label, path, spec, converted)
+
+
+def _unknown_override(role: Role, app: App, name: str, value: t.Any) -> Problem:
+    short = role.short()
+    path = f"{role.key}.{name}"
+    shown = f" (set to {show(value, name)})" if isinstance(value, (bool, int, float, str)) else ""
+    text = f"{path}{shown} is not a setting"
+    if name.startswith(role.prefix) and name[len(role.prefix) :] in short:
+        return Problem(app.label, text, f"leave out the prefix here: {name[len(role.prefix) :]}")
+    guess = nearest(name, short)
+    mend = f"did you mean {guess}?" if guess else "known settings are " + ", ".join(short)
+    return Problem(app.label, text, mend)
+
+
+def _resolve_source(source: dict[str, t.Any], bases: list[str]) -> dict[str, t.Any]:
+    """The source with its ``kind``, absolute paths, and nothing that has no value."""
+    given = {key: value for key, value in source.items() if value is not None}
+    kinds = [kind for kind in SOURCE_KINDS if kind in given]
+    if len(kinds) != 1:
+        return given
+    resolved = {"kind": kinds[0], **given}
+    if kinds[0] == "path" or (kinds[0] == "archive" and not is_url(given["archive"])):
+        resolved[kinds[0]] = find_path(given[kinds[0]], bases)
+    if "sha256" in resolved:
+        resolved["sha256"] = resolved["sha256"].lower()
+    return resolved
+
+
+def is_url(text: str) -> bool:
+    """Whether the text begins like a URL."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) is not None
+
+
+def find_path(path: t.Any, bases: list[str]) -> str:
+    """Absolute form of a path on the controller, counted from the first of ``bases`` that has it, from the first one when none does."""
+    if not isinstance(path, str) or not path:
+        return ""
+    path = os.path.expanduser(path)
+    candidates = [os.path.normpath(os.path.join(base, path)) for base in bases]
+    return next((found for found in candidates if os.path.exists(found)), candidates[0] if candidates else os.path.abspath(path))
+
+
+def _resolve_tls(app: App) -> None:
+    """One value for ``tls`` and ``nginx.tls``: the app's own, then its override, then the host's."""
+    nginx = app.data.get("nginx", {})
+    if "tls" in app.given and app.usable("tls"):
+        nginx["tls"] = app.data["tls"]
+    app.data["tls"] = nginx.get("tls") or "letsencrypt"
