@@ -1,0 +1,115 @@
+# Copyright (c) webops.wsgi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Controller's half of app_build: resolve the sources, ask which builds are missing, send only those."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.webops.wsgi.plugins.module_utils.source import Source, SourceError, resolve
+
+PARALLEL_SOURCES = 8  # each mostly waits for git, the disk or the network
+
+
+def cache_directory() -> Path:
+    """The controller's directory for git mirrors and archives, by the XDG base directory specification."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "webops.wsgi"
+
+
+def resolve_all(apps: list[Mapping[str, Any]]) -> dict[str, Source]:
+    """The exact source of every app, resolved side by side.
+
+    Raises:
+        AnsibleActionFail: Sources that cannot be read, all of them, one a line.
+    """
+    found: dict[str, Source] = {}
+    failures = []
+    with ThreadPoolExecutor(PARALLEL_SOURCES) as pool:
+        waiting = {app["name"]: pool.submit(resolve, app["source"], cache_directory()) for app in apps}
+    for name, future in waiting.items():
+        try:
+            found[name] = future.result()
+        except SourceError as error:
+            failures.append(f'app "{name}": {error}')
+    if failures:
+        raise AnsibleActionFail("\n".join(failures))
+    return found
+
+
+def build_options(app: Mapping[str, Any], source: Source) -> dict[str, Any]:
+    """An app's entry of the module's option C(builds)."""
+    python = app["python"]
+    return {
+        "app": app["name"],
+        "source": source.identity,
+        "label": source.label,
+        "python": python["version"],
+        "installer": python["installer"],
+        "requirements": python["requirements"],
+        "packages": list(python["packages"]),
+        "server": f"gunicorn=={app['gunicorn']['version']}",
+        "index_url": python["index_url"],
+        "extra_index_urls": list(python["extra_index_urls"]),
+        "ca_bundle": python["ca_bundle"],
+        "public": sorted(set(app["nginx"]["static"].values())),
+        "persistent": sorted(app["persistent"]),
+    }
+
+
+class ActionModule(ActionBase):
+    TRANSFERS_FILES = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        apps = self._task.args["apps"]
+        sources = resolve_all(apps)
+        options = {
+            "builds": [build_options(app, sources[app["name"]]) for app in apps],
+            "uv": self._task.args["uv"],
+            "root": self._task.args.get("root", "/srv"),
+        }
+        plan = self._module(options, task_vars)
+        missing = plan.get("missing", [])
+        if plan.get("failed") or not missing or self._task.check_mode:
+            result.update(plan)
+            return result
+        result.update(self._build(options, {name: sources[name] for name in missing}, task_vars))
+        return result
+
+    def _build(self, options: dict[str, Any], sources: Mapping[str, Source], task_vars: Any) -> dict[str, Any]:
+        remote_tmp = self._make_tmp_path()
+        try:
+            archives = self._send(sources, remote_tmp)
+            return self._module({**options, "archives": archives, "build": True}, task_vars)
+        finally:
+            self._remove_tmp_path(remote_tmp)
+
+    def _send(self, sources: Mapping[str, Source], remote_tmp: str) -> dict[str, str]:
+        archives = {}
+        with tempfile.TemporaryDirectory(prefix="webops.wsgi.") as local_tmp:
+            for name, source in sources.items():
+                self._display.display(f"building {name}: {source.label}")
+                if source.write is None:
+                    continue
+                local = Path(local_tmp) / f"{name}.tar.gz"
+                try:
+                    source.write(local)
+                except SourceError as error:
+                    raise AnsibleActionFail(f'app "{name}": {error}') from error
+                archives[name] = self._transfer_file(str(local), self._connection._shell.join_path(remote_tmp, local.name))
+        self._fixup_perms2([remote_tmp, *archives.values()])
+        return archives
+
+    def _module(self, options: dict[str, Any], task_vars: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = self._execute_module(
+            module_name="webops.wsgi.app_build", module_args=options, task_vars=task_vars
+        )
+        return answer

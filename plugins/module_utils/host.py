@@ -1,0 +1,154 @@
+# Copyright (c) webops.wsgi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a host is and has, read in bulk: one look instead of one task for each question."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import subprocess
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+LISTEN = "0A"  # the state TCP_LISTEN in /proc/net/tcp, see include/net/tcp_states.h of Linux
+SUPPORTED_DEBIAN = ("12", "13")
+OLDEST_PYTHON = (3, 11)
+
+
+def os_release(text: str) -> dict[str, str]:
+    """The assignments of an os-release file."""
+    pairs = re.findall(r'^([A-Z_]+)="?([^"\n]*)"?$', text, re.MULTILINE)
+    return dict(pairs)
+
+
+def missing_packages(status: str, wanted: Iterable[str]) -> list[str]:
+    """The wanted Debian packages that are not installed.
+
+    Args:
+        status: Text of /var/lib/dpkg/status.
+        wanted: Package names.
+    """
+    installed = set()
+    for paragraph in status.split("\n\n"):
+        if "\nStatus: install ok installed\n" in paragraph and paragraph.startswith("Package: "):
+            installed.add(paragraph[len("Package: ") : paragraph.index("\n")])
+    return [name for name in wanted if name not in installed]
+
+
+def interpreters(folders: Iterable[Path] = (Path("/usr/local/bin"), Path("/usr/bin"))) -> dict[str, str]:
+    """The host's Python interpreters by version, C({"3.13": "/usr/bin/python3.13"}); earlier folders win."""
+    found: dict[str, str] = {}
+    for folder in folders:
+        for path in sorted(folder.glob("python3.*")):
+            version = path.name.removeprefix("python")
+            if re.fullmatch(r"3\.\d+", version) and os.access(path, os.X_OK):
+                found.setdefault(version, str(path))
+    return found
+
+
+def default_python(path: Path = Path("/usr/bin/python3")) -> str:
+    """The version that the host's C(python3) is; empty where there is none."""
+    name = os.path.basename(os.path.realpath(path))
+    return name.removeprefix("python") if re.fullmatch(r"python3\.\d+", name) else ""
+
+
+def listeners(ports: Iterable[int], proc: Path = Path("/proc")) -> dict[str, str]:
+    """The program that listens on each TCP port; empty where the port is free.
+
+    Programs whose name the kernel does not tell are called C(pid unknown).
+    """
+    inodes = _listening_inodes(proc)
+    wanted = {str(port): inodes.get(port, set()) for port in ports}
+    owners = _owners(set().union(*wanted.values()), proc) if any(wanted.values()) else {}
+    return {
+        port: next((owners[inode] for inode in sockets if inode in owners), "pid unknown") if sockets else ""
+        for port, sockets in wanted.items()
+    }
+
+
+def _listening_inodes(proc: Path) -> dict[int, set[str]]:
+    found: dict[int, set[str]] = {}
+    for table in ("tcp", "tcp6"):
+        try:
+            lines = (proc / "net" / table).read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for fields in map(str.split, lines):
+            if fields[3] == LISTEN:
+                found.setdefault(int(fields[1].rpartition(":")[2], 16), set()).add(fields[9])
+    return found
+
+
+def _owners(inodes: set[str], proc: Path) -> dict[str, str]:
+    owners = {}
+    for process in proc.glob("[0-9]*"):
+        try:
+            for descriptor in (process / "fd").iterdir():
+                inode = os.readlink(descriptor).removeprefix("socket:[").removesuffix("]")
+                if inode in inodes:
+                    owners[inode] = (process / "comm").read_text().strip()
+        except OSError:  # the process ended meanwhile
+            continue
+    return owners
+
+
+def existing_users(names: Iterable[str]) -> list[str]:
+    """Those of the names that are users of the host."""
+    return [name for name in names if _is_user(name)]
+
+
+def _is_user(name: str) -> bool:
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def managed_apps(root: Path) -> dict[str, str]:
+    """The apps that this collection put on the host, with the number of their current release."""
+    apps = {}
+    for releases in sorted(root.glob("*/releases")):
+        current = releases.parent / "current"
+        apps[releases.parent.name] = os.path.basename(os.readlink(current)) if current.is_symlink() else ""
+    return apps
+
+
+def program_version(command: list[str], pattern: str) -> str:
+    """The version a program prints; empty where the program is missing."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    found = re.search(pattern, done.stdout + done.stderr)
+    return found.group(1) if found else ""
+
+
+def has_ipv6(proc: Path = Path("/proc")) -> bool:
+    """Whether the kernel lets programs listen on IPv6 addresses."""
+    return (proc / "net/if_inet6").exists()
+
+
+def problems(release: Mapping[str, str], default: str, held: Mapping[str, str]) -> list[str]:
+    """Why this host cannot be one of ours, each with the mend.
+
+    Args:
+        release: The host's os-release.
+        default: Version of its python3.
+        held: Listeners by port, as C(listeners) returns them.
+    """
+    found = []
+    name, version = release.get("ID", "unknown"), release.get("VERSION_ID", "unknown")
+    if name != "debian" or version not in SUPPORTED_DEBIAN:
+        found.append(
+            f"the host runs {release.get('PRETTY_NAME', f'{name} {version}')}, supported are Debian "
+            f"{' and '.join(SUPPORTED_DEBIAN)}; upgrade the host or take it out of the group wsgi"
+        )
+    if default and tuple(map(int, default.split("."))) < OLDEST_PYTHON:
+        found.append(f"the host's python3 is {default}, needed is 3.11 or newer; upgrade the host")
+    for port, program in held.items():
+        if program not in ("", "nginx"):
+            found.append(f"port {port} is taken by {program}; stop and disable that program, nginx needs the port")
+    return found

@@ -1,0 +1,523 @@
+# Copyright (c) webops.wsgi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Releases: assembling, activating, healing and removing them.
+
+The one fact that decides which release serves is the symlink C(/srv/<app>/current). The socket that nginx connects to
+and the directories it serves are reached through it, so one rename(2) switches all of them together. Everything else
+(units, links for the next boot, old instances) is brought in line with it by this run or, if it is killed, by the next.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import grp
+import hashlib
+import json
+import os
+import pwd
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from ansible_collections.webops.wsgi.plugins.module_utils import health as probe
+from ansible_collections.webops.wsgi.plugins.module_utils.systemd import SystemdError, UnitState
+
+JOURNAL_LINES = 30  # enough for a Python traceback
+PROVED = "proved"  # marks a release that has passed its health check
+FAILED = "failed"  # marks one that has not, and says why
+STATE_INTERVAL = 1.0  # seconds between two looks at the state of an instance that does not answer yet
+
+
+class ReleaseError(Exception):
+    """A release that could not be activated; the message says which, why, and what serves now."""
+
+
+class ServiceManager(Protocol):
+    """What is needed of systemd."""
+
+    def states(self, units: list[str]) -> dict[str, UnitState]: ...
+    def start(self, unit: str) -> None: ...
+    def restart(self, unit: str) -> None: ...
+    def stop(self, *units: str) -> None: ...
+    def reload(self) -> None: ...
+    def create_runtime_files(self, configuration: str) -> None: ...
+    def journal(self, unit: str, lines: int) -> str: ...
+
+
+@dataclass(frozen=True)
+class Desired:
+    """The release an app should run.
+
+    Attributes:
+        name: The app.
+        build: Digest of its build.
+        source: The build's source in a person's words.
+        config: Digest of the server's configuration directory.
+        unit: Text of the template unit.
+        settings: Text of the instance's drop-in: limits, sandbox, environment that is no secret.
+        target: Text of the target that groups the app's units.
+        runtime: Text of the tmpfiles.d file.
+        environment: Text of the environment file.
+        health: What a healthy instance answers.
+        drain: Seconds between the switch and the stop of the old instance.
+        keep: How many releases stay on disk.
+    """
+
+    name: str
+    build: str
+    source: str
+    config: str
+    unit: str
+    settings: str
+    target: str
+    runtime: str
+    environment: str = field(repr=False)
+    health: probe.Health = field(default_factory=probe.Health)
+    drain: float = 1.0
+    keep: int = 5
+
+    @property
+    def digest(self) -> str:
+        """Equal digests, equal releases."""
+        parts = [self.build, self.config, self.settings, self.environment]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where things lie; tests point them elsewhere."""
+
+    root: Path = Path("/srv")
+    run: Path = Path("/run")
+    config: Path = Path("/etc/wsgi")
+    units: Path = Path("/etc/systemd/system")
+    runtime: Path = Path("/etc/tmpfiles.d")
+    state: Path = Path("/var/lib")
+
+    def current(self, app: str) -> Path:
+        return self.root / app / "current"
+
+    def release(self, app: str, number: str) -> Path:
+        return self.root / app / "releases" / number
+
+    def socket(self, app: str, number: str) -> Path:
+        return self.run / app / f"{number}.sock"
+
+    def wants(self, app: str) -> Path:
+        return self.units / f"{app}.target.wants"
+
+    def settings(self, app: str, number: str) -> Path:
+        return self.units / f"{unit_name(app, number)}.d" / "release.conf"
+
+
+def unit_name(app: str, number: str) -> str:
+    """The instance's unit."""
+    return f"{app}@{number}.service"
+
+
+def current_release(paths: Paths, app: str) -> str:
+    """The number of the release that serves; empty when there is none."""
+    link = paths.current(app)
+    return os.path.basename(os.readlink(link)) if link.is_symlink() else ""
+
+
+def description(paths: Paths, app: str, number: str) -> dict[str, Any]:
+    """What a release says of itself; empty when it says nothing."""
+    try:
+        found: dict[str, Any] = json.loads((paths.release(app, number) / "release.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+def release_numbers(paths: Paths, app: str) -> list[str]:
+    """The releases on disk, oldest first."""
+    try:
+        names = os.listdir(paths.root / app / "releases")
+    except FileNotFoundError:
+        return []
+    return sorted((name for name in names if name.isdigit()), key=int)
+
+
+def enabled(paths: Paths, app: str) -> set[str]:
+    """The instances that would start at boot: the current one and those an interrupted run has left behind."""
+    pattern = re.compile(rf"{re.escape(app)}@(\d+)\.service")
+    try:
+        names = os.listdir(paths.wants(app))
+    except FileNotFoundError:
+        return set()
+    return {found.group(1) for found in map(pattern.fullmatch, names) if found}
+
+
+# -- what is to be done ------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Step:
+    """What one app needs.
+
+    Attributes:
+        desired: The release it should run.
+        previous: Number of the release that serves now.
+        kind: C(none), C(heal) (same release, something around it is not as it should be) or C(deploy).
+        reasons: Why, in a person's words.
+        number: Number of the release that serves when all went well.
+    """
+
+    desired: Desired
+    previous: str
+    kind: str = "none"
+    reasons: list[str] = field(default_factory=list)
+    number: str = ""
+
+    @property
+    def unit(self) -> str:
+        return unit_name(self.desired.name, self.number)
+
+
+def plan(paths: Paths, wanted: list[Desired], systemd: ServiceManager) -> list[Step]:
+    """Compare what is wanted with what runs; changes nothing."""
+    steps = [Step(desired, current_release(paths, desired.name)) for desired in wanted]
+    serving = [unit_name(step.desired.name, step.previous) for step in steps if step.previous]
+    states = systemd.states(serving) if serving else {}
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda step: _decide(paths, step, states), steps))
+    return steps
+
+
+def _decide(paths: Paths, step: Step, states: dict[str, UnitState]) -> None:
+    app, desired = step.desired.name, step.desired
+    found = description(paths, app, step.previous) if step.previous else {}
+    if found.get("digest") != desired.digest:
+        step.kind = "deploy"
+        step.reasons = _differences(found, desired)
+        return
+    step.number = step.previous
+    state = states[unit_name(app, step.number)]
+    step.reasons = _defects(paths, step, state)
+    if state.runs and not step.reasons:
+        fault = probe.ask(paths.run / app / "current.sock", desired.health)
+        step.reasons = [fault] if fault else []
+    step.kind = "heal" if step.reasons else "none"
+
+
+def _differences(found: dict[str, Any], desired: Desired) -> list[str]:
+    if not found:
+        return ["first release"]
+    names = {"build": desired.build, "config": desired.config, "settings": _short(desired.settings)}
+    return [name for name, value in names.items() if found.get(name) != value] or ["environment"]
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _defects(paths: Paths, step: Step, state: UnitState) -> list[str]:
+    app = step.desired.name
+    found = []
+    if not state.runs:
+        found.append(f"{step.unit} is {state.active}")
+    if state.stale:
+        found.append(f"systemd has not read the files of {step.unit}")
+    found += [f"{path} differs" for path, text in unit_files(paths, step).items() if _read(path) != text]
+    found += [f"instance {number} is left over" for number in sorted(enabled(paths, app) - {step.number})]
+    if step.number not in enabled(paths, app):
+        found.append(f"{step.unit} would not start at boot")
+    if not (paths.run / app / "current.sock").is_symlink():
+        found.append(f"{paths.run / app}/current.sock is missing")
+    return found
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except OSError:
+        return None
+
+
+def unit_files(paths: Paths, step: Step) -> dict[Path, str]:
+    """The files outside the app's directory that a release needs, with their text."""
+    app = step.desired.name
+    return {
+        paths.units / f"{app}@.service": step.desired.unit,
+        paths.units / f"{app}.target": step.desired.target,
+        paths.runtime / f"wsgi-{app}.conf": step.desired.runtime,
+        paths.settings(app, step.number): step.desired.settings,
+    }
+
+
+# -- doing it ----------------------------------------------------------------------------------------------------
+
+
+def carry_out(paths: Paths, steps: list[Step], systemd: ServiceManager, parallel: int) -> list[str]:
+    """Bring every app to the release it should run; returns the failures.
+
+    One app's failure leaves it on the release it had and does not keep the others from theirs.
+
+    Args:
+        paths: Where things lie.
+        steps: What C(plan) found.
+        systemd: The service manager.
+        parallel: How many instances may start at the same time.
+    """
+    pending = [step for step in steps if step.kind != "none"]
+    if not pending:
+        return []
+    failures: list[str] = []
+    with ExitStack() as locks:
+        held = _collect(pending, lambda step: locks.enter_context(lock(paths, step.desired.name)), failures, 1)
+        ready = _collect(held, lambda step: _prepare(paths, step, systemd), failures, 1)
+        systemd.reload()
+        live = _collect(ready, lambda step: _activate(paths, step, systemd), failures, parallel)
+        _collect(live, lambda step: _retire(paths, step, systemd), failures, parallel)
+        # Only now do the targets no longer want the old instances, which starting them would start again.
+        systemd.reload()
+        _collect(live, lambda step: systemd.start(f"{step.desired.name}.target"), failures, parallel)
+    return failures
+
+
+def _collect(steps: list[Step], action: Callable[[Step], object], failures: list[str], parallel: int) -> list[Step]:
+    """Do the action for every step; returns those for which it went well."""
+
+    def attempt(step: Step) -> Step | None:
+        try:
+            action(step)
+        except (ReleaseError, SystemdError, OSError) as error:
+            failures.append(str(error) if isinstance(error, ReleaseError) else f'app "{step.desired.name}": {error}')
+            return None
+        return step
+
+    with ThreadPoolExecutor(max(1, parallel)) as pool:
+        return [step for step in pool.map(attempt, steps) if step]
+
+
+@contextmanager
+def lock(paths: Paths, app: str) -> Iterator[None]:
+    """Hold the app's lock; the kernel lets go of it when the holder ends, however it ends.
+
+    Raises:
+        ReleaseError: Another run holds it.
+    """
+    folder = paths.root / app
+    folder.mkdir(mode=0o711, exist_ok=True)
+    with open(folder / ".lock", "w") as holder:
+        try:
+            fcntl.flock(holder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ReleaseError(f'app "{app}": another run is deploying it; wait for that one to end') from None
+        yield
+
+
+def _prepare(paths: Paths, step: Step, systemd: ServiceManager) -> None:
+    app = step.desired.name
+    if step.kind == "deploy":
+        step.number = str(int((release_numbers(paths, app) or ["0"])[-1]) + 1)
+        _assemble(paths, step)
+    for path, text in unit_files(paths, step).items():
+        write_file(path, text)
+    paths.wants(app).mkdir(exist_ok=True)
+    replace_link(paths.wants(app) / step.unit, f"../{app}@.service")
+    wanted_by = paths.units / "multi-user.target.wants"
+    wanted_by.mkdir(exist_ok=True)
+    replace_link(wanted_by / f"{app}.target", f"../{app}.target")
+    systemd.create_runtime_files(str(paths.runtime / f"wsgi-{app}.conf"))
+
+
+def _assemble(paths: Paths, step: Step) -> None:
+    """Write the release beside the others; it appears under its number whole or not at all."""
+    app, desired = step.desired.name, step.desired
+    releases = paths.root / app / "releases"
+    releases.mkdir(mode=0o711, exist_ok=True)
+    releases.chmod(0o711)
+    partial = releases / f".{step.number}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(mode=0o711)
+    partial.chmod(0o711)
+    (partial / "app").symlink_to(f"../../builds/{desired.build}")
+    (partial / "socket").symlink_to(paths.socket(app, step.number))
+    shutil.copytree(paths.config / app, partial / "etc")
+    (partial / "etc" / "start").rename(partial / "start")
+    _own_by_group(partial, app)
+    # After the rest has been given to the group: only systemd, which is root, reads this one.
+    write_file(partial / "etc" / "environment", desired.environment, 0o600)
+    facts = {"digest": desired.digest, "build": desired.build, "config": desired.config, "settings": _short(desired.settings)}
+    facts.update(source=desired.source, created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+    write_file(partial / "release.json", json.dumps(facts, indent=2) + "\n", 0o600)
+    _plant_seed(paths, app, desired.build)
+    partial.rename(releases / step.number)
+
+
+def _own_by_group(folder: Path, app: str) -> None:
+    group = grp.getgrnam(app).gr_gid
+    os.chown(folder / "etc", 0, group)
+    (folder / "etc").chmod(0o750)
+    for path in [folder / "start", *(folder / "etc").rglob("*")]:
+        os.chown(path, 0, group)
+        path.chmod(0o750 if path.is_dir() or path.name == "start" else 0o640)
+
+
+def _plant_seed(paths: Paths, app: str, build: str) -> None:
+    """Copy what the source ships in its persistent directories to where nothing is yet."""
+    seed = paths.root / app / "builds" / build / "seed"
+    for shipped in sorted(seed.iterdir()) if seed.is_dir() else []:
+        target = paths.state / app / shipped.name
+        if os.path.lexists(target):
+            continue
+        user = pwd.getpwnam(app)
+        target.parent.mkdir(mode=0o750, exist_ok=True)
+        os.chown(target.parent, user.pw_uid, user.pw_gid)
+        shutil.copytree(shipped, target)
+        for path in [target, *target.rglob("*")]:
+            os.chown(path, user.pw_uid, user.pw_gid)
+
+
+def _activate(paths: Paths, step: Step, systemd: ServiceManager) -> None:
+    app = step.desired.name
+    try:
+        _start(paths, step, systemd)
+        wait_healthy(paths.socket(app, step.number), step, systemd)
+    except (ReleaseError, SystemdError) as error:
+        journal = systemd.journal(step.unit, JOURNAL_LINES)
+        if step.kind == "deploy":
+            _give_up(paths, step, systemd, str(error))
+        raise ReleaseError(_failure(step, str(error), journal)) from error
+    write_file(paths.release(app, step.number) / PROVED, "")
+    replace_link(paths.current(app), f"releases/{step.number}")
+
+
+def _start(paths: Paths, step: Step, systemd: ServiceManager) -> None:
+    state = systemd.states([step.unit])[step.unit]
+    if not state.runs:
+        systemd.start(step.unit)
+    elif probe.ask(paths.socket(step.desired.name, step.number), step.desired.health):
+        systemd.restart(step.unit)
+
+
+def wait_healthy(socket: Path, step: Step, systemd: ServiceManager) -> None:
+    """Ask until the instance answers well.
+
+    Raises:
+        ReleaseError: It has not within the time limit, or has ended.
+    """
+    health = step.desired.health
+    deadline = time.monotonic() + health.timeout
+    look = time.monotonic() + STATE_INTERVAL
+    while fault := probe.ask(socket, health):
+        now = time.monotonic()
+        if now > look:
+            look = now + STATE_INTERVAL
+            if systemd.states([step.unit])[step.unit].broken:
+                raise ReleaseError("the instance ended by itself")
+        if now > deadline:
+            raise ReleaseError(f"not healthy within {health.timeout:g} s: {fault}")
+        time.sleep(health.interval)
+
+
+def _give_up(paths: Paths, step: Step, systemd: ServiceManager, reason: str) -> None:
+    """Stop a release that failed, keep it from the next boot and mark it."""
+    systemd.stop(step.unit)
+    _forget(paths, step.desired.name, step.number)
+    write_file(paths.release(step.desired.name, step.number) / FAILED, reason + "\n", 0o600)
+
+
+def _failure(step: Step, reason: str, journal: str) -> str:
+    app = step.desired.name
+    serving = f"release {step.previous} still serves" if step.previous else "nothing serves yet"
+    first = f'app "{app}": release {step.number} ({step.desired.source}) was not activated, {serving}: {reason}'
+    if step.kind == "heal":
+        first = f'app "{app}": release {step.number} serves no longer and cannot be brought back: {reason}'
+    return f"{first}\nLast lines of its journal:\n{journal}"
+
+
+def _retire(paths: Paths, step: Step, systemd: ServiceManager) -> None:
+    """Stop every instance but the one that serves, after requests on their way to it have arrived."""
+    app = step.desired.name
+    old = sorted(enabled(paths, app) - {step.number})
+    if old:
+        time.sleep(step.desired.drain)
+        systemd.stop(*(unit_name(app, number) for number in old))
+    for number in old:
+        _forget(paths, app, number)
+    prune(paths, app, step.desired.keep)
+
+
+def _forget(paths: Paths, app: str, number: str) -> None:
+    (paths.wants(app) / unit_name(app, number)).unlink(missing_ok=True)
+    shutil.rmtree(paths.settings(app, number).parent, ignore_errors=True)
+    paths.socket(app, number).unlink(missing_ok=True)
+
+
+def prune(paths: Paths, app: str, keep: int) -> None:
+    """Remove all but the last releases that proved themselves, and the builds that no release uses any more.
+
+    Of those that failed, the last stays for a person to look at. The current one always stays.
+    """
+    numbers = release_numbers(paths, app)
+    good = [number for number in numbers if (paths.release(app, number) / PROVED).exists()]
+    failed = [number for number in numbers if (paths.release(app, number) / FAILED).exists()]
+    kept = {current_release(paths, app), *good[-keep:], *failed[-1:]}
+    for number in set(numbers) - kept:
+        shutil.rmtree(paths.release(app, number))
+    for leftover in (paths.root / app / "releases").glob(".*.partial"):
+        shutil.rmtree(leftover)
+    used = {os.path.basename(os.readlink(paths.release(app, number) / "app")) for number in release_numbers(paths, app)}
+    for build in (paths.root / app / "builds").iterdir():
+        if build.name not in used:
+            shutil.rmtree(build)
+
+
+def remove(paths: Paths, app: str, purge: bool, systemd: ServiceManager) -> None:
+    """Stop an app and remove everything of it; its data only when asked to."""
+    with lock(paths, app):
+        instances = [unit_name(app, number) for number in sorted(enabled(paths, app))]
+        if instances:
+            systemd.stop(*instances)
+        if (paths.units / f"{app}.target").exists():
+            systemd.stop(f"{app}.target")
+        for number in release_numbers(paths, app):
+            _forget(paths, app, number)
+        for path in (paths.units / f"{app}@.service", paths.units / f"{app}.target", paths.runtime / f"wsgi-{app}.conf"):
+            path.unlink(missing_ok=True)
+        (paths.units / "multi-user.target.wants" / f"{app}.target").unlink(missing_ok=True)
+        systemd.reload()
+        for folder in (paths.wants(app), paths.run / app, paths.root / app, *([paths.state / app] if purge else [])):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def leftovers(paths: Paths, app: str, purge: bool) -> list[str]:
+    """What is still on the host of an app that should be absent."""
+    candidates = [paths.root / app, paths.units / f"{app}@.service", paths.units / f"{app}.target"]
+    if purge:
+        candidates.append(paths.state / app)
+    return [str(path) for path in candidates if os.path.lexists(path)]
+
+
+def write_file(path: Path, text: str, mode: int = 0o644) -> None:
+    """Write a file so that readers see the old or the new text, never a part; its mode is right from the start."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.unlink(missing_ok=True)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "w") as stream:
+        os.fchmod(descriptor, mode)
+        stream.write(text)
+        stream.flush()
+        os.fsync(descriptor)
+    partial.rename(path)
+
+
+def replace_link(link: Path, target: str) -> None:
+    """Point a symlink elsewhere by rename(2): there is no instant without one."""
+    if link.is_symlink() and os.readlink(link) == target:
+        return
+    partial = link.with_name(f".{link.name}.partial")
+    partial.unlink(missing_ok=True)
+    partial.symlink_to(target)
+    partial.rename(link)

@@ -1,0 +1,119 @@
+# Copyright (c) webops.wsgi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The few words of systemctl that releases need, and the format of its environment files."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+COMMAND_TIMEOUT = 900  # seconds; longer than any start or stop time limit a unit sensibly has
+
+
+class SystemdError(Exception):
+    """systemctl refused; the message is what it said."""
+
+
+@dataclass(frozen=True)
+class UnitState:
+    """What systemd says of a unit.
+
+    Attributes:
+        active: Its C(ActiveState).
+        sub: Its C(SubState).
+        restarts: How often systemd restarted it by itself.
+        stale: Whether its files changed since systemd read them.
+    """
+
+    active: str
+    sub: str
+    restarts: int
+    stale: bool
+
+    @property
+    def runs(self) -> bool:
+        """Whether the unit is up."""
+        return self.active == "active"
+
+    @property
+    def broken(self) -> bool:
+        """Whether the unit has failed at least once since it was started."""
+        return self.active == "failed" or self.sub == "auto-restart" or self.restarts > 0
+
+
+class Systemd:
+    """The system's service manager."""
+
+    def states(self, units: Iterable[str]) -> dict[str, UnitState]:
+        """The states of units, read in one call."""
+        names = list(units)
+        if not names:
+            return {}
+        properties = "--property=Id,ActiveState,SubState,NRestarts,NeedDaemonReload"
+        text = self._systemctl("show", properties, *names)
+        return {state[0]: state[1] for state in map(_parse_state, text.strip().split("\n\n"))}
+
+    def start(self, unit: str) -> None:
+        """Start a unit and wait until it is ready."""
+        self._systemctl("reset-failed", unit, check=False)
+        self._systemctl("start", unit)
+
+    def restart(self, unit: str) -> None:
+        """Restart a unit and wait until it is ready."""
+        self._systemctl("reset-failed", unit, check=False)
+        self._systemctl("restart", unit)
+
+    def stop(self, *units: str) -> None:
+        """Stop units and wait until they are gone."""
+        self._systemctl("stop", *units)
+        self._systemctl("reset-failed", *units, check=False)
+
+    def reload(self) -> None:
+        """Make systemd read its unit files again."""
+        self._systemctl("daemon-reload")
+
+    def create_runtime_files(self, configuration: str) -> None:
+        """Carry out a tmpfiles.d file now, as systemd does at boot."""
+        _run(["systemd-tmpfiles", "--create", configuration])
+
+    def journal(self, unit: str, lines: int) -> str:
+        """The last lines that a unit wrote."""
+        return _run(["journalctl", "--unit", unit, "--lines", str(lines), "--output", "cat", "--no-pager"], check=False).strip()
+
+    def _systemctl(self, *arguments: str, check: bool = True) -> str:
+        return _run(["systemctl", *arguments], check)
+
+
+def _run(command: list[str], check: bool = True) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=COMMAND_TIMEOUT)
+    except FileNotFoundError:
+        raise SystemdError(f"{command[0]} does not exist on this host, which must run systemd") from None
+    except subprocess.TimeoutExpired:
+        raise SystemdError(f"{' '.join(command)} did not end within {COMMAND_TIMEOUT} s") from None
+    if check and done.returncode:
+        raise SystemdError((done.stderr or done.stdout).strip())
+    return done.stdout
+
+
+def _parse_state(text: str) -> tuple[str, UnitState]:
+    values = dict(line.split("=", 1) for line in text.splitlines())
+    restarts = values.get("NRestarts", "0")
+    return values["Id"], UnitState(
+        values["ActiveState"], values["SubState"], int(restarts) if restarts.isdigit() else 0, values.get("NeedDaemonReload") == "yes"
+    )
+
+
+def environment_file(variables: Mapping[str, str]) -> str:
+    """The text of an C(EnvironmentFile), quoted so that every value arrives as it is.
+
+    Within double quotes systemd gives a meaning to four characters alone, see systemd.exec(5).
+    """
+    lines = []
+    for name, value in sorted(variables.items()):
+        escaped = re.sub(r'([\\"$`])', r"\\\1", str(value))
+        lines.append(f'{name}="{escaped}"\n')
+    return "".join(lines)

@@ -1,0 +1,215 @@
+#!/usr/bin/python
+# Copyright (c) webops.wsgi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: app_build
+short_description: Build source and virtual environment of applications, once for equal inputs
+version_added: 0.1.0
+description:
+  - A build is one immutable, root-owned directory with an application's source and virtual environment, named by the
+    digest of everything that shapes it. Where it exists already nothing is done.
+  - The controller resolves each source (a local directory, git, an archive, a package) and sends only what is missing.
+  - All apps of a host are handled by one task.
+author: webops.wsgi contributors (@webops)
+attributes:
+  check_mode:
+    description: Can run in check mode and return changed status prediction without modifying target.
+    support: full
+  diff_mode:
+    description: Will return details on what has changed, or would change, when in diff mode.
+    support: full
+options:
+  apps:
+    description: The apps as the action M(webops.wsgi.app_settings) resolves them.
+    type: list
+    elements: dict
+  uv:
+    description: Path of the uv program on the host.
+    type: path
+    required: true
+  root:
+    description: Directory of all apps.
+    type: path
+    default: /srv
+  builds:
+    description: The inputs of each build; the action plugin makes this from O(apps).
+    type: list
+    elements: dict
+    suboptions:
+      app:
+        description: The app's name.
+        type: str
+        required: true
+      source:
+        description: Identity of the source.
+        type: dict
+        required: true
+      label:
+        description: The source in a person's words.
+        type: str
+        required: true
+      python:
+        description: Python version; empty for the host's python3.
+        type: str
+        default: ""
+      installer:
+        description: The program that fills the virtual environment.
+        type: str
+        choices: [uv, pip]
+        default: uv
+      requirements:
+        description: Requirements file or pyproject.toml within the source; empty to find it.
+        type: str
+        default: ""
+      packages:
+        description: Further requirements.
+        type: list
+        elements: str
+        default: []
+      server:
+        description: Requirement of the application server, used unless the app brings its own.
+        type: str
+        default: ""
+      index_url:
+        description: Package index.
+        type: str
+        default: ""
+      extra_index_urls:
+        description: Further package indexes.
+        type: list
+        elements: str
+        default: []
+      ca_bundle:
+        description: CA bundle on the host that the indexes are verified with.
+        type: str
+        default: ""
+      public:
+        description: Directories of the source that the web server may read.
+        type: list
+        elements: str
+        default: []
+      persistent:
+        description: Directories of the source that live in the state directory.
+        type: list
+        elements: str
+        default: []
+  archives:
+    description: Uploaded source archives by app; the action plugin sets this.
+    type: dict
+    default: {}
+  build:
+    description: Make the missing builds instead of naming them; the action plugin sets this.
+    type: bool
+    default: false
+"""
+
+EXAMPLES = r"""
+- name: Build the apps
+  webops.wsgi.app_build:
+    apps: "{{ __wsgi_apps }}"
+    uv: /opt/wsgi/uv/bin/uv
+"""
+
+RETURN = r"""
+missing:
+  description: Apps whose build did not exist.
+  returned: success
+  type: list
+  elements: str
+builds:
+  description: Digest, path and source of each app's build.
+  returned: success
+  type: dict
+  sample:
+    api: {digest: 3f2a9c51d04be877, path: /srv/api/builds/3f2a9c51d04be877, source: reports==1.4.2}
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from os import cpu_count
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.webops.wsgi.plugins.module_utils import build, host
+
+BUILD_OPTIONS: dict[str, Any] = {
+    "app": {"type": "str", "required": True},
+    "source": {"type": "dict", "required": True},
+    "label": {"type": "str", "required": True},
+    "python": {"type": "str", "default": ""},
+    "installer": {"type": "str", "choices": ["uv", "pip"], "default": "uv"},
+    "requirements": {"type": "str", "default": ""},
+    "packages": {"type": "list", "elements": "str", "default": []},
+    "server": {"type": "str", "default": ""},
+    "index_url": {"type": "str", "default": "", "no_log": True},
+    "extra_index_urls": {"type": "list", "elements": "str", "default": [], "no_log": True},
+    "ca_bundle": {"type": "str", "default": ""},
+    "public": {"type": "list", "elements": "str", "default": []},
+    "persistent": {"type": "list", "elements": "str", "default": []},
+}
+
+
+def build_inputs(options: dict[str, Any], uv: str, found: dict[str, str], default: str) -> build.BuildInputs:
+    """The module's options with this host's interpreter filled in."""
+    version, interpreter = build.choose_python(options["app"], options["python"], found, default)
+    return build.BuildInputs(**{**options, "python": version, "interpreter": interpreter, "uv": uv})
+
+
+def make_missing(root: Path, missing: list[build.BuildInputs], archives: dict[str, str]) -> list[str]:
+    """Make builds side by side; returns the failures."""
+
+    def make(inputs: build.BuildInputs) -> str:
+        archive = archives.get(inputs.app)
+        try:
+            build.make_build(root, inputs, Path(archive) if archive else None)
+        except build.BuildError as error:
+            return str(error)
+        return ""
+
+    with ThreadPoolExecutor(cpu_count()) as pool:
+        return [failure for failure in pool.map(make, missing) if failure]
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "apps": {"type": "list", "elements": "dict"},
+            "uv": {"type": "path", "required": True},
+            "root": {"type": "path", "default": "/srv"},
+            "builds": {"type": "list", "elements": "dict", "options": BUILD_OPTIONS},
+            "archives": {"type": "dict", "default": {}},
+            "build": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    root = Path(module.params["root"])
+    found, default = host.interpreters(), host.default_python()
+    try:
+        wanted = [build_inputs(options, module.params["uv"], found, default) for options in module.params["builds"] or []]
+    except build.BuildError as error:
+        module.fail_json(msg=str(error))
+    missing = [inputs for inputs in wanted if not build.is_complete(build.build_path(root, inputs))]
+    if module.params["build"]:
+        failures = make_missing(root, missing, module.params["archives"])
+        if failures:
+            module.fail_json(msg="\n".join(failures))
+    module.exit_json(
+        changed=bool(missing),
+        missing=[inputs.app for inputs in missing],
+        builds={
+            inputs.app: {"digest": inputs.digest, "path": str(build.build_path(root, inputs)), "source": inputs.label}
+            for inputs in wanted
+        },
+        diff=[
+            {"before_header": inputs.app, "after_header": inputs.app, "before": "", "after": f"build {inputs.digest}: {inputs.label}\n"}
+            for inputs in missing
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()

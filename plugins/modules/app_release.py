@@ -1,0 +1,243 @@
+#!/usr/bin/python
+# Copyright (c) webops.wsgi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: app_release
+short_description: Activate releases of applications without losing a request
+version_added: 0.1.0
+description:
+  - A release joins a build with its configuration. It is started beside the release that serves, asked over its own socket
+    whether it is healthy, made current by one rename, and only then is the old one stopped.
+  - A release that does not answer well is stopped and marked; the old one never stopped serving.
+  - What runs is compared with what is wanted on every run, so that an instance that died, or work that an interrupted
+    run left undone, is brought in line.
+  - All apps of a host are handled by one remote process, which may be killed at any instant.
+author: webops.wsgi contributors (@webops)
+attributes:
+  check_mode:
+    description: Can run in check mode and return changed status prediction without modifying target.
+    support: full
+  diff_mode:
+    description: Will return details on what has changed, or would change, when in diff mode.
+    support: full
+    details: Shows which release would replace which and why, never the environment.
+options:
+  apps:
+    description: The apps as the action M(webops.wsgi.app_settings) resolves them.
+    type: list
+    elements: dict
+  builds:
+    description: The builds as M(webops.wsgi.app_build) returns them.
+    type: dict
+  configs:
+    description: Digest of each app's configuration directory, as M(webops.wsgi.config_tree) returns them.
+    type: dict
+  releases:
+    description: The releases that should serve; the action plugin makes this from O(apps).
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: The app's name.
+        type: str
+        required: true
+      build:
+        description: Digest of its build.
+        type: str
+        required: true
+      source:
+        description: The build's source in a person's words.
+        type: str
+        required: true
+      config:
+        description: Digest of its configuration directory.
+        type: str
+        required: true
+      unit:
+        description: Text of the template unit.
+        type: str
+        required: true
+      settings:
+        description: Text of the instance's drop-in.
+        type: str
+        required: true
+      target:
+        description: Text of the target that groups the app's units.
+        type: str
+        required: true
+      runtime:
+        description: Text of the tmpfiles.d file.
+        type: str
+        required: true
+      environment:
+        description: Text of the environment file.
+        type: str
+        required: true
+      health:
+        description: What a healthy instance answers.
+        type: dict
+        required: true
+        suboptions:
+          path:
+            description: Path to ask for.
+            type: str
+            default: /
+          statuses:
+            description: Statuses or ranges of them that are accepted.
+            type: list
+            elements: str
+            default: ["200-499"]
+          host:
+            description: Host header.
+            type: str
+            default: localhost
+          scheme:
+            description: Scheme that the proxy would name.
+            type: str
+            default: https
+          timeout:
+            description: Seconds until an instance is given up.
+            type: float
+            default: 30
+          interval:
+            description: Seconds between two questions.
+            type: float
+            default: 0.2
+      drain:
+        description: Seconds between the switch and the stop of the old instance.
+        type: float
+        default: 1
+      keep:
+        description: How many releases stay on disk.
+        type: int
+        default: 5
+  absent:
+    description: Apps to remove; the action plugin makes this from O(apps).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: The app's name.
+        type: str
+        required: true
+      purge:
+        description: Whether its data goes too.
+        type: bool
+        default: false
+"""
+
+EXAMPLES = r"""
+- name: Activate the releases
+  webops.wsgi.app_release:
+    apps: "{{ __wsgi_apps }}"
+    builds: "{{ __python_app_builds.builds }}"
+    configs: "{{ __gunicorn_config.digests }}"
+"""
+
+RETURN = r"""
+releases:
+  description: What serves each app after the run.
+  returned: success
+  type: dict
+  sample:
+    api: {release: "5", previous: "4", action: deploy, reasons: [build]}
+removed:
+  description: Apps that were removed.
+  returned: success
+  type: list
+  elements: str
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.webops.wsgi.plugins.module_utils import release
+from ansible_collections.webops.wsgi.plugins.module_utils.health import Health
+from ansible_collections.webops.wsgi.plugins.module_utils.systemd import Systemd, SystemdError
+
+HEALTH_OPTIONS: dict[str, Any] = {
+    "path": {"type": "str", "default": "/"},
+    "statuses": {"type": "list", "elements": "str", "default": ["200-499"]},
+    "host": {"type": "str", "default": "localhost"},
+    "scheme": {"type": "str", "default": "https"},
+    "timeout": {"type": "float", "default": 30},
+    "interval": {"type": "float", "default": 0.2},
+}
+RELEASE_OPTIONS: dict[str, Any] = {
+    **{
+        name: {"type": "str", "required": True}
+        for name in ("name", "build", "source", "config", "unit", "settings", "target", "runtime")
+    },
+    "environment": {"type": "str", "required": True, "no_log": True},
+    "health": {"type": "dict", "required": True, "options": HEALTH_OPTIONS},
+    "drain": {"type": "float", "default": 1},
+    "keep": {"type": "int", "default": 5},
+}
+ABSENT_OPTIONS: dict[str, Any] = {"name": {"type": "str", "required": True}, "purge": {"type": "bool", "default": False}}
+
+
+def desired_release(options: dict[str, Any]) -> release.Desired:
+    """The module's options as the release they describe."""
+    health = Health(**{**options["health"], "statuses": tuple(options["health"]["statuses"])})
+    return release.Desired(**{**options, "health": health})
+
+
+def diff(step: release.Step) -> dict[str, str]:
+    """Which release replaces which, and why."""
+    why = ", ".join(step.reasons)
+    before = f"release {step.previous}\n" if step.previous else ""
+    after = f"release {step.number or 'new'} ({step.kind}: {why})\n"
+    return {"before_header": step.desired.name, "after_header": step.desired.name, "before": before, "after": after}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "apps": {"type": "list", "elements": "dict"},
+            "builds": {"type": "dict"},
+            "configs": {"type": "dict"},
+            "releases": {"type": "list", "elements": "dict", "options": RELEASE_OPTIONS},
+            "absent": {"type": "list", "elements": "dict", "default": [], "options": ABSENT_OPTIONS},
+        },
+        supports_check_mode=True,
+    )
+    paths, systemd = release.Paths(root=Path("/srv")), Systemd()
+    wanted = [desired_release(options) for options in module.params["releases"] or []]
+    going = [app for app in module.params["absent"] if release.leftovers(paths, app["name"], app["purge"])]
+    try:
+        steps = release.plan(paths, wanted, systemd)
+        failures = []
+        if not module.check_mode:
+            failures = release.carry_out(paths, steps, systemd, parallel=os.cpu_count() or 1)
+            for app in going:
+                release.remove(paths, app["name"], app["purge"], systemd)
+    except (SystemdError, release.ReleaseError) as error:
+        module.fail_json(msg=str(error))
+    if failures:
+        module.fail_json(msg="\n".join(failures))
+    changes = [step for step in steps if step.kind != "none"]
+    module.exit_json(
+        changed=bool(changes or going),
+        releases={
+            step.desired.name: {
+                "release": step.number,
+                "previous": step.previous,
+                "action": step.kind,
+                "reasons": step.reasons,
+            }
+            for step in steps
+        },
+        removed=[app["name"] for app in going],
+        diff=[diff(step) for step in changes],
+    )
+
+
+if __name__ == "__main__":
+    main()

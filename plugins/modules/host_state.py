@@ -1,0 +1,124 @@
+#!/usr/bin/python
+# Copyright (c) webops.wsgi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: host_state
+short_description: Read in one look what the roles need to know of a host
+version_added: 0.1.0
+description:
+  - Reads the Debian release, Python interpreters, missing packages, users, apps and the programs that hold the web ports.
+  - Refuses a host that cannot serve, before anything on it is changed.
+author: webops.wsgi contributors (@webops)
+attributes:
+  check_mode:
+    description: Can run in check mode and return changed status prediction without modifying target.
+    support: full
+    details: Only reads.
+  diff_mode:
+    description: Will return details on what has changed, or would change, when in diff mode.
+    support: none
+    details: Nothing is changed.
+options:
+  apps:
+    description: Names of the apps that the inventory gives this host.
+    type: list
+    elements: str
+    default: []
+  packages:
+    description: Debian packages to look for.
+    type: list
+    elements: str
+    default: []
+  ports:
+    description: TCP ports that nginx will listen on; another program that holds one is an error.
+    type: list
+    elements: int
+    default: []
+  uv:
+    description: Path at which uv would be.
+    type: path
+  root:
+    description: Directory of all apps.
+    type: path
+    default: /srv
+"""
+
+EXAMPLES = r"""
+- name: Look at the host
+  webops.wsgi.host_state:
+    apps: [api, reports]
+    packages: [nginx, certbot]
+    ports: [80, 443]
+"""
+
+RETURN = r"""
+ansible_facts:
+  description: What was found.
+  returned: success
+  type: dict
+  contains:
+    __wsgi_host:
+      description: The state of the host.
+      type: dict
+      returned: success
+      sample:
+        release: "13"
+        default_python: "3.13"
+        python: {"3.13": /usr/bin/python3.13}
+        packages_missing: [certbot]
+        users: [api]
+        apps: {api: "4"}
+        orphans: []
+        nginx_version: 1.26.3
+"""
+
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.webops.wsgi.plugins.module_utils import host
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "apps": {"type": "list", "elements": "str", "default": []},
+            "packages": {"type": "list", "elements": "str", "default": []},
+            "ports": {"type": "list", "elements": "int", "default": []},
+            "uv": {"type": "path"},
+            "root": {"type": "path", "default": "/srv"},
+        },
+        supports_check_mode=True,
+    )
+    release = host.os_release(Path("/etc/os-release").read_text())
+    held = host.listeners(module.params["ports"])
+    default = host.default_python()
+    problems = host.problems(release, default, held)
+    if problems:
+        module.fail_json(msg="This host cannot be set up:\n" + "\n".join(f"- {problem}" for problem in problems))
+    apps = host.managed_apps(Path(module.params["root"]))
+    uv = module.params["uv"] or ""
+    state = {
+        "distribution": release.get("ID", ""),
+        "release": release.get("VERSION_ID", ""),
+        "codename": release.get("VERSION_CODENAME", ""),
+        "python": host.interpreters(),
+        "default_python": default,
+        "nginx_version": host.program_version(["/usr/sbin/nginx", "-v"], r"nginx/([\d.]+)"),
+        "nginx_enabled": Path("/etc/systemd/system/multi-user.target.wants/nginx.service").exists(),
+        "packages_missing": host.missing_packages(Path("/var/lib/dpkg/status").read_text(), module.params["packages"]),
+        "users": host.existing_users(module.params["apps"]),
+        "apps": apps,
+        "orphans": sorted(set(apps) - set(module.params["apps"])),
+        "listeners": held,
+        "ipv6": host.has_ipv6(),
+        "uv": uv if Path(uv).is_file() else "",
+    }
+    module.exit_json(changed=False, ansible_facts={"__wsgi_host": state})
+
+
+if __name__ == "__main__":
+    main()
