@@ -20,5 +20,14 @@ install -d -m 0700 -o deploy -g deploy /home/deploy/.ssh
 echo 'deploy ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/deploy
 chmod 0440 /etc/sudoers.d/deploy
 printf 'PasswordAuthentication no\nUseDNS no\n' >/etc/ssh/sshd_config.d/testbed.conf
+
+# Every host makes its own host keys at its first boot.
 rm -f /etc/ssh/ssh_host_*
+mkdir -p /etc/systemd/system/ssh.service.d
+cat >/etc/systemd/system/ssh.service.d/host-keys.conf <<'UNIT'
+[Service]
+ExecStartPre=
+ExecStartPre=/usr/bin/ssh-keygen -A
+ExecStartPre=/usr/sbin/sshd -t
+UNIT
 : >/etc/machine-id
