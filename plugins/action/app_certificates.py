@@ -11,7 +11,7 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 
 APP_KEYS = ("name", "state", "domains", "tls")
-ACME_KEYS = ("acme_directory", "staging", "email", "key_type", "agree_tos")
+ACME_KEYS = ("acme_directory", "staging", "email", "key_type")
 
 
 def reduce_app(app: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -45,7 +45,9 @@ class ActionModule(ActionBase):
         arguments["apps"] = [reduce_app(app) for app in apps]
         return t.cast(
             dict[str, t.Any],
-            self._execute_module(module_name="webops.wsgi.app_certificates", module_args=arguments, task_vars=task_vars),
+            self._execute_module(
+                module_name="webops.wsgi.app_certificates", module_args=arguments, task_vars=task_vars
+            ),
         )
 
     def _read_provided(self, app: t.Mapping[str, t.Any], keys_too: bool) -> dict[str, str]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import itertools
 import os
 import re
 import shutil
@@ -49,9 +50,10 @@ REMAKE_DAYS = 30
 OVERDUE_FRACTION = 6
 """A lineage is issued again here when less than 1/6 of its life is left: certbot's timer should have done it long before."""
 
-BUSY_PHRASE = "Another instance of Certbot is already running"
-BUSY_WAIT = 3.0
-BUSY_TRIES = 20
+PASSING = ("Another instance of Certbot is already running", "invalid anti-replay nonce", "badNonce")
+"""What certbot says when the same command can work a moment later."""
+PASSING_WAIT = 3.0
+PASSING_TRIES = 20
 
 Run = t.Callable[[t.Sequence[str], t.Mapping[str, str]], "Completed"]
 
@@ -101,7 +103,6 @@ class Acme:
     directory: str = LETS_ENCRYPT
     email: str = ""
     key_type: str = "ecdsa"
-    agree_tos: bool = True
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,7 @@ class Host:
     store: str = "/etc/nginx/tls.d"
     letsencrypt: str = "/etc/letsencrypt"
     webroot: str = "/var/www/acme"
+    agree_tos: bool = True
     ca_bundle: str = ""
     certbot: tuple[str, ...] = ("certbot",)
     nginx: tuple[str, ...] = ("nginx",)
@@ -202,7 +204,7 @@ def _moment(certificate: x509.Certificate, name: str) -> datetime.datetime:
     aware = getattr(certificate, name + "_utc", None)
     if aware is not None:
         return t.cast(datetime.datetime, aware)
-    return t.cast(datetime.datetime, getattr(certificate, name)).replace(tzinfo=datetime.timezone.utc)
+    return t.cast(datetime.datetime, getattr(certificate, name)).replace(tzinfo=datetime.UTC)
 
 
 def _readable(name: x509.Name) -> str:
@@ -292,13 +294,15 @@ def check_provided(app: App, now: datetime.datetime) -> Certificate:
     if leaf.not_after <= now:
         raise CertificateError(f"{where} expired on {leaf.not_after:%Y-%m-%d}; provide a renewed one")
     if leaf.not_before > now:
-        raise CertificateError(f"{where} is not valid before {leaf.not_before:%Y-%m-%d %H:%M} UTC; check the host's clock")
+        raise CertificateError(
+            f"{where} is not valid before {leaf.not_before:%Y-%m-%d %H:%M} UTC; check the host's clock"
+        )
     missing = [domain for domain in app.domains if not leaf.covers(domain)]
     if missing:
         raise CertificateError(
             f"{where} does not cover {', '.join(missing)}: it is for {', '.join(leaf.names) or 'no DNS name at all'}"
         )
-    for below, above in zip(chain, chain[1:]):
+    for below, above in itertools.pairwise(chain):
         if not _issued_by(below, above):
             raise CertificateError(
                 f"{where}: the chain is not in order: {_readable(below.subject) or 'a certificate'} was not issued by "
@@ -323,7 +327,9 @@ def _check_key(app: App, certificate: x509.Certificate) -> None:
         raise CertificateError(f"{where} is not a private key in PEM that can be read") from error
     form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     if key.public_key().public_bytes(*form) != certificate.public_key().public_bytes(*form):
-        raise CertificateError(f"{where} does not belong to the certificate in certificate.cert; provide the matching pair")
+        raise CertificateError(
+            f"{where} does not belong to the certificate in certificate.cert; provide the matching pair"
+        )
 
 
 # -- making certificates -----------------------------------------------------------------------------------------------
@@ -527,7 +533,11 @@ def in_use(host: Host, app: str) -> InUse:
     if target == host.live(app):
         return InUse("letsencrypt", target, read_certificate(target))
     kind = os.path.basename(target).partition("-")[0]
-    if os.path.dirname(target) != os.path.join(host.store, app) or kind not in ("placeholder", "selfsigned", "provided"):
+    if os.path.dirname(target) != os.path.join(host.store, app) or kind not in (
+        "placeholder",
+        "selfsigned",
+        "provided",
+    ):
         return InUse("", target, read_certificate(target))
     return InUse(kind, target, read_certificate(target) if _private(target) else None)
 
@@ -694,8 +704,8 @@ def read_lineage(host: Host, app: str) -> Lineage:
     return Lineage(read_certificate(host.live(app)), settings.get("server", ""), bool(settings))
 
 
-def differences(lineage: Lineage, app: App, now: datetime.datetime) -> list[str]:
-    """Return why the app's certificate has to be issued; nothing when the one on disk is what is wanted."""
+def identity_differences(lineage: Lineage, app: App) -> list[str]:
+    """Return in what the certificate on disk is another one than the one wanted: names, key type, authority."""
     certificate = lineage.certificate
     if certificate is None:
         return ["no certificate yet"]
@@ -706,9 +716,16 @@ def differences(lineage: Lineage, app: App, now: datetime.datetime) -> list[str]
         reasons.append(f"key type {certificate.key_type} -> {app.acme.key_type}")
     if lineage.server != app.acme.directory:
         reasons.append(f"CA {lineage.server or 'unknown'} -> {app.acme.directory}")
-    if not certificate.valid(now):
+    return reasons
+
+
+def differences(lineage: Lineage, app: App, now: datetime.datetime) -> list[str]:
+    """Return why the app's certificate has to be issued; nothing when the one on disk is what is wanted."""
+    reasons = identity_differences(lineage, app)
+    certificate = lineage.certificate
+    if certificate is not None and certificate.not_after <= now:
         reasons.append(f"expired on {certificate.not_after:%Y-%m-%d}")
-    elif certificate.overdue(now):
+    elif certificate is not None and certificate.overdue(now):
         reasons.append(f"renewal overdue, valid only until {certificate.not_after:%Y-%m-%d}")
     return reasons
 
@@ -719,7 +736,7 @@ def certbot_command(host: Host, app: App, lineage: Lineage) -> list[str]:
     command = [*host.certbot, "certonly", "--non-interactive", "--cert-name", app.name, "--server", acme.directory]
     command += ["--key-type", acme.key_type, "--webroot", "--webroot-path", host.webroot]
     command += ["--email", acme.email, "--no-eff-email"] if acme.email else ["--register-unsafely-without-email"]
-    if acme.agree_tos:
+    if host.agree_tos:
         command.append("--agree-tos")
     if lineage.known:
         command += ["--renew-with-new-domains", "--force-renewal"]
@@ -734,20 +751,25 @@ _NOISE = re.compile(
     r"^(Saving debug log|Plugins selected|Requesting a certificate|Renewing an existing|Performing the following|"
     r"Account registered|Waiting for|Cleaning up|Hint:|Some challenges have failed|Ask for help|- - -|$)"
 )
-_FAILED = re.compile(r"Domain:\s*(?P<domain>\S+)\s+Type:\s*(?P<type>\S+)\s+Detail:\s*(?P<detail>.+?)(?=\n\s*\n|\n\s*Domain:|\Z)", re.S)
+_FAILED = re.compile(
+    r"Domain:\s*(?P<domain>\S+)\s+Type:\s*(?P<type>\S+)\s+Detail:\s*(?P<detail>.+?)(?=\n\s*\n|\n\s*Domain:|\Z)", re.S
+)
 
 
 def cause(output: str) -> str:
     """Return why certbot failed, in one line, from what it printed."""
     failed = [
-        f"{found['domain']}: {' '.join(found['detail'].split())} ({found['type']})" for found in _FAILED.finditer(output)
+        f"{found['domain']}: {' '.join(found['detail'].split())} ({found['type']})"
+        for found in _FAILED.finditer(output)
     ]
     if failed:
         return "; ".join(failed)
     text = output.partition("An unexpected error occurred:")[2] or output
     lines = [line.strip() for line in text.splitlines() if not _NOISE.match(line.strip())]
     line = " ".join(lines[-3:] if text is output else lines[:3])
-    connection = re.search(r"HTTPS?ConnectionPool\(host='([^']+)', port=(\d+)\).*?(?:\[Errno -?\d+\] |\()([A-Z][^'\")\[]+)", line)
+    connection = re.search(
+        r"HTTPS?ConnectionPool\(host='([^']+)', port=(\d+)\).*?(?:\[Errno -?\d+\] |\()([A-Z][^'\")\[]+)", line
+    )
     if connection:
         return f"the CA at {connection[1]}:{connection[2]} cannot be reached: {connection[3].strip()}"
     return line or "certbot said nothing; see /var/log/letsencrypt/letsencrypt.log"
@@ -759,18 +781,18 @@ def unreachable(output: str) -> bool:
 
 
 def run_certbot(host: Host, command: t.Sequence[str], sleep: t.Callable[[float], None] = time.sleep) -> Completed:
-    """Run certbot, waiting while its timer's run holds the lock."""
+    """Run certbot, again while its timer's run holds the lock or the CA refuses a nonce."""
     environment = {"REQUESTS_CA_BUNDLE": host.ca_bundle} if host.ca_bundle else {}
     completed = host.run(command, environment)
-    for _attempt in range(BUSY_TRIES):
-        if completed.rc == 0 or BUSY_PHRASE not in completed.output:
+    for _attempt in range(PASSING_TRIES):
+        if completed.rc == 0 or not any(phrase in completed.output for phrase in PASSING):
             break
-        sleep(BUSY_WAIT)
+        sleep(PASSING_WAIT)
         completed = host.run(command, environment)
     return completed
 
 
-def issue(host: Host, app: App, lineage: Lineage, now: datetime.datetime) -> Completed:
+def issue(host: Host, app: App, lineage: Lineage) -> Completed:
     """Ask the CA for the app's certificate.
 
     Returns certbot's answer; raises CertificateError when certbot reports success but what was wanted is not there.
@@ -778,13 +800,15 @@ def issue(host: Host, app: App, lineage: Lineage, now: datetime.datetime) -> Com
     os.makedirs(host.webroot, mode=0o755, exist_ok=True)
     completed = run_certbot(host, certbot_command(host, app, lineage))
     if completed.rc == 0:
-        left = differences(read_lineage(host, app.name), app, now)
+        left = identity_differences(read_lineage(host, app.name), app)
         if left:
             raise CertificateError(f"certbot reported success, but the certificate is not as wanted: {'; '.join(left)}")
     return completed
 
 
-def _issue_all(host: Host, apps: t.Sequence[App], now: datetime.datetime, check: bool, outcome: Outcome) -> dict[str, str]:
+def _issue_all(
+    host: Host, apps: t.Sequence[App], now: datetime.datetime, check: bool, outcome: Outcome
+) -> dict[str, str]:
     """Issue what differs from what is wanted, repoint the links, and return the former target of each repointed link."""
     former: dict[str, str] = {}
     down: dict[str, str] = {}
@@ -803,7 +827,7 @@ def _issue_all(host: Host, apps: t.Sequence[App], now: datetime.datetime, check:
             if check:
                 outcome.change(text, *described)
                 continue
-            problem = down.get(app.acme.directory) or _issue_one(host, app, lineage, now, down)
+            problem = down.get(app.acme.directory) or _issue_one(host, app, lineage, down)
             if problem:
                 outcome.errors.append(_issue_error(host, app, problem))
                 continue
@@ -819,10 +843,10 @@ def _issue_all(host: Host, apps: t.Sequence[App], now: datetime.datetime, check:
     return former
 
 
-def _issue_one(host: Host, app: App, lineage: Lineage, now: datetime.datetime, down: dict[str, str]) -> str:
+def _issue_one(host: Host, app: App, lineage: Lineage, down: dict[str, str]) -> str:
     """Issue one certificate and return what went wrong, or nothing; note in `down` a CA that cannot be reached."""
     try:
-        completed = issue(host, app, lineage, now)
+        completed = issue(host, app, lineage)
     except CertificateError as error:
         return str(error)
     if completed.rc == 0:
@@ -838,9 +862,7 @@ def _issue_error(host: Host, app: App, problem: str) -> str:
     served = f"it keeps its {current.kind} certificate" if current.certificate else "it has no certificate to serve"
     if current.certificate:
         served += f" (valid until {current.certificate.not_after:%Y-%m-%d})"
-    return (
-        f'app "{app.name}": no certificate was issued for {", ".join(app.domains)} by {app.acme.directory}: {problem}; {served}'
-    )
+    return f'app "{app.name}": no certificate was issued for {", ".join(app.domains)} by {app.acme.directory}: {problem}; {served}'
 
 
 # -- removal -----------------------------------------------------------------------------------------------------------
@@ -913,7 +935,9 @@ def _settle_files(host: Host, files: t.Sequence[ManagedFile], check: bool, outco
             if before == wanted.content and mode == wanted.mode:
                 continue
             outcome.change(
-                f"{wanted.path} written", f"{wanted.path}:\n{before}" if exists else "", f"{wanted.path}:\n{wanted.content}"
+                f"{wanted.path} written",
+                f"{wanted.path}:\n{before}" if exists else "",
+                f"{wanted.path}:\n{wanted.content}",
             )
             if not check:
                 replace_file(wanted.path, wanted.content, wanted.mode)
@@ -932,11 +956,17 @@ def _settle_timer(host: Host, timer: str, check: bool, outcome: Outcome) -> None
         if not check:
             outcome.errors.append(f"{timer} is not there, so no certificate would be renewed; is certbot installed?")
         return
-    outcome.change(f"{timer} enabled", f"{timer}: {state.get('UnitFileState')}, {state.get('ActiveState')}", f"{timer}: enabled, active")
+    outcome.change(
+        f"{timer} enabled",
+        f"{timer}: {state.get('UnitFileState')}, {state.get('ActiveState')}",
+        f"{timer}: enabled, active",
+    )
     if not check:
         completed = host.run([*host.systemctl, "enable", "--now", timer], {})
         if completed.rc != 0:
-            outcome.errors.append(f"{timer} could not be enabled, so no certificate would be renewed: {completed.output.strip()}")
+            outcome.errors.append(
+                f"{timer} could not be enabled, so no certificate would be renewed: {completed.output.strip()}"
+            )
 
 
 # -- the wire ----------------------------------------------------------------------------------------------------------
@@ -974,7 +1004,7 @@ def look_all(host: Host, names: t.Sequence[str]) -> dict[str, Seen]:
         return {}
     context = _wire_context()
     with ThreadPoolExecutor(max_workers=min(16, len(names))) as pool:
-        return dict(zip(names, pool.map(lambda name: look(host, name, context), names)))
+        return dict(zip(names, pool.map(lambda name: look(host, name, context), names), strict=False))
 
 
 def _mismatches(host: Host, expected: t.Mapping[str, str]) -> dict[str, Seen]:
@@ -1040,13 +1070,27 @@ def _serve(host: Host, apps: t.Sequence[App], former: t.Mapping[str, str], outco
     else:
         return
     wrong = _await(host, expected, host.reload_timeout)
+    outcome.errors += _wire_errors(host, wrong, expected, owners)
+
+
+def _wire_errors(
+    host: Host, wrong: t.Mapping[str, Seen], expected: t.Mapping[str, str], owners: t.Mapping[str, str]
+) -> list[str]:
+    """Return one error for each name served with another certificate, and one for all that do not answer alike."""
+    where = f"on {host.address}:{host.port}, {host.reload_timeout:g} s after a reload of nginx"
+    errors = []
+    silent: dict[str, list[str]] = {}
     for name, seen in wrong.items():
-        outcome.errors.append(
-            f'app "{owners[name]}": {name} is not served with the certificate on disk '
-            f"({host.link(owners[name])}, sha256 {expected[name][:16]}) on {host.address}:{host.port} "
-            f"{host.reload_timeout:g} s after a reload: "
-            + (f"seen sha256 {seen.fingerprint[:16]}" if seen.fingerprint else f"no TLS answer: {seen.problem}")
+        if not seen.fingerprint:
+            silent.setdefault(seen.problem, []).append(name)
+            continue
+        errors.append(
+            f'app "{owners[name]}": {name} is served with another certificate (sha256 {seen.fingerprint[:16]}) than the one '
+            f"in {host.link(owners[name])} (sha256 {expected[name][:16]}) {where}"
         )
+    for problem, names in silent.items():
+        errors.append(f"no TLS answer for {', '.join(names)} {where}: {problem}")
+    return errors
 
 
 def _predict_serve(
@@ -1127,7 +1171,8 @@ def predict_fresh(apps: t.Sequence[App], ensure: str) -> Outcome:
         if ensure == "placeholder":
             kind = "placeholder" if app.tls == "letsencrypt" else app.tls
             outcome.change(
-                f"{app.name}: {kind} certificate put in place: no {kind} certificate yet", after=_summary(app, kind, app.domains)
+                f"{app.name}: {kind} certificate put in place: no {kind} certificate yet",
+                after=_summary(app, kind, app.domains),
             )
         elif app.tls == "letsencrypt":
             outcome.change(

@@ -89,10 +89,6 @@ options:
             type: str
             choices: [ecdsa, rsa]
             default: ecdsa
-          agree_tos:
-            description: Whether you agree to the terms of service of the certificate authority.
-            type: bool
-            default: true
   provided:
     description:
       - Contents of the files named in O(apps[].certificate), by app. Filled in by the action plugin; not for use by people.
@@ -124,6 +120,10 @@ options:
     description: Directory from which nginx answers C(/.well-known/acme-challenge/).
     type: path
     default: /var/www/acme
+  agree_tos:
+    description: Whether you agree to the terms of service of the certificate authorities.
+    type: bool
+    default: true
   ca_bundle:
     description: PEM file on the host with the authorities that C(certbot) trusts when it talks to the ACME directory.
     type: str
@@ -237,52 +237,54 @@ import shlex
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-
 from ansible_collections.webops.wsgi.plugins.module_utils import certificates
 
 
 def argument_spec() -> dict[str, t.Any]:
     """Return the options of the module."""
-    acme = dict(
-        acme_directory=dict(type="str", default=certificates.LETS_ENCRYPT),
-        staging=dict(type="bool", default=False),
-        email=dict(type="str", default=""),
-        key_type=dict(type="str", choices=["ecdsa", "rsa"], default="ecdsa", no_log=False),
-        agree_tos=dict(type="bool", default=True),
-    )
-    app = dict(
-        name=dict(type="str", required=True),
-        state=dict(type="str", choices=["present", "absent"], default="present"),
-        domains=dict(type="list", elements="str", default=[]),
-        tls=dict(type="str", choices=["letsencrypt", "selfsigned", "provided", "off"], default="letsencrypt"),
-        certificate=dict(
-            type="dict",
-            options=dict(cert=dict(type="path", required=True), key=dict(type="path", required=True, no_log=False)),
-        ),
-        certbot=dict(type="dict", default={}, options=acme),
-    )
-    managed = dict(
-        path=dict(type="path", required=True),
-        content=dict(type="str", required=True),
-        mode=dict(type="str", default="0644"),
-    )
-    return dict(
-        ensure=dict(type="str", choices=["placeholder", "issued"], required=True),
-        apps=dict(type="list", elements="dict", required=True, options=app),
-        provided=dict(type="dict", default={}, no_log=True),
-        files=dict(type="list", elements="dict", default=[], options=managed),
-        timer=dict(type="str", default=""),
-        webroot=dict(type="path", default="/var/www/acme"),
-        ca_bundle=dict(type="str", default=""),
-        certbot=dict(type="str", default="certbot"),
-        links=dict(type="path", default="/etc/nginx/tls"),
-        store=dict(type="path", default="/etc/nginx/tls.d"),
-        letsencrypt=dict(type="path", default="/etc/letsencrypt"),
-        address=dict(type="str", default="127.0.0.1"),
-        https_port=dict(type="int", default=443),
-        reload_timeout=dict(type="float", default=10.0),
-        nginx_reloads=dict(type="bool", default=False),
-    )
+    acme = {
+        "acme_directory": {"type": "str", "default": certificates.LETS_ENCRYPT},
+        "staging": {"type": "bool", "default": False},
+        "email": {"type": "str", "default": ""},
+        "key_type": {"type": "str", "choices": ["ecdsa", "rsa"], "default": "ecdsa", "no_log": False},
+    }
+    app = {
+        "name": {"type": "str", "required": True},
+        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        "domains": {"type": "list", "elements": "str", "default": []},
+        "tls": {"type": "str", "choices": ["letsencrypt", "selfsigned", "provided", "off"], "default": "letsencrypt"},
+        "certificate": {
+            "type": "dict",
+            "options": {
+                "cert": {"type": "path", "required": True},
+                "key": {"type": "path", "required": True, "no_log": False},
+            },
+        },
+        "certbot": {"type": "dict", "default": {}, "options": acme},
+    }
+    managed = {
+        "path": {"type": "path", "required": True},
+        "content": {"type": "str", "required": True},
+        "mode": {"type": "str", "default": "0644"},
+    }
+    return {
+        "ensure": {"type": "str", "choices": ["placeholder", "issued"], "required": True},
+        "apps": {"type": "list", "elements": "dict", "required": True, "options": app},
+        "provided": {"type": "dict", "default": {}, "no_log": True},
+        "files": {"type": "list", "elements": "dict", "default": [], "options": managed},
+        "timer": {"type": "str", "default": ""},
+        "webroot": {"type": "path", "default": "/var/www/acme"},
+        "agree_tos": {"type": "bool", "default": True},
+        "ca_bundle": {"type": "str", "default": ""},
+        "certbot": {"type": "str", "default": "certbot"},
+        "links": {"type": "path", "default": "/etc/nginx/tls"},
+        "store": {"type": "path", "default": "/etc/nginx/tls.d"},
+        "letsencrypt": {"type": "path", "default": "/etc/letsencrypt"},
+        "address": {"type": "str", "default": "127.0.0.1"},
+        "https_port": {"type": "int", "default": 443},
+        "reload_timeout": {"type": "float", "default": 10.0},
+        "nginx_reloads": {"type": "bool", "default": False},
+    }
 
 
 def read_app(given: t.Mapping[str, t.Any], provided: t.Mapping[str, t.Mapping[str, str]]) -> certificates.App:
@@ -300,7 +302,6 @@ def read_app(given: t.Mapping[str, t.Any], provided: t.Mapping[str, t.Mapping[st
             else acme.get("acme_directory") or certificates.LETS_ENCRYPT,
             email=acme.get("email") or "",
             key_type=acme.get("key_type") or "ecdsa",
-            agree_tos=acme.get("agree_tos", True),
         ),
         chain_pem=pem.get("cert") or "",
         key_pem=pem.get("key") or "",
@@ -311,17 +312,21 @@ def check_apps(apps: t.Sequence[certificates.App], placeholder: bool) -> None:
     """Raise CertificateError when an app lacks what its kind of certificate needs."""
     for app in apps:
         if app.served and not app.domains:
-            raise certificates.CertificateError(f'app "{app.name}": domains is empty; name at least one, or set tls: off')
+            raise certificates.CertificateError(
+                f'app "{app.name}": domains is empty; name at least one, or set tls: off'
+            )
         if app.served and app.tls == "provided" and not (app.chain_pem and (app.key_pem or not placeholder)):
             raise certificates.CertificateError(
                 f'app "{app.name}": tls is provided, but certificate.cert and certificate.key are not both given'
             )
 
 
-def run_phase(module: AnsibleModule, host: certificates.Host, apps: t.Sequence[certificates.App]) -> certificates.Outcome:
+def run_phase(
+    module: AnsibleModule, host: certificates.Host, apps: t.Sequence[certificates.App]
+) -> certificates.Outcome:
     """Run the phase that was asked for. Raises CertificateError."""
     params = module.params
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
     if params["ensure"] == "placeholder":
         return certificates.ensure_placeholder(host, apps, now, module.check_mode)
     return certificates.ensure_issued(
@@ -329,7 +334,9 @@ def run_phase(module: AnsibleModule, host: certificates.Host, apps: t.Sequence[c
         apps,
         now,
         check=module.check_mode,
-        files=[certificates.ManagedFile(each["path"], each["content"], int(each["mode"], 8)) for each in params["files"]],
+        files=[
+            certificates.ManagedFile(each["path"], each["content"], int(each["mode"], 8)) for each in params["files"]
+        ],
         timer=params["timer"],
         nginx_reloads=params["nginx_reloads"],
     )
@@ -353,6 +360,7 @@ def main() -> None:
         store=params["store"],
         letsencrypt=params["letsencrypt"],
         webroot=params["webroot"],
+        agree_tos=params["agree_tos"],
         ca_bundle=params["ca_bundle"],
         certbot=tuple(shlex.split(params["certbot"])),
         address=params["address"],
@@ -373,13 +381,13 @@ def main() -> None:
         outcome = run_phase(module, host, apps)
     except certificates.CertificateError as error:
         module.fail_json(msg=str(error), actions=[], issued=[], certificates={}, errors=[str(error)])
-    result = dict(
-        changed=outcome.changed,
-        actions=outcome.actions,
-        issued=outcome.issued,
-        certificates=certificates.table(host, apps),
-        diff=diff(outcome),
-    )
+    result = {
+        "changed": outcome.changed,
+        "actions": outcome.actions,
+        "issued": outcome.issued,
+        "certificates": certificates.table(host, apps),
+        "diff": diff(outcome),
+    }
     if outcome.errors:
         module.fail_json(msg="\n".join(outcome.errors), errors=outcome.errors, **result)
     module.exit_json(**result)
@@ -387,7 +395,10 @@ def main() -> None:
 
 def diff(outcome: certificates.Outcome) -> dict[str, str]:
     """Return the lines before and after for diff mode."""
-    return dict(before="".join(f"{line}\n" for line in outcome.before), after="".join(f"{line}\n" for line in outcome.after))
+    return {
+        "before": "".join(f"{line}\n" for line in outcome.before),
+        "after": "".join(f"{line}\n" for line in outcome.after),
+    }
 
 
 if __name__ == "__main__":
