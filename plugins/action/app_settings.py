@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Action part of webops.wsgi.app_settings: runs on the controller only, evaluates the inventory's variables and has them checked."""
+"""Action part of webops.wsgi.app_settings: evaluates the inventory's variables on the controller, has them checked."""
 
 from __future__ import annotations
 
@@ -9,9 +9,17 @@ import typing as t
 import ansible.template
 from ansible.plugins.action import ActionBase
 from ansible_collections.webops.wsgi.plugins.module_utils import checks
-from ansible_collections.webops.wsgi.plugins.module_utils.settings import UNEVALUATED, Problem, Schema, load_schema, plain
+from ansible_collections.webops.wsgi.plugins.module_utils.settings import (
+    UNEVALUATED,
+    Problem,
+    Schema,
+    load_schema,
+    plain,
+)
 
-_REASON = re.compile(r"'[^']+' is undefined|'[^']+' has no attribute '[^']+'|No filter named '[^']+'|Could not load \"[^\"]+\"")
+_REASON = re.compile(
+    r"'[^']+' is undefined|'[^']+' has no attribute '[^']+'|No filter named '[^']+'|Could not load \"[^\"]+\""
+)
 
 
 class ActionModule(ActionBase):
@@ -20,7 +28,7 @@ class ActionModule(ActionBase):
     TRANSFERS_FILES = False
     _requires_connection = False
     _supports_check_mode = True
-    _VALID_ARGS = frozenset()
+    _VALID_ARGS: frozenset[str] = frozenset()
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         """Return ``apps``, the resolved entries of ``wsgi_apps``; fail with every problem there is, one a line."""
@@ -37,10 +45,12 @@ class ActionModule(ActionBase):
         if findings.warnings:
             result["warnings"] = findings.warnings
         if problems:
-            result.update(failed=True, problems=checks.lines(problems), msg=checks.report(problems))
+            result.update(failed=True, msg=checks.report(problems))
             return result
         # The apps carry their secrets, so nothing of this result may be displayed, at any verbosity.
         result.update(apps=findings.apps, _ansible_no_log=True)
+        if not self._task.register:
+            result["ansible_facts"] = {"__wsgi_apps": findings.apps}
         return result
 
     def _inventory(self, schema: Schema, variables: dict[str, t.Any], problems: list[Problem]) -> dict[str, t.Any]:
@@ -66,7 +76,7 @@ class ActionModule(ActionBase):
         return {name: plain(templar.template(value)) for name, value in trusted.items()}
 
     def _entries(self, variables: dict[str, t.Any], problems: list[Problem]) -> t.Any:
-        """Evaluated entries of ``wsgi_apps``, ``None`` when there is no such variable; what cannot be evaluated is marked in its place."""
+        """Evaluated entries of ``wsgi_apps``, ``None`` without that variable; what cannot be evaluated is marked."""
         if "wsgi_apps" not in variables:
             return None
         raw = variables["wsgi_apps"]
@@ -100,11 +110,21 @@ class ActionModule(ActionBase):
 
 
 def _unevaluated(label: str, key: str, error: Exception) -> Problem:
-    """The problem for a template that failed; only words of Ansible's own are repeated, since a template may hold a secret."""
+    """The problem for a template that failed; only Ansible's own words are repeated, a template may hold a secret."""
     text = str(error)
     reason = _REASON.search(text)
     if reason:
-        return Problem(label, f"{key} cannot be evaluated, {reason.group()}", "define the variable, or correct its name")
+        return Problem(
+            label, f"{key} cannot be evaluated, {reason.group()}", "define the variable, or correct its name"
+        )
     if "vault" in text.lower() or "decrypt" in text.lower():
-        return Problem(label, f"{key} cannot be decrypted", "give the vault password, with --ask-vault-pass or --vault-password-file")
-    return Problem(label, f"{key} is a template that fails ({type(error).__name__})", "correct the template; ansible-inventory --host shows the variable")
+        return Problem(
+            label,
+            f"{key} cannot be decrypted",
+            "give the vault password, with --ask-vault-pass or --vault-password-file",
+        )
+    return Problem(
+        label,
+        f"{key} is a template that fails ({type(error).__name__})",
+        "correct the template; ansible-inventory --host shows the variable",
+    )

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Effective settings of every app: role defaults, inventory variables and the app's own overrides, merged one key at a time.
+"""Effective settings of every app: role defaults, inventory variables and the app's own overrides, one key at a time.
 
-Plain functions without any connection to a host. Types, choices and required keys come from the roles' ``meta/argument_specs.yml``; nothing
-about a setting is written down here a second time. What is wrong with the input is returned as a list of :class:`Problem`, never raised.
+Plain functions without any connection to a host. Types, choices and required keys come from the roles'
+``meta/argument_specs.yml``; nothing about a setting is written down here a second time. What is wrong with the input
+is returned as a list of :class:`Problem`, never raised.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ HOST_WIDE = frozenset(
         "nginx_proxy_https_port",
         "nginx_proxy_listen_ipv6",
         "certbot_agree_tos",
+        "certbot_ca_bundle",
         "certbot_webroot",
     }
 )
@@ -44,7 +46,7 @@ REMOVED = {
 }
 
 # Stands for a value whose template could not be evaluated; that has been reported already.
-UNEVALUATED: t.Any = type("Unevaluated", (), {"__repr__": lambda self: "(not evaluated)"})()
+UNEVALUATED: t.Any = object()
 
 SOURCE_KINDS = ("path", "git", "archive", "package")
 
@@ -57,8 +59,8 @@ _URL_USER = re.compile(r"://[^/@\s]*@")
 class Problem:
     """One thing that is wrong with the input.
 
-    ``app`` is the label of the app (``api``; ``number 2`` for an entry without a usable name), empty for the inventory as a whole.
-    ``text`` names the key and the value and says what is wrong; ``mend`` says what to write instead.
+    ``app`` is the label of the app (``api``; ``number 2`` for an entry without a usable name), empty for the inventory
+    as a whole. ``text`` names the key and the value and says what is wrong; ``mend`` says what to write instead.
     """
 
     app: str
@@ -68,7 +70,7 @@ class Problem:
 
 @dataclasses.dataclass(frozen=True)
 class Role:
-    """One role's settings: its argument spec without ``wsgi_apps``, and its defaults, both keyed by the full variable name."""
+    """One role's settings: its argument spec without ``wsgi_apps``, and its defaults, both by full variable name."""
 
     name: str
     key: str
@@ -105,8 +107,9 @@ class HostSettings:
 class App:
     """One entry of ``wsgi_apps`` with its resolved form.
 
-    ``raw`` is what the person wrote, ``data`` the resolved entry, ``given`` the dotted keys that the entry sets itself (``gunicorn.timeout``),
-    ``broken`` the dotted keys whose values are unusable, so that later checks leave them alone.
+    ``raw`` is what the person wrote, ``data`` the resolved entry, ``given`` the dotted keys that the entry sets itself
+    (``gunicorn.timeout``), ``broken`` the dotted keys whose values are unusable, so that later checks leave them alone,
+    ``meant`` the keys that a misspelt key stands for.
     """
 
     label: str
@@ -114,6 +117,11 @@ class App:
     data: dict[str, t.Any]
     given: set[str] = dataclasses.field(default_factory=set)
     broken: set[str] = dataclasses.field(default_factory=set)
+    meant: set[str] = dataclasses.field(default_factory=set)
+
+    def problem(self, text: str, mend: str) -> Problem:
+        """A problem of this app."""
+        return Problem(self.label, text, mend)
 
     @property
     def present(self) -> bool:
@@ -125,14 +133,14 @@ class App:
         return not any(key in self.broken or key.split(".", maxsplit=1)[0] in self.broken for key in keys)
 
     def setting(self, key: str, name: str) -> str:
-        """How the person would find the setting: ``gunicorn.timeout`` in the app, ``gunicorn_timeout`` in the inventory or the defaults."""
+        """Where the setting comes from: ``gunicorn.timeout`` in the app, or ``gunicorn_timeout`` for every app."""
         if f"{key}.{name}" in self.given:
             return f"{key}.{name}"
         return next(f"{role}_{name}" for role, role_key in ROLE_KEYS.items() if role_key == key)
 
 
 def plain(value: t.Any) -> t.Any:
-    """Copy of ``value`` made of ordinary dicts, lists and scalars, without Ansible's tags, lazy containers and vault wrappers."""
+    """Copy of ``value`` made of ordinary dicts, lists and scalars, without Ansible's tags and lazy containers."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, dict):
@@ -161,6 +169,13 @@ def show(value: t.Any, key: str = "") -> str:
         text = f"<{type(value).__name__}>"
     text = _URL_USER.sub("://***@", text)
     return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def kind_of(value: t.Any) -> str:
+    """The kind of a value in words."""
+    return {dict: "a dictionary", str: "a text", int: "a number", bool: "a boolean"}.get(
+        type(value), f"a {type(value).__name__}"
+    )
 
 
 def nearest(name: str, known: t.Iterable[str], cutoff: float = 0.6) -> str:
@@ -205,8 +220,8 @@ def load_schema(root: str = "") -> Schema:
 def coerce(name: str, spec: dict[str, t.Any], value: t.Any) -> tuple[t.Any, str]:
     """Convert ``value`` to the type of ``spec`` with Ansible's own validator.
 
-    Returns the converted value and an empty string, or the value as it was and what is wrong with it (the value itself is not repeated).
-    Stricter than Ansible where YAML plays tricks: a number with a decimal point is no text, a boolean no number.
+    Returns the converted value and an empty string, or the value as it was and what is wrong with it, without repeating
+    it. Stricter than Ansible where YAML plays tricks: a number with a decimal point is no text, a boolean no number.
     """
     wrong = _yaml_trap(spec, value)
     if wrong:
@@ -219,32 +234,47 @@ def coerce(name: str, spec: dict[str, t.Any], value: t.Any) -> tuple[t.Any, str]
 
 
 def _yaml_trap(spec: dict[str, t.Any], value: t.Any) -> str:
+    """What is wrong with a value that Ansible would convert silently into something the person did not mean."""
     kind = spec.get("type", "str")
     if value is None:
         return "" if spec.get("default", "") is None else "empty"
     if kind in ("str", "path"):
-        if isinstance(value, (dict, list)):
-            return "not a text"
-        if isinstance(value, float):
-            return "a number and not a text"
-        if isinstance(value, bool) and not spec.get("choices"):
-            return "a boolean and not a text"
+        return _text_trap(value, bool(spec.get("choices")))
     if kind in ("int", "float") and isinstance(value, bool):
         return "a boolean and not a number"
-    if kind == "list" and not isinstance(value, list):
-        return "not a list"
-    if kind == "list" and spec.get("elements") == "str":
-        for item in value:
-            wrong = _yaml_trap({"type": "str"}, item)
-            if wrong:
-                return f"a list with an item ({show(item)}) that is {wrong}"
     if kind == "dict" and not isinstance(value, dict):
         return "not a dictionary"
+    return _list_trap(spec, value) if kind == "list" else ""
+
+
+def _text_trap(value: t.Any, choices: bool) -> str:
+    if isinstance(value, (dict, list)):
+        return "not a text"
+    if isinstance(value, float):
+        return "a number and not a text"
+    # Among choices Ansible finds the way from the boolean back to "off" or "no".
+    return "a boolean and not a text" if isinstance(value, bool) and not choices else ""
+
+
+def _list_trap(spec: dict[str, t.Any], value: t.Any) -> str:
+    if not isinstance(value, list):
+        return "not a list"
+    for item in value:
+        wrong = _yaml_trap({"type": spec.get("elements", "raw")}, item)
+        if wrong:
+            return f"a list with the item {show(item)}, {wrong}"
     return ""
 
 
 def _reason(name: str, spec: dict[str, t.Any], value: t.Any, message: str) -> str:
-    kinds = {"int": "a whole number", "float": "a number", "bool": "a boolean", "dict": "a dictionary", "list": "a list", "str": "a text"}
+    kinds = {
+        "int": "a whole number",
+        "float": "a number",
+        "bool": "a boolean",
+        "dict": "a dictionary",
+        "list": "a list",
+        "str": "a text",
+    }
     if spec.get("choices") and not isinstance(value, (dict, list)):
         return "not one of its choices"
     kind = str(spec.get("type", "str"))
@@ -273,7 +303,7 @@ def mend_for(spec: dict[str, t.Any], wrong: str) -> str:
 
 
 def refuse(app: str, path: str, variable: str, spec: dict[str, t.Any], value: t.Any, wrong: str) -> Problem:
-    """The problem for a role variable's value that :func:`coerce` refused; ``path`` is the key as the person wrote it."""
+    """The problem for a role variable that :func:`coerce` refused; ``path`` is the key as the person wrote it."""
     removed = REMOVED.get((variable, value)) if isinstance(value, str) else None
     if removed:
         return Problem(app, f"{path} is {show(value)}, {removed[0]}", removed[1])
@@ -288,10 +318,12 @@ def unknown_keys(options: dict[str, dict[str, t.Any]], value: dict[str, t.Any]) 
     return [str(key) for key in value if str(key) not in known]
 
 
-def merge_host(schema: Schema, inventory: dict[str, t.Any], defaults: dict[str, t.Any] | None = None) -> tuple[HostSettings, list[Problem]]:
-    """Role defaults overlaid with the inventory's variables (already templated), each converted to the type of its argument spec.
+def merge_host(
+    schema: Schema, inventory: dict[str, t.Any], defaults: dict[str, t.Any] | None = None
+) -> tuple[HostSettings, list[Problem]]:
+    """Role defaults overlaid with the inventory's variables, converted to the types of their argument specs.
 
-    ``defaults`` replaces role defaults that are templates by their values.
+    ``inventory`` holds values, not templates; ``defaults`` replaces role defaults that are templates by their values.
     """
     problems: list[Problem] = []
     settings = HostSettings({})
@@ -325,11 +357,13 @@ def _nested_unknown(app: str, key: str, spec: dict[str, t.Any], value: t.Any) ->
             yield Problem(app, f"{path}.{unknown} is not a known key", mend)
 
 
-def resolve(schema: Schema, host: HostSettings, entries: list[t.Any], bases: list[str]) -> tuple[list[App], list[Problem]]:
+def resolve(
+    schema: Schema, host: HostSettings, entries: list[t.Any], bases: list[str]
+) -> tuple[list[App], list[Problem]]:
     """Resolve the entries of ``wsgi_apps`` (already templated) for one host.
 
-    ``bases`` are the directories that relative paths count from, the first that has the file wins. An entry that is no dictionary gives a
-    problem and no app; every other entry gives an app, with defaults in place of unusable values.
+    Relative paths count from the first of ``bases`` that has the file. An entry that is no dictionary gives a problem
+    and no app; every other entry gives an app, with defaults in place of unusable values.
     """
     apps: list[App] = []
     problems: list[Problem] = []
@@ -368,9 +402,11 @@ def _resolve_keys(schema: Schema, app: App) -> t.Iterator[Problem]:
         value, wrong = coerce(key, spec, app.raw[key])
         if wrong:
             app.broken.add(key)
-            parts = list(_broken_parts(app, key, spec)) if spec.get("options") and isinstance(app.raw[key], dict) else []
+            parts = (
+                list(_broken_parts(app, key, spec)) if spec.get("options") and isinstance(app.raw[key], dict) else []
+            )
             shown = "" if key in ("secrets", "env") else f" {show(app.raw[key], key)},"
-            yield from parts or [Problem(app.label, f"{key} is{shown} {wrong}", mend_for(spec, wrong))]
+            yield from parts or [app.problem(f"{key} is{shown} {wrong}", mend_for(spec, wrong))]
             continue
         app.data[key] = value
         yield from _nested_unknown(app.label, key, spec, value)
@@ -383,23 +419,24 @@ def _broken_parts(app: App, key: str, spec: dict[str, t.Any]) -> t.Iterator[Prob
     if key == "source":
         kinds = [kind for kind in SOURCE_KINDS if kind in value]
         if len(kinds) > 1:
-            yield Problem(app.label, f"{key} has {' and '.join(kinds)} at once", "keep one of them, an app has one source")
+            yield app.problem(f"{key} has {' and '.join(kinds)} at once", "keep one of them, an app has one source")
     for name, option in spec["options"].items():
         if name not in value:
             continue
         wrong = coerce(name, option, value[name])[1]
         if wrong:
-            yield Problem(app.label, f"{key}.{name} is {show(value[name])}, {wrong}", mend_for(option, wrong))
+            yield app.problem(f"{key}.{name} is {show(value[name])}, {wrong}", mend_for(option, wrong))
 
 
 def _unknown_app_keys(schema: Schema, app: App) -> t.Iterator[Problem]:
     for key in unknown_keys(schema.app, app.raw):
-        yield Problem(app.label, f"{key} is not a key of an app", _guess_app_key(schema, key, app.raw[key]))
+        app.meant.add(nearest(key, schema.app))
+        yield app.problem(f"{key} is not a key of an app", _guess_app_key(schema, key, app.raw[key]))
 
 
 def _guess_app_key(schema: Schema, key: str, value: t.Any) -> str:
-    """The mend for an unknown key of an app: a role's name, a role's full variable, a misspelling of either, or a key in the wrong place."""
-    shown = "..." if isinstance(value, (dict, list)) or _SENSITIVE.search(key) else plain(value)
+    """The mend for an unknown key of an app: a role's name or variable, misspelt or in the wrong place."""
+    shown = "..." if isinstance(value, (dict, list)) or value is UNEVALUATED else show(value, key)
     if key in ROLE_KEYS:
         return f"write {ROLE_KEYS[key]}: instead, the key that overrides {key}_* variables"
     variables = {name: role for role in schema.roles.values() for name in role.options}
@@ -436,7 +473,7 @@ def _resolve_overrides(schema: Schema, host: HostSettings, app: App) -> t.Iterat
         if override is None or not isinstance(override, dict):
             app.broken.add(key)
             sample = next(iter(role.short()), "key")
-            yield Problem(app.label, f"{key} is {show(override)}, not a dictionary", f"write {key}: {{{sample}: ...}}")
+            yield app.problem(f"{key} is {show(override)}, not a dictionary", f"write {key}: {{{sample}: ...}}")
             continue
         yield from _merge_override(role, app, override)
 
@@ -450,7 +487,7 @@ def _merge_override(role: Role, app: App, override: dict[str, t.Any]) -> t.Itera
             yield _unknown_override(role, app, name, value)
             continue
         if full in HOST_WIDE:
-            yield Problem(app.label, f"{path} is one for the whole host", f"set {full} in the inventory, outside wsgi_apps")
+            yield app.problem(f"{path} is one for the whole host", f"set {full} in the inventory, outside wsgi_apps")
             continue
         app.given.add(path)
         spec = role.options[full]
@@ -469,10 +506,10 @@ def _unknown_override(role: Role, app: App, name: str, value: t.Any) -> Problem:
     shown = f" (set to {show(value, name)})" if isinstance(value, (bool, int, float, str)) else ""
     text = f"{path}{shown} is not a setting"
     if name.startswith(role.prefix) and name[len(role.prefix) :] in short:
-        return Problem(app.label, text, f"leave out the prefix here: {name[len(role.prefix) :]}")
+        return app.problem(text, f"leave out the prefix here: {name[len(role.prefix) :]}")
     guess = nearest(name, short)
     mend = f"did you mean {guess}?" if guess else "known settings are " + ", ".join(short)
-    return Problem(app.label, text, mend)
+    return app.problem(text, mend)
 
 
 def _resolve_source(source: dict[str, t.Any], bases: list[str]) -> dict[str, t.Any]:
@@ -495,12 +532,14 @@ def is_url(text: str) -> bool:
 
 
 def find_path(path: t.Any, bases: list[str]) -> str:
-    """Absolute form of a path on the controller, counted from the first of ``bases`` that has it, from the first one when none does."""
+    """Absolute form of a path on the controller, counted from the first of ``bases`` that has it."""
     if not isinstance(path, str) or not path:
         return ""
     path = os.path.expanduser(path)
     candidates = [os.path.normpath(os.path.join(base, path)) for base in bases]
-    return next((found for found in candidates if os.path.exists(found)), candidates[0] if candidates else os.path.abspath(path))
+    return next(
+        (found for found in candidates if os.path.exists(found)), candidates[0] if candidates else os.path.abspath(path)
+    )
 
 
 def _resolve_tls(app: App) -> None:

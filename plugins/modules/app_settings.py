@@ -11,11 +11,14 @@ module: app_settings
 short_description: Check every app of the inventory and resolve its settings
 version_added: "0.1.0"
 description:
-  - Reads C(wsgi_apps) and the variables of the roles C(python_app), C(gunicorn), C(release), C(nginx_proxy) and C(certbot) from the inventory,
-    checks them against the roles' argument specs and against each other, and returns every app with its effective settings.
-  - A setting is the app's own override, or else the inventory's variable, or else the role's default, decided for each key by itself.
+  - Reads C(wsgi_apps) and the variables of the roles C(python_app), C(gunicorn), C(release), C(nginx_proxy) and
+    C(certbot) from the inventory, checks them against the roles' argument specs and against each other, and returns
+    every app with its effective settings.
+  - A setting is the app's own override, or else the inventory's variable, or else the role's default, decided for each
+    key by itself.
   - Everything that is wrong is reported at once, one problem a line, each with app, key, value and mend.
-  - A variable that begins like a role's and is nearly one of its variables is an error. One that is like none of them is a warning.
+  - A variable that begins like a role's and is nearly one of its variables is an error. One that is like none of them
+    is a warning.
   - Runs on the controller only; no host is connected to.
 options: {}
 attributes:
@@ -26,8 +29,10 @@ attributes:
     support: none
     description: Nothing is ever changed, so there is nothing to show.
 notes:
-  - The result holds the apps' secrets and is therefore never displayed, at any verbosity, unless the checks fail; problems do not show secrets.
-  - The apps are returned to be registered and not as facts, because facts of a module are written to the fact cache where one is configured.
+  - The result holds the apps' secrets and is therefore never displayed, at any verbosity. When checks fail, the
+    problems are displayed; they do not show secrets.
+  - Register the result. A task that does not gets the apps as the fact C(__wsgi_apps), and facts of a module are
+    written to the fact cache where one is configured, secrets included.
   - Relative paths count from the directory of the inventory file, then from the directory of the playbook.
 seealso:
   - module: webops.wsgi.host_state
@@ -64,7 +69,9 @@ apps:
       description: Whether removing the app removes its data.
       type: bool
     source:
-      description: C(kind) (V(path), V(git), V(archive) or V(package)) and the keys of that kind; paths are absolute. Empty for an app to be removed.
+      description:
+        - C(kind), which is V(path), V(git), V(archive) or V(package), and the keys of that kind; paths are absolute.
+        - Empty for an app to be removed.
       type: dict
       sample: {kind: package, package: httpbin, version: "0.10.4"}
     entrypoint:
@@ -109,10 +116,9 @@ apps:
     certbot:
       description: Effective C(certbot_*) settings without the prefix.
       type: dict
-problems:
-  description: What is wrong, one text for each problem.
+msg:
+  description: What is wrong, one problem a line.
   returned: failure
-  type: list
-  elements: str
-  sample: ['app "api": gunicorn.worker_class is "eventlet", which gunicorn 26 removed; use gevent or gthread']
+  type: str
+  sample: 'app "api": gunicorn.worker_class is "eventlet", which gunicorn 26 removed; use gevent or gthread'
 """

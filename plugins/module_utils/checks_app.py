@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Checks of one app: its name, its entry point, its environment and the numbers of its server."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.webops.wsgi.plugins.module_utils import settings
+from ansible_collections.webops.wsgi.plugins.module_utils.settings import App, Problem, kind_of, show
+
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,29}")
+_ENTRYPOINT = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\(\))?", re.ASCII)
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+# Users and groups of a Debian host.
+_USERS = """
+    root daemon bin sys sync games man lp mail news uucp proxy www-data backup list irc gnats nobody sshd messagebus
+    polkitd syslog ntp postfix mysql postgres redis mongodb memcache rabbitmq nginx apache apache2 haproxy caddy docker
+    certbot letsencrypt acme uuidd tss tcpdump adm tty disk kmem dialout fax voice cdrom floppy tape sudo audio dip
+    operator src shadow utmp video sasl plugdev staff users nogroup input sgx kvm render crontab netdev ssh
+"""
+# Names of systemd's own units, and of directories that other programs have in /run and /var/lib.
+_UNITS = """
+    apt basic bluetooth boot-complete console-getty container-getty cron cryptsetup dbus default dpkg emergency exit
+    final first-boot-complete getty graphical gunicorn halt hibernate initrd kexec local-fs lock log machines misc
+    modprobe mount multi-user network network-online nss-lookup nss-user-lookup pam paths poweroff printer private
+    python python3 reboot remote-fs rescue rpcbind serial-getty shutdown sigpwr sleep slices smartcard sockets sound
+    suspend swap sysinit system-update systemd time-set time-sync timers ucf udev umount user user-runtime-dir uwsgi
+    wsgi
+"""
+RESERVED = frozenset(_USERS.split()) | frozenset(_UNITS.split())
+
+# Smallest sensible value of a number, by app key and setting; every other number must not be negative.
+MINIMUM = {
+    ("gunicorn", "workers"): 1,
+    ("gunicorn", "threads"): 1,
+    ("gunicorn", "timeout"): 1,
+    ("nginx", "read_timeout"): 1,
+    ("nginx", "http_port"): 1,
+    ("nginx", "https_port"): 1,
+    ("release", "keep"): 1,
+    ("release", "health_timeout"): 1,
+}
+
+
+def check_name(app: App) -> t.Iterator[Problem]:
+    """The name becomes that of a system user, units and directories."""
+    if not app.usable("name"):
+        return
+    name = app.data["name"]
+    rule = "write lower-case letters, digits and hyphens, a letter first, at most 30 characters"
+    if not name:
+        yield app.problem("name is missing", "write name: with the app's name, such as name: api")
+    elif len(name) > 30:
+        yield app.problem(f"name is {show(name)}, {len(name)} characters long, too long for a user or a unit", rule)
+    elif not _NAME.fullmatch(name):
+        guess = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-0123456789")
+        yield app.problem(f"name is {show(name)}, which has illegal characters", f"{rule}, such as {guess or 'api'}")
+    elif name in RESERVED or name.startswith("systemd-"):
+        yield app.problem(
+            f"name is {show(name)}, which Debian, systemd or this collection uses itself",
+            f"choose another, such as {name}-app",
+        )
+
+
+def check_state(app: App) -> t.Iterator[Problem]:
+    """``purge`` destroys data, so it must be unmistakable."""
+    if app.present and app.usable("state", "purge") and app.data["purge"]:
+        yield app.problem(
+            "purge is true, but state is present",
+            "add state: absent to remove the app and its data, or remove purge",
+        )
+
+
+def check_required(app: App) -> t.Iterator[Problem]:
+    """Keys without which an app cannot run."""
+    samples = {
+        "source": "write source: with path, git and version, archive and sha256, or package and version",
+        "entrypoint": "write entrypoint: module:callable or module:factory()",
+        "domains": "write domains: with the app's host names, such as [api.example.com]",
+    }
+    for key, mend in samples.items():
+        if app.usable(key) and not app.data[key] and key not in app.meant:
+            yield app.problem(f"{key} is {'empty' if key in app.given else 'missing'}", mend)
+
+
+def check_entrypoint(app: App) -> t.Iterator[Problem]:
+    """``module:callable`` or ``module:factory()``, as gunicorn takes it."""
+    entrypoint = app.data["entrypoint"]
+    if not entrypoint or not app.usable("entrypoint") or _ENTRYPOINT.fullmatch(entrypoint):
+        return
+    module, colon, attribute = entrypoint.partition(":")
+    module = re.sub(r"\.py$", "", module).strip("./").replace("/", ".")
+    attribute = re.sub(r"\(.*\)$", "()", attribute)
+    guess = f"{module}:{attribute}" if colon and attribute else f"{module}:app"
+    hint = f", such as {guess}" if _ENTRYPOINT.fullmatch(guess) else ""
+    text = f"entrypoint is {show(entrypoint)}, which is neither module:callable nor module:factory()"
+    yield app.problem(text, f"write the module's dotted name, a colon and the callable in it{hint}")
+
+
+def check_env(app: App) -> t.Iterator[Problem]:
+    """Names that a shell and systemd take, values that are text. Those of ``secrets`` are looked at, never shown."""
+    for key in ("env", "secrets"):
+        if not app.usable(key):
+            continue
+        for name, value in app.data[key].items():
+            yield from _check_variable(app, key, str(name), value)
+    if app.usable("env", "secrets"):
+        for name in sorted(set(map(str, app.data["env"])) & set(map(str, app.data["secrets"]))):
+            yield app.problem(
+                f"{name} is in env and in secrets", "keep it in one of them, in secrets if nobody may see it"
+            )
+
+
+def _check_variable(app: App, key: str, name: str, value: t.Any) -> t.Iterator[Problem]:
+    if not _ENV_NAME.fullmatch(name):
+        guess = re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_") or "NAME"
+        guess = f"_{guess}" if guess[0].isdigit() else guess
+        yield app.problem(
+            f"{key} has {show(name)}, which is no name of an environment variable",
+            f"use letters, digits and underscores, such as {guess}",
+        )
+    if value is None:
+        yield app.problem(f"{key}.{name} is empty", 'give it a value, "" for an empty text, or remove the line')
+    elif isinstance(value, (dict, list)):
+        yield app.problem(
+            f"{key}.{name} is {kind_of(value)}, not a text",
+            "write a text; for structured data, its JSON form in quotes",
+        )
+    elif "\0" in str(value):
+        yield app.problem(
+            f"{key}.{name} has a NUL character, which an environment cannot hold",
+            "remove it, or encode the value, in base64 say",
+        )
+
+
+def environment(variables: dict[str, t.Any]) -> dict[str, str]:
+    """Environment variables as text, the way they are written in YAML: ``true`` stays ``true``."""
+    return {
+        str(name): str(value).lower() if isinstance(value, bool) else str(value) for name, value in variables.items()
+    }
+
+
+def check_numbers(app: App) -> t.Iterator[Problem]:
+    """Counts and times that make no sense below a limit."""
+    for key in settings.ROLE_KEYS.values():
+        for name, value in app.data[key].items():
+            if not app.usable(f"{key}.{name}"):
+                continue
+            number = _number(value) if (key, name) in MINIMUM else value
+            least = MINIMUM.get((key, name), 0)
+            if isinstance(number, (int, float)) and not isinstance(number, bool) and number < least:
+                setting = app.setting(key, name)
+                mend = f"write {least} or more" + (", or auto" if name in ("workers", "threads") else "")
+                yield app.problem(f"{setting} is {show(value)}, but the least is {least}", mend)
+            elif name.endswith("_port") and isinstance(number, int) and number > 65535:
+                yield app.problem(
+                    f"{app.setting(key, name)} is {number}, but ports end at 65535", "write a smaller number"
+                )
+
+
+def _number(value: t.Any) -> t.Any:
+    """The number in a text, such as the workers in ``"4"``; anything else as it is."""
+    if isinstance(value, str) and re.fullmatch(r"-?[0-9]+", value.strip()):
+        return int(value)
+    return value
+
+
+def check_workers(app: App) -> t.Iterator[Problem]:
+    """``auto`` or a count."""
+    for name in ("workers", "threads"):
+        value = app.data["gunicorn"].get(name)
+        if value is None or not app.usable(f"gunicorn.{name}") or isinstance(_number(value), int) or value == "auto":
+            continue
+        yield app.problem(
+            f"{app.setting('gunicorn', name)} is {show(value)}, neither auto nor a whole number",
+            "write auto, or a number from 1 up",
+        )
+
+
+def check_worker_class(app: App) -> t.Iterator[Problem]:
+    """The worker class exists in gunicorn, and what it needs is installed with the app."""
+    value = app.data["gunicorn"].get("worker_class")
+    if not isinstance(value, str) or not app.usable("gunicorn.worker_class"):
+        return
+    setting = app.setting("gunicorn", "worker_class")
+    removed = settings.REMOVED.get(("gunicorn_worker_class", value))
+    if removed:
+        yield app.problem(f"{setting} is {show(value)}, {removed[0]}", removed[1])
+
+
+CHECKS: tuple[t.Callable[[App], t.Iterator[Problem]], ...] = (
+    check_required,
+    check_entrypoint,
+    check_env,
+    check_numbers,
+    check_workers,
+    check_worker_class,
+)

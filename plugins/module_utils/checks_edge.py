@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Checks of what clients see of an app: domains, certificates, time limits and sizes."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import typing as t
+
+from ansible_collections.webops.wsgi.plugins.module_utils.settings import App, Problem, show
+
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+_HOST_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
+_EMAIL = re.compile(rf"[A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~-]+@{_HOST_LABEL}(\.{_HOST_LABEL})+")
+_SIZE = re.compile(r"[0-9]+[kKmMgG]?")
+_TIME = re.compile(r"([0-9]+)(ms|s|m|h)?")
+
+
+def check_domains(app: App) -> t.Iterator[Problem]:
+    """Host names as nginx and the certificate authority take them."""
+    if not app.usable("domains"):
+        return
+    for domain in app.data["domains"]:
+        wrong, mend = _domain_problem(domain, app.data["tls"])
+        if wrong:
+            yield app.problem(f"domains has {show(domain)}, {wrong}", mend)
+
+
+def _domain_problem(domain: str, tls: str) -> tuple[str, str]:
+    """What is wrong with a domain under one kind of certificate, and the mend; two empty strings when nothing is."""
+    for check in (_domain_punctuation, _domain_labels):
+        wrong, mend = check(domain)
+        if wrong:
+            return wrong, mend
+    if tls != "letsencrypt":
+        return "", ""
+    if domain.startswith("*."):
+        mend = "name each domain, or write tls: provided with a wildcard certificate of your own"
+        return "a wildcard, which letsencrypt over http-01 cannot certify", mend
+    if re.fullmatch(r"[0-9.]+", domain):
+        return "an address, which letsencrypt does not certify here", "write a host name, or tls: selfsigned"
+    if "." not in domain:
+        return "a name without a dot, which letsencrypt cannot certify", "write the full name, or tls: selfsigned"
+    return "", ""
+
+
+def _domain_punctuation(domain: str) -> tuple[str, str]:
+    host = re.sub(r"^[A-Za-z][A-Za-z0-9+.-]*://", "", domain).strip()
+    bare = re.split(r"[/:?#\s]", host, maxsplit=1)[0].rstrip(".").lower()
+    mend = f"write {bare}" if bare else "write a host name, such as api.example.com"
+    if not domain:
+        return "an empty name", mend
+    if "://" in domain:
+        return "which has a scheme", mend
+    if re.search(r"\s", domain):
+        return "which has a space", mend if not re.search(r"\s", domain.strip()) else "write one host name an item"
+    if re.search(r"[/?#]", domain):
+        return "which has a path", mend
+    if ":" in domain:
+        return "which has a port", f"{mend}; the port is nginx_proxy_https_port"
+    if domain.endswith("."):
+        return "which ends with a dot", mend
+    if domain != domain.lower():
+        return "which has upper-case letters", mend
+    return "", ""
+
+
+def _domain_labels(domain: str) -> tuple[str, str]:
+    if not domain.isascii():
+        return "which is not ASCII", f"write {_punycode(domain)}"
+    if len(domain) > 253:
+        return f"{len(domain)} characters long", "write a name of at most 253 characters"
+    for label in domain[2:].split(".") if domain.startswith("*.") else domain.split("."):
+        if len(label) > 63:
+            return (
+                f"whose part {show(label)} is {len(label)} characters long",
+                "keep each part between dots at 63 characters or fewer",
+            )
+        if not label:
+            return "which has an empty part", "write one dot between parts"
+        if "*" in label:
+            return "which has an asterisk inside", "a wildcard is *. in front of a domain and nothing else"
+        if not _LABEL.fullmatch(label):
+            return f"whose part {show(label)} is no host name", "use letters, digits and inner hyphens"
+    return "", ""
+
+
+def _punycode(domain: str) -> str:
+    try:
+        return domain.encode("idna").decode("ascii")
+    except UnicodeError:
+        return "its ASCII form, which begins with xn--"
+
+
+def check_certificate(app: App) -> t.Iterator[Problem]:
+    """``tls: provided`` needs both files; any other kind needs none."""
+    if not app.usable("tls", "certificate", "nginx.tls"):
+        return
+    certificate = app.data["certificate"]
+    tls = app.setting("nginx", "tls") if "tls" not in app.given else "tls"
+    if app.data["tls"] != "provided":
+        if "certificate" in app.given:
+            yield app.problem(
+                f"certificate is given, but {tls} is {show(app.data['tls'])}",
+                "write tls: provided, or remove certificate",
+            )
+        return
+    for key, what in (("cert", "certificate chain"), ("key", "private key")):
+        path = certificate.get(key, "")
+        if not path:
+            yield app.problem(
+                f'{tls} is "provided", but certificate.{key} is missing',
+                f"write certificate: {{{key}: PEM file of the {what}}}",
+            )
+        elif not os.path.isfile(path):
+            found = "is a directory" if os.path.isdir(path) else "does not exist"
+            written = app.raw["certificate"][key]
+            yield app.problem(
+                f'certificate.{key} is a path, "{written}", and {path} {found}',
+                f"write the PEM file of the {what}, relative to the inventory file",
+            )
+
+
+def seconds(value: t.Any) -> float | None:
+    """Seconds of a time that is a number or written for nginx (``90s``, ``2m``); ``None`` when it is neither."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, (int, float)):
+        return float(value)
+    match = _TIME.fullmatch(value) if isinstance(value, str) else None
+    return int(match.group(1)) * {"ms": 0.001, "m": 60.0, "h": 3600.0}.get(match.group(2), 1.0) if match else None
+
+
+# The party named first must wait at least as long as the one named second, or it gives up on an answer still coming.
+TIME_ORDER = (
+    (("nginx", "read_timeout"), ("gunicorn", "timeout"), "nginx"),
+    (("nginx", "client_timeout"), ("nginx", "read_timeout"), "the client's side"),
+)
+
+
+def check_times(app: App) -> t.Iterator[Problem]:
+    """client >= nginx >= gunicorn."""
+    for outer, inner, who in TIME_ORDER:
+        longer = seconds(app.data[outer[0]].get(outer[1]))
+        shorter = seconds(app.data[inner[0]].get(inner[1]))
+        if longer is None or shorter is None or longer >= shorter or not app.usable(".".join(outer), ".".join(inner)):
+            continue
+        first, second = app.setting(*outer), app.setting(*inner)
+        text = f"{second} is {_time(shorter)}, longer than {first} ({_time(longer)}), so {who} would give up first"
+        yield app.problem(text, f"write {outer[0]}: {{{outer[1]}: {math.ceil(shorter)}}} or more, or lower {second}")
+
+
+def _time(value: float) -> str:
+    return f"{value:g} s"
+
+
+def check_sizes(app: App) -> t.Iterator[Problem]:
+    """Sizes as nginx reads them."""
+    for name, value in app.data["nginx"].items():
+        if (
+            name.endswith("_size")
+            and isinstance(value, str)
+            and app.usable(f"nginx.{name}")
+            and not _SIZE.fullmatch(value)
+        ):
+            yield app.problem(
+                f"{app.setting('nginx', name)} is {show(value)}, which is no size",
+                "write a number and k, m or g, such as 16m",
+            )
+
+
+def check_email(app: App) -> t.Iterator[Problem]:
+    """The address the certificate authority writes to; it may be empty."""
+    email = app.data["certbot"].get("email")
+    if isinstance(email, str) and email and app.usable("certbot.email") and not _EMAIL.fullmatch(email):
+        yield app.problem(
+            f"{app.setting('certbot', 'email')} is {show(email)}, which is no e-mail address",
+            "write one address, such as ops@example.com",
+        )
+
+
+CHECKS: tuple[t.Callable[[App], t.Iterator[Problem]], ...] = (
+    check_domains,
+    check_certificate,
+    check_times,
+    check_sizes,
+    check_email,
+)

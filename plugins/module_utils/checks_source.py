@@ -1,0 +1,327 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Checks of an app's source: its kind and pin, what it must bring, and directories inside it."""
+
+from __future__ import annotations
+
+import os
+import re
+import typing as t
+
+from ansible_collections.webops.wsgi.plugins.module_utils import settings
+from ansible_collections.webops.wsgi.plugins.module_utils.settings import App, Problem, show
+
+_EXACT_VERSION = re.compile(r"[0-9][A-Za-z0-9.!+_-]*")
+_PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?(\[[A-Za-z0-9._,\s-]*\])?")
+_PINNED = re.compile(rf"\s*{_PACKAGE.pattern}\s*(===?\s*[^\s*;,]+|@\s*\S+)\s*(;.*)?")
+_PYTHON = re.compile(r"3\.[0-9]+")
+
+
+def check_source(app: App) -> t.Iterator[Problem]:
+    """Exactly one kind of source, complete, and pinned where it is fetched from elsewhere."""
+    source = app.data["source"]
+    if not source or not app.usable("source"):
+        return
+    kinds = [kind for kind in settings.SOURCE_KINDS if source.get(kind) is not None]
+    if len(kinds) > 1:
+        yield app.problem(f"source has {' and '.join(kinds)} at once", "keep one of them, an app has one source")
+    elif not kinds:
+        yield app.problem("source has none of path, git, archive and package", "add one of them, such as path: ../api")
+    else:
+        yield from _SOURCE_CHECKS[kinds[0]](app, source)
+        yield from _check_source_extras(app, source)
+
+
+def _check_source_extras(app: App, source: dict[str, t.Any]) -> t.Iterator[Problem]:
+    kind = source["kind"]
+    if "version" in source and kind in ("path", "archive"):
+        yield app.problem(
+            f"source.version is {show(source['version'])}, but source.{kind} has no version",
+            "remove version",
+        )
+    if "sha256" in source and kind != "archive":
+        yield app.problem(f"source.sha256 is {show(source['sha256'])}, but only an archive has one", "remove sha256")
+
+
+def _check_path(app: App, source: dict[str, t.Any]) -> t.Iterator[Problem]:
+    written = app.raw["source"]["path"]
+    path = source["path"]
+    if not path:
+        yield app.problem('source.path is ""', "write the directory of the app on the controller")
+    elif not os.path.exists(path):
+        yield app.problem(
+            f"source.path is {show(written)}, and {path} does not exist",
+            "write a directory relative to the inventory file, or an absolute one",
+        )
+    elif not os.path.isdir(path):
+        yield app.problem(
+            f"source.path is {show(written)}, and {path} is a file", "write the directory that holds the app"
+        )
+
+
+def _check_git(app: App, source: dict[str, t.Any]) -> t.Iterator[Problem]:
+    if not source["git"] or source["git"].startswith("-"):
+        yield app.problem(f"source.git is {show(source['git'])}, which is no URL", "write the repository's URL")
+    version = source.get("version")
+    if not version:
+        yield app.problem(
+            f"source.git is {show(source['git'])} without a version",
+            "add version: with a tag, branch or commit",
+        )
+    elif version.startswith("-") or re.search(r"\s|\.\.|[~^:?*\[\\]", version):
+        yield app.problem(
+            f"source.version is {show(version)}, which cannot be the name of a git version",
+            "write a tag, branch or commit",
+        )
+
+
+def _check_archive(app: App, source: dict[str, t.Any]) -> t.Iterator[Problem]:
+    archive = source["archive"]
+    written = app.raw["source"]["archive"]
+    digest = source.get("sha256")
+    if not archive:
+        yield app.problem('source.archive is ""', "write the archive's URL or its path on the controller")
+    elif not settings.is_url(archive) and not os.path.isfile(archive):
+        found = "is a directory" if os.path.isdir(archive) else "does not exist"
+        yield app.problem(f"source.archive is {show(written)}, and {archive} {found}", "write an archive's path or URL")
+    if not digest:
+        yield app.problem(
+            f"source.archive is {show(written)} without sha256",
+            "add sha256: with the output of sha256sum for that file",
+        )
+    elif not re.fullmatch(r"[0-9a-f]{64}", digest):
+        written = show(app.raw["source"]["sha256"])
+        text = f"source.sha256 is {written}, {len(digest)} characters, and not 64 hexadecimal digits"
+        yield app.problem(text, "write the output of sha256sum for that file")
+
+
+def _check_package(app: App, source: dict[str, t.Any]) -> t.Iterator[Problem]:
+    package = source["package"]
+    version = source.get("version")
+    name, _comparison, pin = re.sub(r"\s", "", package).partition("==")
+    if pin:
+        yield app.problem(
+            f"source.package is {show(package)}",
+            f'write the version by itself: package: {name}, version: "{pin}"',
+        )
+        return
+    if not _PACKAGE.fullmatch(package):
+        yield app.problem(
+            f"source.package is {show(package)}, which is no package name",
+            "write the name on the package index, such as httpbin",
+        )
+    if not version:
+        yield app.problem(
+            f"source.package is {show(package)} and not pinned",
+            'add version: with the exact version, such as "0.10.4"',
+        )
+    elif not _EXACT_VERSION.fullmatch(version):
+        yield app.problem(
+            f"source.version is {show(version)}, which does not pin the package",
+            'write one exact version, such as "0.10.4"',
+        )
+
+
+_SOURCE_CHECKS: dict[str, t.Callable[[App, dict[str, t.Any]], t.Iterator[Problem]]] = {
+    "path": _check_path,
+    "git": _check_git,
+    "archive": _check_archive,
+    "package": _check_package,
+}
+
+
+def tree_at_hand(app: App) -> str:
+    """The source tree when it is a directory on the controller, otherwise an empty string."""
+    source = app.data["source"]
+    path = source.get("path", "") if app.usable("source") and source.get("kind") == "path" else ""
+    return path if os.path.isdir(path) else ""
+
+
+def _outside(path: str) -> str:
+    """Why a directory is not inside the source tree, empty when it is."""
+    if os.path.isabs(path) or path.startswith("~"):
+        return "an absolute path"
+    if ".." in path.split("/"):
+        return "which leads out of the source tree"
+    if os.path.normpath(path) == ".":
+        return "the source tree as a whole"
+    return ""
+
+
+def check_persistent(app: App) -> t.Iterator[Problem]:
+    """Directories to keep lie in the source tree, and none of them in another."""
+    if not app.usable("persistent"):
+        return
+    seen: list[str] = []
+    for path in app.data["persistent"]:
+        wrong = _outside(path)
+        if wrong:
+            yield app.problem(
+                f"persistent has {show(path)}, {wrong}",
+                "write a directory relative to the source tree, such as instance",
+            )
+            continue
+        normal = os.path.normpath(path)
+        clash = next(
+            (other for other in seen if f"{normal}/".startswith(f"{other}/") or f"{other}/".startswith(f"{normal}/")),
+            "",
+        )
+        if clash:
+            yield app.problem(
+                f"persistent has {show(path)} and {show(clash)}, one inside the other", "keep the outer one"
+            )
+        seen.append(normal)
+
+
+def check_static(app: App) -> t.Iterator[Problem]:
+    """Directories that nginx serves itself lie in the source tree, and exist where the tree is at hand."""
+    static = app.data["nginx"].get("static")
+    if not isinstance(static, dict) or not app.usable("nginx.static"):
+        return
+    setting = app.setting("nginx", "static")
+    tree = tree_at_hand(app)
+    for prefix, folder in static.items():
+        if not str(prefix).startswith("/"):
+            yield app.problem(f"{setting} has the URL prefix {show(prefix)}", f"begin it with a slash: /{prefix}")
+        if not isinstance(folder, str):
+            yield app.problem(
+                f"{setting} maps {prefix} to {show(folder)}, not a directory",
+                "write a directory relative to the source tree",
+            )
+            continue
+        wrong = _outside(folder)
+        if wrong:
+            mend = "write a directory inside the source tree, such as static"
+            yield app.problem(f"{setting} maps {prefix} to {show(folder)}, {wrong}", mend)
+        elif tree and not os.path.isdir(os.path.join(tree, folder)):
+            text = f"{setting} maps {prefix} to {show(folder)}, which is no directory in {tree}"
+            yield app.problem(text, "create it there, or correct its name")
+
+
+def check_gevent(app: App) -> t.Iterator[Problem]:
+    """gunicorn's gevent worker imports gevent and packaging. What git and archives hold is not known yet."""
+    if app.data["gunicorn"].get("worker_class") != "gevent" or not app.usable("gunicorn.worker_class"):
+        return
+    setting = app.setting("gunicorn", "worker_class")
+    source = app.data["source"]
+    python = app.data["python"]
+    if not app.usable("source", "python.packages", "python.requirements") or source.get("kind") not in (
+        "path",
+        "package",
+    ):
+        return
+    declared = requirement_names(python.get("packages") or [])
+    where = "the app"
+    if source["kind"] == "path":
+        if not tree_at_hand(app):
+            return
+        found, where = declared_packages(source["path"], python.get("requirements") or "requirements.txt")
+        declared |= found
+    else:
+        declared |= requirement_names([source["package"]])
+        where = f"package {source['package']}"
+    missing = [name for name in ("gevent", "packaging") if name not in declared]
+    if missing:
+        listed = " and ".join(missing)
+        pins = ", ".join(f'"{name}==..."' for name in missing)
+        mend = f"add {listed} to its requirements, or write python: {{packages: [{pins}]}} with the versions you want"
+        yield app.problem(f'{setting} is "gevent", but {where} does not bring {listed}', mend)
+
+
+def requirement_names(requirements: t.Iterable[str]) -> set[str]:
+    """Normalised names of packages in requirement lines, and of their extras (``gunicorn[gevent]`` gives both)."""
+    names: set[str] = set()
+    for line in requirements:
+        match = re.match(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[([^\]]*)\])?", str(line))
+        if match:
+            for name in [match.group(1), *(match.group(2) or "").split(",")]:
+                names.add(re.sub(r"[-_.]+", "-", name.strip()).lower())
+    return names - {""}
+
+
+def declared_packages(tree: str, requirements: str) -> tuple[set[str], str]:
+    """Packages that a tree's requirements file or ``pyproject.toml`` asks for, and the file that says so."""
+    path = os.path.join(tree, requirements)
+    if os.path.isfile(path):
+        return requirement_names(_requirement_lines(path, set())), requirements
+    path = os.path.join(tree, "pyproject.toml")
+    if os.path.isfile(path):
+        return requirement_names(_pyproject_dependencies(path)), "pyproject.toml"
+    return set(), tree
+
+
+def _requirement_lines(path: str, seen: set[str]) -> list[str]:
+    """Requirement lines of a file and of the files it includes with ``-r``; options and comments are left out."""
+    real = os.path.realpath(path)
+    if real in seen or not os.path.isfile(real):
+        return []
+    seen.add(real)
+    with open(real, encoding="utf-8", errors="replace") as stream:
+        text = stream.read()
+    lines: list[str] = []
+    for line in text.replace("\\\n", " ").splitlines():
+        line = re.sub(r"(^|\s)#.*$", "", line).strip()
+        include = re.match(r"(?:-r|--requirement)[\s=]*(\S+)", line)
+        if include:
+            lines.extend(_requirement_lines(os.path.join(os.path.dirname(path), include.group(1)), seen))
+        elif line and not line.startswith("-"):
+            lines.append(line)
+    return lines
+
+
+def _pyproject_dependencies(path: str) -> list[str]:
+    import tomllib
+
+    try:
+        with open(path, "rb") as stream:
+            project = tomllib.load(stream).get("project", {})
+    except (OSError, ValueError):
+        return []
+    found = project.get("dependencies", []) if isinstance(project, dict) else []
+    return [str(item) for item in found] if isinstance(found, list) else []
+
+
+def check_python(app: App) -> t.Iterator[Problem]:
+    """Form of the Python version, and where requirements come from."""
+    python = app.data["python"]
+    version = python.get("version")
+    if version and app.usable("python.version") and not _PYTHON.fullmatch(str(version)):
+        match = re.search(r"3\.[0-9]+", str(version))
+        yield app.problem(
+            f"{app.setting('python', 'version')} is {show(version)}",
+            f'write the major and minor version, "{match.group() if match else "3.13"}"',
+        )
+    requirements = python.get("requirements")
+    tree = tree_at_hand(app)
+    if not requirements or not app.usable("python.requirements"):
+        return
+    setting = app.setting("python", "requirements")
+    wrong = _outside(requirements)
+    if wrong:
+        yield app.problem(f"{setting} is {show(requirements)}, {wrong}", "write a file relative to the source tree")
+    elif tree and not os.path.isfile(os.path.join(tree, requirements)):
+        text = f"{setting} is {show(requirements)}, which is no file in {tree}"
+        yield app.problem(text, "create it there, or correct its name")
+
+
+def check_packages(app: App) -> t.Iterator[Problem]:
+    """Packages beside the app's own are pinned, or the same inputs would not give the same build."""
+    if not app.usable("python.packages"):
+        return
+    for package in app.data["python"].get("packages") or []:
+        if not _PINNED.fullmatch(str(package)):
+            name = re.match(r"[A-Za-z0-9._-]*", str(package))
+            text = f"{app.setting('python', 'packages')} has {show(package)}, which is not pinned"
+            yield app.problem(
+                text,
+                f'write its exact version, such as "{name.group() if name and name.group() else "gevent"}==1.2.3"',
+            )
+
+
+CHECKS: tuple[t.Callable[[App], t.Iterator[Problem]], ...] = (
+    check_source,
+    check_persistent,
+    check_static,
+    check_gevent,
+    check_python,
+    check_packages,
+)
