@@ -8,6 +8,7 @@ is returned as a list of :class:`Problem`, never raised.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import difflib
 import json
@@ -302,12 +303,48 @@ def mend_for(spec: dict[str, t.Any], wrong: str) -> str:
     return samples.get(str(spec.get("type", "str")), "write a text")
 
 
-def refuse(app: str, path: str, variable: str, spec: dict[str, t.Any], value: t.Any, wrong: str) -> Problem:
-    """The problem for a role variable that :func:`coerce` refused; ``path`` is the key as the person wrote it."""
+def check_value(
+    app: str, path: str, spec: dict[str, t.Any], value: t.Any, variable: str = ""
+) -> tuple[t.Any, list[Problem]]:
+    """Convert a value to the type of its spec, options inside it included, and say all that is wrong with it.
+
+    ``path`` is the key as the person wrote it (``gunicorn.timeout``), ``variable`` the role variable it stands for.
+    """
+    options = spec.get("options")
+    problems: list[Problem] = []
+    if options and isinstance(value, dict):
+        problems = list(_inside(app, path, options, value))
+    elif options and isinstance(value, list):
+        for index, item in enumerate(value):
+            if isinstance(item, dict):
+                problems.extend(_inside(app, f"{path}[{index}]", options, item))
+    if problems:
+        return value, problems
+    converted, wrong = coerce(path, spec, value)
+    return converted, [_refusal(app, path, spec, value, wrong, variable)] if wrong else []
+
+
+def _inside(app: str, path: str, options: dict[str, t.Any], value: dict[str, t.Any]) -> t.Iterator[Problem]:
+    for unknown in unknown_keys(options, value):
+        guess = nearest(unknown, options)
+        mend = f"did you mean {guess}?" if guess else "known keys are " + ", ".join(options)
+        yield Problem(app, f"{path}.{unknown} is not a known key", mend)
+    if path == "source":
+        kinds = [kind for kind in SOURCE_KINDS if kind in value]
+        if len(kinds) > 1:
+            yield Problem(app, f"source has {' and '.join(kinds)} at once", "keep one of them, an app has one source")
+    for name, option in options.items():
+        if name in value:
+            yield from check_value(app, f"{path}.{name}", option, value[name])[1]
+
+
+def _refusal(app: str, path: str, spec: dict[str, t.Any], value: t.Any, wrong: str, variable: str) -> Problem:
     removed = REMOVED.get((variable, value)) if isinstance(value, str) else None
     if removed:
         return Problem(app, f"{path} is {show(value)}, {removed[0]}", removed[1])
-    return Problem(app, f"{path} is {show(value, path)}, {wrong}", mend_for(spec, wrong))
+    # The values of whole environments stay out of messages: some of them are secret.
+    shown = "" if path in ("secrets", "env") else f"{show(value, path)}, "
+    return Problem(app, f"{path} is {shown}{wrong}", mend_for(spec, wrong))
 
 
 def unknown_keys(options: dict[str, dict[str, t.Any]], value: dict[str, t.Any]) -> list[str]:
@@ -329,32 +366,15 @@ def merge_host(
     settings = HostSettings({})
     for role in schema.roles.values():
         for name, spec in role.options.items():
-            default = (defaults or {}).get(name, role.defaults.get(name, spec.get("default")))
+            default = copy.deepcopy((defaults or {}).get(name, role.defaults.get(name, spec.get("default"))))
             settings.values[name] = default
             if name not in inventory:
                 continue
             settings.given.add(name)
-            settings.values[name], wrong = coerce(name, spec, inventory[name])
-            if wrong:
-                settings.values[name] = default
-                problems.append(refuse("", name, name, spec, inventory[name], wrong))
-            problems.extend(_nested_unknown("", name, spec, settings.values[name]))
+            value, found = check_value("", name, spec, inventory[name], name)
+            settings.values[name] = default if found else value
+            problems.extend(found)
     return settings, problems
-
-
-def _nested_unknown(app: str, key: str, spec: dict[str, t.Any], value: t.Any) -> t.Iterator[Problem]:
-    """Unknown keys inside an option that has options of its own."""
-    options = spec.get("options")
-    if not options:
-        return
-    for index, item in enumerate(value if isinstance(value, list) else [value]):
-        path = f"{key}[{index}]" if isinstance(value, list) else key
-        if not isinstance(item, dict):
-            continue
-        for unknown in unknown_keys(options, item):
-            guess = nearest(unknown, options)
-            mend = f"did you mean {guess}?" if guess else "known keys are " + ", ".join(options)
-            yield Problem(app, f"{path}.{unknown} is not a known key", mend)
 
 
 def resolve(
@@ -391,41 +411,19 @@ def _resolve_keys(schema: Schema, app: App) -> t.Iterator[Problem]:
     for key, spec in schema.app.items():
         if key in ROLE_KEYS.values():
             continue
-        default = spec.get("default", empty.get(spec.get("type", "str"), ""))
-        app.data[key] = default.copy() if isinstance(default, (dict, list)) else default
+        app.data[key] = copy.deepcopy(spec.get("default", empty.get(spec.get("type", "str"), "")))
         if key not in app.raw:
             continue
         app.given.add(key)
         if app.raw[key] is UNEVALUATED:
             app.broken.add(key)
             continue
-        value, wrong = coerce(key, spec, app.raw[key])
-        if wrong:
+        value, found = check_value(app.label, key, spec, app.raw[key])
+        yield from found
+        if found:
             app.broken.add(key)
-            parts = (
-                list(_broken_parts(app, key, spec)) if spec.get("options") and isinstance(app.raw[key], dict) else []
-            )
-            shown = "" if key in ("secrets", "env") else f" {show(app.raw[key], key)},"
-            yield from parts or [app.problem(f"{key} is{shown} {wrong}", mend_for(spec, wrong))]
-            continue
-        app.data[key] = value
-        yield from _nested_unknown(app.label, key, spec, value)
-
-
-def _broken_parts(app: App, key: str, spec: dict[str, t.Any]) -> t.Iterator[Problem]:
-    """Say which options of a dictionary are wrong; unknown keys and exclusive ones are included."""
-    value = app.raw[key]
-    yield from _nested_unknown(app.label, key, spec, value)
-    if key == "source":
-        kinds = [kind for kind in SOURCE_KINDS if kind in value]
-        if len(kinds) > 1:
-            yield app.problem(f"{key} has {' and '.join(kinds)} at once", "keep one of them, an app has one source")
-    for name, option in spec["options"].items():
-        if name not in value:
-            continue
-        wrong = coerce(name, option, value[name])[1]
-        if wrong:
-            yield app.problem(f"{key}.{name} is {show(value[name])}, {wrong}", mend_for(option, wrong))
+        else:
+            app.data[key] = value
 
 
 def _unknown_app_keys(schema: Schema, app: App) -> t.Iterator[Problem]:
@@ -465,7 +463,7 @@ def _resolve_overrides(schema: Schema, host: HostSettings, app: App) -> t.Iterat
         if role is None:
             app.data[key] = {}
             continue
-        app.data[key] = {name[len(role.prefix) :]: host.values[name] for name in role.options}
+        app.data[key] = {name[len(role.prefix) :]: copy.deepcopy(host.values[name]) for name in role.options}
         override = app.raw.get(key, {})
         if override is UNEVALUATED:
             app.broken.add(key)
@@ -490,14 +488,12 @@ def _merge_override(role: Role, app: App, override: dict[str, t.Any]) -> t.Itera
             yield app.problem(f"{path} is one for the whole host", f"set {full} in the inventory, outside wsgi_apps")
             continue
         app.given.add(path)
-        spec = role.options[full]
-        converted, wrong = coerce(full, spec, value)
-        if wrong:
+        converted, found = check_value(app.label, path, role.options[full], value, full)
+        yield from found
+        if found:
             app.broken.add(path)
-            yield refuse(app.label, path, full, spec, value, wrong)
-            continue
-        app.data[role.key][name] = converted
-        yield from _nested_unknown(app.label, path, spec, converted)
+        else:
+            app.data[role.key][name] = converted
 
 
 def _unknown_override(role: Role, app: App, name: str, value: t.Any) -> Problem:

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Makes the collection importable as Ansible imports it, whatever directory pytest is started in."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+COLLECTIONS = str(ROOT / "collections")
+
+if COLLECTIONS not in sys.path:
+    sys.path.insert(0, COLLECTIONS)
+# For tests that start Ansible's programs.
+os.environ["ANSIBLE_COLLECTIONS_PATH"] = COLLECTIONS
