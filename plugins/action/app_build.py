@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Mapping
@@ -44,6 +46,16 @@ def resolve_all(apps: list[Mapping[str, Any]]) -> dict[str, Source]:
     return found
 
 
+def first_seen(source: Source) -> int:
+    """When this controller first saw the source, in seconds since the epoch: one time for all hosts."""
+    name = hashlib.sha256(json.dumps(source.identity, sort_keys=True).encode()).hexdigest()
+    marker = cache_directory() / "seen" / name
+    marker.parent.mkdir(parents=True, exist_ok=True)
+    if not marker.exists():
+        marker.touch()
+    return int(marker.stat().st_mtime)
+
+
 def build_options(app: Mapping[str, Any], source: Source) -> dict[str, Any]:
     """An app's entry of the module's option C(builds)."""
     python = app["python"]
@@ -51,6 +63,7 @@ def build_options(app: Mapping[str, Any], source: Source) -> dict[str, Any]:
         "app": app["name"],
         "source": source.identity,
         "label": source.label,
+        "stamp": first_seen(source),
         "python": python["version"],
         "installer": python["installer"],
         "requirements": python["requirements"],

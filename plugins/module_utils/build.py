@@ -36,6 +36,7 @@ class BuildInputs:
         app: Name of the app, its user and its directory below the root.
         source: The source's identity, as C(source.resolve) gives it.
         label: The source in a person's words; not part of the digest.
+        stamp: Modification time of every file of the source, in seconds since the epoch; not part of the digest.
         python: Version of the interpreter, such as C(3.13).
         interpreter: Its path on the host.
         installer: C(uv) or C(pip).
@@ -55,6 +56,7 @@ class BuildInputs:
     label: str
     python: str
     interpreter: str
+    stamp: int = 0
     installer: str = "uv"
     uv: str = ""
     requirements: str = ""
@@ -70,7 +72,7 @@ class BuildInputs:
     def digest(self) -> str:
         """The build's name: equal inputs, same build."""
         inputs = asdict(self)
-        for cosmetic in ("label", "uv", "ca_bundle"):
+        for cosmetic in ("label", "stamp", "uv", "ca_bundle"):
             del inputs[cosmetic]
         # A new password for the same index is no new build.
         inputs["index_url"] = without_credentials(self.index_url)
@@ -165,6 +167,9 @@ def _unpack(archive: Path | None, target: Path, inputs: BuildInputs) -> None:
                 source.extractall(target)
     except (OSError, tarfile.TarError) as error:
         raise BuildError(f'app "{inputs.app}": source {inputs.label} cannot be unpacked: {error}') from None
+    # nginx makes a file's ETag from its time and size: with one constant time a changed file could keep its tag.
+    for path in target.rglob("*"):
+        os.utime(path, (inputs.stamp, inputs.stamp), follow_symlinks=False)
 
 
 def _compile_bytecode(path: Path) -> None:

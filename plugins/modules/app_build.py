@@ -52,6 +52,10 @@ options:
         description: The source in a person's words.
         type: str
         required: true
+      stamp:
+        description: Modification time of the source's files, in seconds since the epoch.
+        type: int
+        default: 0
       python:
         description: Python version; empty for the host's python3.
         type: str
@@ -140,6 +144,7 @@ BUILD_OPTIONS: dict[str, Any] = {
     "app": {"type": "str", "required": True},
     "source": {"type": "dict", "required": True},
     "label": {"type": "str", "required": True},
+    "stamp": {"type": "int", "default": 0},
     "python": {"type": "str", "default": ""},
     "installer": {"type": "str", "choices": ["uv", "pip"], "default": "uv"},
     "requirements": {"type": "str", "default": ""},
