@@ -1,0 +1,217 @@
+"""What the assertions look at the hosts with.
+
+Requests come from the certificate authority's container: another machine on the hosts' network, so a client with an
+address of its own. Its DNS knows the domains; nothing is faked with ``--resolve``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[3]
+STATE = ROOT / ".cache" / "lab" / "molecule"
+HOSTS = ("d12", "d13")
+APPS = ("api", "httpbin")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back for one request; ``exit`` is curl's exit code, 0 when there was an answer."""
+
+    exit: int
+    status: int
+    version: str
+    headers: dict[str, str]
+    body: str
+    error: str
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON."""
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True)
+class Client:
+    """A machine beside the hosts that trusts the certificate authority's root."""
+
+    container: str
+    ipv4: str
+    ipv6: str
+    root: str
+
+    def get(self, url: str, *options: str) -> Answer:
+        """Ask for a URL; the chain and the name of the certificate are verified."""
+        written = '%{stderr}{"about":%{json},"headers":%{header_json}}'
+        fixed = ["-s", "--max-time", "20", "--cacert", self.root, "--write-out", written]
+        asked = _run(["docker", "exec", "-i", self.container, "curl", *fixed, *options, url])
+        told = json.loads(asked.stderr)
+        return Answer(
+            exit=asked.returncode,
+            status=told["about"]["response_code"],
+            version=told["about"]["http_version"],
+            headers={name.lower(): ", ".join(values) for name, values in told["headers"].items()},
+            body=asked.stdout,
+            error=told["about"]["errormsg"] or "",
+        )
+
+    def certificate(self, domain: str) -> str:
+        """The certificate that the host shows for a domain: issuer, serial number and names."""
+        script = 'openssl s_client -connect "$0:443" -servername "$0" </dev/null 2>/dev/null'
+        script += " | openssl x509 -noout -issuer -serial -ext subjectAltName"
+        return _run(["docker", "exec", self.container, "sh", "-c", script, domain]).stdout
+
+
+@dataclass(frozen=True)
+class Host:
+    """A host of the scenario."""
+
+    name: str
+    container: str
+    ipv4: str
+    ipv6: str
+
+    def run(self, script: str) -> str:
+        """Run a shell script as root and return what it printed; fail the test when it fails."""
+        done = self.try_(script)
+        assert done.returncode == 0, f"{self.name}: `{script}` failed ({done.returncode}): {done.stderr}{done.stdout}"
+        return done.stdout.strip()
+
+    def try_(self, script: str) -> subprocess.CompletedProcess[str]:
+        """Run a shell script as root."""
+        return _run(["docker", "exec", self.container, "sh", "-c", script])
+
+    def domain(self, app: str) -> str:
+        """The domain of an app on this host."""
+        return f"{app}.{self.name}.example.test"
+
+    def url(self, app: str, path: str = "/", scheme: str = "https") -> str:
+        """A URL of an app on this host."""
+        return f"{scheme}://{self.domain(app)}{path}"
+
+    def instance(self, app: str) -> str:
+        """The unit that runs an app now; fail the test unless it is exactly one."""
+        listed = self.run(f"systemctl list-units --plain --no-legend --state=active '{app}@*.service'")
+        units = [line.split()[0] for line in listed.splitlines()]
+        assert len(units) == 1, f"{self.name}: expected one running instance of {app}, found {units}"
+        return units[0]
+
+
+@dataclass(frozen=True)
+class Playbook:
+    """One run of a playbook: exit code, output, and the [host, task] pairs that changed something or failed."""
+
+    code: int
+    output: str
+    changed: list[list[str]]
+    failed: list[list[str]]
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+
+
+def _lab() -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((STATE / "lab.json").read_text(encoding="utf-8"))
+    return read
+
+
+@pytest.fixture(scope="session")
+def client() -> Client:
+    """A machine beside the hosts."""
+    authority = _lab()["ca"]
+    return Client(authority["container"], authority["ipv4"], authority["ipv6"], authority["root"])
+
+
+@pytest.fixture(scope="session")
+def hosts() -> list[Host]:
+    """All hosts."""
+    return [Host(name, told["container"], told["ipv4"], told["ipv6"]) for name, told in _lab()["hosts"].items()]
+
+
+@pytest.fixture(params=HOSTS)
+def host(request: pytest.FixtureRequest, hosts: list[Host]) -> Host:
+    """Each host in turn."""
+    return next(host for host in hosts if host.name == request.param)
+
+
+@pytest.fixture(params=APPS)
+def app(request: pytest.FixtureRequest) -> str:
+    """Each app in turn."""
+    return str(request.param)
+
+
+@pytest.fixture
+def runs() -> list[dict[str, Any]]:
+    """The scenario's playbook runs so far, oldest first."""
+    lines = (STATE / "runs.jsonl").read_text(encoding="utf-8").splitlines()
+    return [run for run in map(json.loads, lines) if run["playbook"] in ("site.yml", "converge.yml")]
+
+
+@pytest.fixture
+def apps() -> dict[str, dict[str, Any]]:
+    """The scenario's apps as its inventory has them, by name; a test may change its copy."""
+    text = (ROOT / "molecule/shared/group_vars/wsgi.yml").read_text(encoding="utf-8")
+    return {app["name"]: app for app in yaml.safe_load(text)["wsgi_apps"]}
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Callable[..., Playbook]:
+    """Run site.yml against the scenario's hosts; keyword arguments are variables that replace the inventory's."""
+
+    def run(*options: str, **variables: Any) -> Playbook:
+        record = tmp_path / "record.jsonl"
+        record.unlink(missing_ok=True)
+        extra = tmp_path / "variables.json"
+        extra.write_text(json.dumps(variables), encoding="utf-8")
+        command = ["ansible-playbook", "-i", os.environ["WSGI_INVENTORY"], "-e", f"@{extra}", *options]
+        environment = {**os.environ, "RECORD_CHANGES_TO": str(record), "ANSIBLE_FORCE_COLOR": "0"}
+        environment["MOLECULE_PROJECT_DIRECTORY"] = str(ROOT)
+        command.append(str(ROOT / "playbooks/site.yml"))
+        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=environment)
+        told = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {"changed": [], "failed": []}
+        return Playbook(done.returncode, done.stdout + done.stderr, told["changed"], told["failed"])
+
+    return run
+
+
+@pytest.fixture
+def repository_example() -> Path:
+    """The example's source tree."""
+    return ROOT / "examples" / "flask_api"
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What the hosts served when a test began."""
+
+    before: dict[tuple[str, str], str]
+    now: Callable[[], dict[tuple[str, str], str]]
+
+    def as_before(self) -> None:
+        """Fail unless every app still answers, with the release that answered when the test began."""
+        assert self.now() == self.before, "a refused run changed what is served"
+
+
+@pytest.fixture
+def serving(hosts: list[Host], client: Client) -> Serving:
+    """Remember what is served."""
+
+    def now() -> dict[tuple[str, str], str]:
+        told = {}
+        for host in hosts:
+            told[host.name, "api"] = client.get(host.url("api")).body
+            told[host.name, "httpbin"] = str(client.get(host.url("httpbin")).status)
+            told[host.name, "units"] = host.instance("api") + " " + host.instance("httpbin")
+        return told
+
+    return Serving(now(), now)
