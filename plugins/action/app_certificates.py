@@ -1,7 +1,7 @@
 # Copyright (c) webops.wsgi contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Controller side of C(app_certificates): sends of each app only what concerns certificates, and reads provided ones."""
+"""Controller side of C(app_certificates): sends only what concerns certificates, reads provided ones."""
 
 from __future__ import annotations
 

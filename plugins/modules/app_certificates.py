@@ -12,26 +12,28 @@ version_added: "0.1.0"
 description:
   - Every site of nginx names O(links)C(/<app>/fullchain.pem) and C(privkey.pem). This module decides what
     O(links)C(/<app>), a symbolic link, leads to, for all apps of a host in one call.
-  - It works in two phases around the start of nginx, so that the first run needs neither DNS nor a certificate authority.
-    With O(ensure=placeholder) every file that nginx will name is there. With O(ensure=issued) certificates are asked for
-    where the one on disk is not the one that is wanted, put in service, and looked at on the wire.
+  - It works in two phases around the start of nginx, so that the first run needs neither DNS nor a certificate
+    authority. With O(ensure=placeholder) every file that nginx will name is there. With O(ensure=issued) certificates
+    are asked for where the one on disk is not the one that is wanted, put in service, and looked at on the wire.
   - A certificate is identified by its names, its key type and its certificate authority. When these are as wanted, and
     less than five sixths of its life are over, the authority is not asked. Renewal is the job of certbot's timer.
-  - When no certificate can be issued, the site keeps the one it has, the other apps go on, and the module fails at the end,
-    naming the app, its domains and the cause.
+  - When no certificate can be issued, the site keeps the one it has, the other apps go on, and the module fails at
+    the end, naming the app, its domains and the cause.
 options:
   ensure:
     description:
-      - V(placeholder) makes the files that nginx names. A certificate of C(certbot) that is not there yet is stood in for by
-        one that is signed by itself. It needs no nginx and asks no authority.
-      - V(issued) runs C(certbot) where needed, puts the result in service, compares for each domain the certificate on the
-        wire with the one on disk (and reloads nginx when they differ), and removes what belongs to apps that are gone.
+      - V(placeholder) makes the files that nginx names. A certificate of C(certbot) that is not there yet is stood in
+        for by one that is signed by itself. It needs no nginx and asks no authority.
+      - V(issued) runs C(certbot) where needed, puts the result in service, compares for each domain the certificate
+        on the wire with the one on disk (and reloads nginx when they differ), and removes what belongs to apps that
+        are gone.
     type: str
     choices: [placeholder, issued]
     required: true
   apps:
     description:
-      - The apps of the host, present and absent, as in the fact C(__wsgi_apps). Other keys than these are not sent to the host.
+      - The apps of the host, present and absent, as in the fact C(__wsgi_apps). Other keys than these are not sent to
+        the host.
     type: list
     elements: dict
     required: true
@@ -56,7 +58,9 @@ options:
         choices: [letsencrypt, selfsigned, provided, "off"]
         default: letsencrypt
       certificate:
-        description: The certificate of an app with C(tls=provided); files on the controller, which may be encrypted with ansible-vault.
+        description:
+          - The certificate of an app with C(tls=provided); files on the controller, which may be encrypted with
+            ansible-vault.
         type: dict
         suboptions:
           cert:
@@ -91,7 +95,8 @@ options:
             default: ecdsa
   provided:
     description:
-      - Contents of the files named in O(apps[].certificate), by app. Filled in by the action plugin; not for use by people.
+      - Contents of the files named in O(apps[].certificate), by app. Filled in by the action plugin; not for use by
+        people.
     type: dict
     default: {}
   files:
@@ -158,13 +163,14 @@ options:
     default: 10.0
   nginx_reloads:
     description:
-      - In check mode, whether nginx would be reloaded by an earlier task of the same play, for example because a site changes.
-        Then no further reload is predicted for a certificate that changes in place.
+      - In check mode, whether nginx would be reloaded by an earlier task of the same play, for example because a site
+        changes. Then no further reload is predicted for a certificate that changes in place.
     type: bool
     default: false
 attributes:
   check_mode:
-    description: Can run in check mode and predicts exactly what the run changes, also on a host without nginx and certbot.
+    description:
+      - Can run in check mode and predicts exactly what the run changes, also on a host without nginx and certbot.
     support: full
   diff_mode:
     description: Shows the certificates by app, kind and names, and the content of O(files). Never a key.
@@ -237,7 +243,7 @@ import shlex
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.webops.wsgi.plugins.module_utils import certificates
+from ansible_collections.webops.wsgi.plugins.module_utils import certificate_issue, certificate_store, certificates
 
 
 def argument_spec() -> dict[str, t.Any]:
@@ -322,20 +328,21 @@ def check_apps(apps: t.Sequence[certificates.App], placeholder: bool) -> None:
 
 
 def run_phase(
-    module: AnsibleModule, host: certificates.Host, apps: t.Sequence[certificates.App]
-) -> certificates.Outcome:
+    module: AnsibleModule, host: certificate_store.Host, apps: t.Sequence[certificates.App]
+) -> certificate_store.Outcome:
     """Run the phase that was asked for. Raises CertificateError."""
     params = module.params
     now = datetime.datetime.now(datetime.UTC)
     if params["ensure"] == "placeholder":
-        return certificates.ensure_placeholder(host, apps, now, module.check_mode)
-    return certificates.ensure_issued(
+        return certificate_store.ensure_placeholder(host, apps, now, module.check_mode)
+    return certificate_issue.ensure_issued(
         host,
         apps,
         now,
         check=module.check_mode,
         files=[
-            certificates.ManagedFile(each["path"], each["content"], int(each["mode"], 8)) for each in params["files"]
+            certificate_issue.ManagedFile(each["path"], each["content"], int(each["mode"], 8))
+            for each in params["files"]
         ],
         timer=params["timer"],
         nginx_reloads=params["nginx_reloads"],
@@ -347,14 +354,14 @@ def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
     params = module.params
 
-    def run(command: t.Sequence[str], environment: t.Mapping[str, str]) -> certificates.Completed:
+    def run(command: t.Sequence[str], environment: t.Mapping[str, str]) -> certificate_store.Completed:
         rc, out, err = module.run_command(
             list(command), environ_update={"LC_ALL": "C.UTF-8", **environment}, handle_exceptions=False
         )
-        return certificates.Completed(rc, out + err)
+        return certificate_store.Completed(rc, out + err)
 
     os.environ["PATH"] = os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/sbin:/sbin"
-    host = certificates.Host(
+    host = certificate_store.Host(
         run=run,
         links=params["links"],
         store=params["store"],
@@ -373,7 +380,7 @@ def main() -> None:
             module.fail_json(
                 msg=missing_required_lib("python3-cryptography"), exception=certificates.CRYPTOGRAPHY_IMPORT_ERROR
             )
-        fresh = certificates.predict_fresh(apps, params["ensure"])
+        fresh = certificate_store.predict_fresh(apps, params["ensure"])
         module.exit_json(changed=fresh.changed, actions=fresh.actions, issued=[], certificates={}, diff=diff(fresh))
 
     try:
@@ -381,11 +388,13 @@ def main() -> None:
         outcome = run_phase(module, host, apps)
     except certificates.CertificateError as error:
         module.fail_json(msg=str(error), actions=[], issued=[], certificates={}, errors=[str(error)])
+    for warning in outcome.warnings:
+        module.warn(warning)
     result = {
         "changed": outcome.changed,
         "actions": outcome.actions,
         "issued": outcome.issued,
-        "certificates": certificates.table(host, apps),
+        "certificates": certificate_store.table(host, apps),
         "diff": diff(outcome),
     }
     if outcome.errors:
@@ -393,7 +402,7 @@ def main() -> None:
     module.exit_json(**result)
 
 
-def diff(outcome: certificates.Outcome) -> dict[str, str]:
+def diff(outcome: certificate_store.Outcome) -> dict[str, str]:
     """Return the lines before and after for diff mode."""
     return {
         "before": "".join(f"{line}\n" for line in outcome.before),

@@ -1,0 +1,413 @@
+# Copyright (c) webops.wsgi contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Certificates that certbot keeps: what differs from what is wanted is issued, put in service, renewed, and removed.
+
+`ensure_issued` is the whole phase; it runs after nginx serves. What fails for one app does not keep the others from
+going on.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+import shutil
+import time
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.webops.wsgi.plugins.module_utils.certificate_store import (
+    NONE_YET,
+    Completed,
+    Host,
+    Outcome,
+    ca_on_disk,
+    in_use,
+    place,
+    point,
+    prune,
+    read_certificate,
+    read_text,
+    replace_file,
+    summary,
+    target_of,
+    write_pair,
+)
+from ansible_collections.webops.wsgi.plugins.module_utils.certificate_wire import (
+    RELOADED,
+    expected_on_wire,
+    serve,
+    wait_for,
+)
+from ansible_collections.webops.wsgi.plugins.module_utils.certificates import (
+    App,
+    Certificate,
+    CertificateError,
+    Pair,
+)
+
+PASSING = ("Another instance of Certbot is already running", "invalid anti-replay nonce", "badNonce")
+"""What certbot says when the same command can work a moment later."""
+PASSING_WAIT = 3.0
+PASSING_TRIES = 20
+
+
+@dataclass(frozen=True)
+class ManagedFile:
+    """A small file around certbot (deploy hook, systemd drop-in); empty content means it must not exist."""
+
+    path: str
+    content: str
+    mode: int = 0o644
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """A certificate that certbot keeps, as it lies on disk."""
+
+    certificate: Certificate | None
+    server: str
+    known: bool
+
+
+def read_lineage(host: Host, app: str) -> Lineage:
+    """Return what certbot has for the app; `known` tells whether there is a renewal configuration."""
+    settings = dict(re.findall(r"^\s*([a-z_]+)\s*=\s*(.*?)\s*$", read_text(host.renewal(app)), re.M))
+    return Lineage(read_certificate(host.live(app)), settings.get("server", ""), bool(settings))
+
+
+def identity_differences(lineage: Lineage, app: App) -> list[str]:
+    """Return in what the certificate on disk is another one than the one wanted: names, key type, authority."""
+    certificate = lineage.certificate
+    if certificate is None:
+        return [NONE_YET]
+    reasons = []
+    if set(certificate.names) != set(app.domains):
+        reasons.append(f"names {', '.join(certificate.names)} -> {', '.join(sorted(app.domains))}")
+    if certificate.key_type != app.acme.key_type:
+        reasons.append(f"key type {certificate.key_type} -> {app.acme.key_type}")
+    if lineage.server != app.acme.directory:
+        reasons.append(f"CA {lineage.server or 'unknown'} -> {app.acme.directory}")
+    return reasons
+
+
+def differences(lineage: Lineage, app: App, now: datetime.datetime) -> list[str]:
+    """Return why the app's certificate has to be issued; nothing when the one on disk is what is wanted."""
+    reasons = identity_differences(lineage, app)
+    certificate = lineage.certificate
+    if certificate is not None and certificate.not_after <= now:
+        reasons.append(f"expired on {certificate.not_after:%Y-%m-%d}")
+    elif certificate is not None and certificate.overdue(now):
+        reasons.append(f"renewal overdue, valid only until {certificate.not_after:%Y-%m-%d}")
+    return reasons
+
+
+def certbot_command(host: Host, app: App, lineage: Lineage) -> list[str]:
+    """Return the command that issues the app's certificate into the lineage of its name."""
+    acme = app.acme
+    command = [*host.certbot, "certonly", "--non-interactive", "--cert-name", app.name, "--server", acme.directory]
+    command += ["--key-type", acme.key_type, "--webroot", "--webroot-path", host.webroot]
+    command += ["--email", acme.email, "--no-eff-email"] if acme.email else ["--register-unsafely-without-email"]
+    if host.agree_tos:
+        command.append("--agree-tos")
+    if lineage.known:
+        command += ["--renew-with-new-domains", "--force-renewal"]
+        if "staging" in acme.directory and "staging" not in lineage.server:
+            command.append("--break-my-certs")
+    for domain in app.domains:
+        command += ["--domain", domain]
+    return command
+
+
+_NOISE = re.compile(
+    r"^(Saving debug log|Plugins selected|Requesting a certificate|Renewing an existing|Performing the following|"
+    r"Account registered|Waiting for|Cleaning up|Hint:|Some challenges have failed|Ask for help|- - -|$)"
+)
+_FAILED = re.compile(
+    r"Domain:\s*(?P<domain>\S+)\s+Type:\s*(?P<type>\S+)\s+Detail:\s*(?P<detail>.+?)(?=\n\s*\n|\n\s*Domain:|\Z)", re.S
+)
+
+
+def cause(output: str) -> str:
+    """Return why certbot failed, in one line, from what it printed."""
+    failed = [
+        f"{found['domain']}: {' '.join(found['detail'].split())} ({found['type']})"
+        for found in _FAILED.finditer(output)
+    ]
+    if failed:
+        return "; ".join(failed)
+    text = output.partition("An unexpected error occurred:")[2] or output
+    lines = [line.strip() for line in text.splitlines() if not _NOISE.match(line.strip())]
+    line = " ".join(lines[-3:] if text is output else lines[:3])
+    connection = re.search(
+        r"HTTPS?ConnectionPool\(host='([^']+)', port=(\d+)\).*?(?:\[Errno -?\d+\] |\()([A-Z][^'\")\[]+)", line
+    )
+    if connection:
+        return f"the CA at {connection[1]}:{connection[2]} cannot be reached: {connection[3].strip()}"
+    return line or "certbot said nothing; see /var/log/letsencrypt/letsencrypt.log"
+
+
+def unreachable(output: str) -> bool:
+    """Return whether certbot never reached the CA, so that asking it for the next app is pointless in this run."""
+    return "ConnectionPool(" in output and "/dir" in output
+
+
+def run_certbot(host: Host, command: t.Sequence[str], sleep: t.Callable[[float], None] = time.sleep) -> Completed:
+    """Run certbot, again while its timer's run holds the lock or the CA refuses a nonce."""
+    environment = {"REQUESTS_CA_BUNDLE": host.ca_bundle} if host.ca_bundle else {}
+    completed = host.run(command, environment)
+    for _attempt in range(PASSING_TRIES):
+        if completed.rc == 0 or not any(phrase in completed.output for phrase in PASSING):
+            break
+        sleep(PASSING_WAIT)
+        completed = host.run(command, environment)
+    return completed
+
+
+def set_aside(host: Host, app: str, lineage: Lineage, now: datetime.datetime) -> None:
+    """Move the remains of a damaged lineage out of certbot's way, which would not write over them.
+
+    A lineage is damaged when its pair or its renewal configuration is missing: certbot was killed, or files were removed
+    by hand. A pair that can still be served is kept in service from a directory of its own.
+    """
+    remains = [host.renewal(app), host.live(app), os.path.join(host.letsencrypt, "archive", app)]
+    if (lineage.known and lineage.certificate) or not any(map(os.path.lexists, remains)):
+        return
+    if lineage.certificate and target_of(host.link(app)) == host.live(app):
+        pair = Pair(*(read_text(os.path.join(host.live(app), name)) for name in ("fullchain.pem", "privkey.pem")))
+        point(host.link(app), write_pair(os.path.join(host.store, app), "kept", pair))
+    aside = os.path.join(host.letsencrypt, "damaged", f"{app}-{now:%Y%m%dT%H%M%S}")
+    os.makedirs(aside, mode=0o700)
+    for path in filter(os.path.lexists, remains):
+        os.rename(path, os.path.join(aside, os.path.basename(os.path.dirname(path))))
+
+
+def issue(host: Host, app: App, now: datetime.datetime) -> Completed:
+    """Ask the CA for the app's certificate.
+
+    Returns certbot's answer; raises CertificateError when certbot reports success but what was wanted is not there.
+    """
+    if not os.path.isdir(host.webroot):
+        os.makedirs(host.webroot)
+        os.chmod(host.webroot, 0o755)
+    set_aside(host, app.name, read_lineage(host, app.name), now)
+    completed = run_certbot(host, certbot_command(host, app, read_lineage(host, app.name)))
+    if completed.rc == 0:
+        left = identity_differences(read_lineage(host, app.name), app)
+        if left:
+            raise CertificateError(f"certbot reported success, but the certificate is not as wanted: {'; '.join(left)}")
+    return completed
+
+
+@dataclass
+class Issuer:
+    """Issues certificates one after the other and remembers which CA cannot be reached."""
+
+    host: Host
+    now: datetime.datetime
+    down: dict[str, str] = field(default_factory=dict)
+
+    def problem(self, app: App) -> str:
+        """Issue the app's certificate and return what went wrong, or nothing."""
+        directory = app.acme.directory
+        if directory in self.down:
+            return self.down[directory]
+        try:
+            completed = issue(self.host, app, self.now)
+        except CertificateError as error:
+            return str(error)
+        if completed.rc == 0:
+            return ""
+        if unreachable(completed.output):
+            self.down[directory] = cause(completed.output)
+        return cause(completed.output)
+
+
+def _issue_all(
+    host: Host, apps: t.Sequence[App], now: datetime.datetime, check: bool, outcome: Outcome
+) -> dict[str, str]:
+    """Issue what differs from what is wanted, repoint links, and return by app where each of them pointed before."""
+    former: dict[str, str] = {}
+    issuer = Issuer(host, now)
+    for app in apps:
+        if not app.present or app.tls != "letsencrypt":
+            continue
+        lineage = read_lineage(host, app.name)
+        reasons = differences(lineage, app, now)
+        before = target_of(host.link(app.name))
+        if reasons and not check:
+            problem = issuer.problem(app)
+            if problem:
+                outcome.errors.append(_issue_error(host, app, problem))
+                continue
+        if reasons:
+            _note_issued(app, lineage, reasons, outcome)
+        elif before != host.live(app.name):
+            outcome.change(f"{app.name}: the certificate of certbot put in place")
+        if (reasons or before != host.live(app.name)) and not check:
+            former[app.name] = before
+            point(host.link(app.name), host.live(app.name))
+    return former
+
+
+def _note_issued(app: App, lineage: Lineage, reasons: t.Sequence[str], outcome: Outcome) -> None:
+    """Note that the app's certificate was, or would be, issued."""
+    outcome.issued.append(app.name)
+    outcome.change(
+        f"{app.name}: certificate for {', '.join(app.domains)} issued by {app.acme.directory}: {'; '.join(reasons)}",
+        summary(app, "letsencrypt", lineage.certificate.names) if lineage.certificate else "",
+        f"{summary(app, 'letsencrypt', app.domains)} from {app.acme.directory}",
+    )
+
+
+def _issue_error(host: Host, app: App, problem: str) -> str:
+    """Return the error for an app whose certificate was not issued, and what it serves instead."""
+    current = in_use(host, app.name)
+    served = f"it keeps its {current.kind} certificate" if current.certificate else "it has no certificate to serve"
+    if current.certificate:
+        served += f" (valid until {current.certificate.not_after:%Y-%m-%d})"
+    asked = f"{', '.join(app.domains)} by {app.acme.directory}"
+    return f'app "{app.name}": no certificate was issued for {asked}: {problem}; {served}'
+
+
+def _leftovers(host: Host, app: App) -> list[str]:
+    """Return what lies on the host for an app that is not served over TLS (any more)."""
+    paths = [host.link(app.name), os.path.join(host.store, app.name)]
+    if not app.present:
+        paths += [host.renewal(app.name), host.live(app.name)]
+    return [path for path in paths if os.path.lexists(path)]
+
+
+def _remove_all(host: Host, apps: t.Sequence[App], check: bool, outcome: Outcome) -> None:
+    """Remove the certificates of apps that are gone, once nginx does not name them any more."""
+    gone = [(app, paths) for app in apps if not app.served and (paths := _leftovers(host, app))]
+    if not gone:
+        return
+    dump = "" if check or not shutil.which(host.nginx[0]) else host.run([*host.nginx, "-T"], {}).output
+    for app, paths in gone:
+        if host.link(app.name) + "/" in dump:
+            outcome.errors.append(
+                f'app "{app.name}": its certificate is not removed: the configuration of nginx still names '
+                f"{host.link(app.name)}/; let the role nginx_proxy remove the site first"
+            )
+            continue
+        if not check:
+            problem = _remove_one(host, app)
+            if problem:
+                outcome.errors.append(problem)
+                continue
+        outcome.change(f"{app.name}: certificate removed", f"{app.name}: {', '.join(paths)}")
+
+
+def _remove_one(host: Host, app: App) -> str:
+    """Remove link, pairs and, for an absent app, certbot's lineage; return what went wrong, or nothing."""
+    if os.path.lexists(host.link(app.name)):
+        os.unlink(host.link(app.name))
+    shutil.rmtree(os.path.join(host.store, app.name), ignore_errors=True)
+    if app.present or not any(os.path.lexists(path) for path in (host.renewal(app.name), host.live(app.name))):
+        return ""
+    if os.path.lexists(host.renewal(app.name)) and shutil.which(host.certbot[0]):
+        completed = run_certbot(host, [*host.certbot, "delete", "--non-interactive", "--cert-name", app.name])
+        if completed.rc != 0:
+            return f'app "{app.name}": certbot could not delete its certificate: {cause(completed.output)}'
+    if os.path.lexists(host.renewal(app.name)):
+        os.unlink(host.renewal(app.name))
+    for path in (host.live(app.name), os.path.join(host.letsencrypt, "archive", app.name)):
+        shutil.rmtree(path, ignore_errors=True)
+    return ""
+
+
+def _settle_files(host: Host, files: t.Sequence[ManagedFile], check: bool, outcome: Outcome) -> None:
+    """Bring the deploy hook and the systemd drop-in to what is wanted."""
+    different = [wanted for wanted in files if not _as_wanted(wanted)]
+    for wanted in different:
+        before = read_text(wanted.path)
+        outcome.change(
+            f"{wanted.path} {'written' if wanted.content else 'removed'}",
+            f"{wanted.path}:\n{before}" if before else "",
+            f"{wanted.path}:\n{wanted.content}" if wanted.content else "",
+        )
+        if check:
+            continue
+        if wanted.content:
+            replace_file(wanted.path, wanted.content, wanted.mode)
+        else:
+            os.unlink(wanted.path)
+    if any("/systemd/" in wanted.path for wanted in different) and not check:
+        host.run([*host.systemctl, "daemon-reload"], {})
+
+
+def _as_wanted(wanted: ManagedFile) -> bool:
+    """Return whether a file has the content and mode that are wanted."""
+    if not os.path.lexists(wanted.path):
+        return not wanted.content
+    mode = os.stat(wanted.path).st_mode & 0o777
+    return bool(wanted.content) and mode == wanted.mode and read_text(wanted.path) == wanted.content
+
+
+def _settle_timer(host: Host, timer: str, check: bool, outcome: Outcome) -> None:
+    """Have the renewal timer enabled and running."""
+    shown = host.run([*host.systemctl, "show", "--property=LoadState,ActiveState,UnitFileState", timer], {})
+    state = dict(line.split("=", 1) for line in shown.output.splitlines() if "=" in line)
+    if state.get("ActiveState") == "active" and state.get("UnitFileState") == "enabled":
+        return
+    if state.get("LoadState") != "loaded":
+        if not check:
+            outcome.errors.append(f"{timer} is not there, so no certificate would be renewed; is certbot installed?")
+        return
+    outcome.change(
+        f"{timer} enabled",
+        f"{timer}: {state.get('UnitFileState')}, {state.get('ActiveState')}",
+        f"{timer}: enabled, active",
+    )
+    if not check:
+        completed = host.run([*host.systemctl, "enable", "--now", timer], {})
+        if completed.rc != 0:
+            outcome.errors.append(
+                f"{timer} could not be enabled, so no certificate would be renewed: {completed.output.strip()}"
+            )
+
+
+def ensure_issued(
+    host: Host,
+    apps: t.Sequence[App],
+    now: datetime.datetime,
+    check: bool = False,
+    files: t.Sequence[ManagedFile] = (),
+    timer: str = "",
+    nginx_reloads: bool = False,
+) -> Outcome:
+    """Have every certificate issued, served and renewed; remove those of apps that are gone.
+
+    What fails for one app does not keep the others from going on; it is in `errors` of the outcome.
+
+    :param files: deploy hook and drop-ins, brought to their content when an app uses certbot
+    :param timer: unit that renews, enabled when an app uses certbot
+    :param nginx_reloads: in check mode, whether nginx would be reloaded before this phase anyway
+    """
+    outcome = Outcome()
+    if any(app.present and app.tls == "letsencrypt" for app in apps):
+        _settle_files(host, files, check, outcome)
+        if timer:
+            _settle_timer(host, timer, check, outcome)
+    former = _issue_all(host, apps, now, check, outcome)
+    if not check:
+        serve(host, apps, former, outcome)
+        if not outcome.errors:
+            for name in former:
+                prune(host, name, target_of(host.link(name)))
+    elif not (nginx_reloads or outcome.issued):
+        _predict_serve(host, apps, now, outcome)
+    _remove_all(host, apps, check, outcome)
+    return outcome
+
+
+def _predict_serve(host: Host, apps: t.Sequence[App], now: datetime.datetime, outcome: Outcome) -> None:
+    """Tell in check mode whether nginx would be reloaded, though no certificate would be issued."""
+    ca = ca_on_disk(host, now)
+    remade = any(place(host, app, now, ca).reason for app in apps if app.served)
+    expected = expected_on_wire(host, apps).fingerprints
+    wrong = wait_for(host, expected, host.settle_timeout)
+    if any(seen.fingerprint for seen in wrong.values()) or (remade and expected and not wrong):
+        outcome.change(RELOADED)
