@@ -52,7 +52,7 @@ molecule: venv ## the Molecule scenarios: Debian 12 and 13 hosts, real certifica
 
 .PHONY: test-matrix
 test-matrix: venv ## the default scenario under the oldest and the newest ansible-core
-	@python tests/matrix.py
+	@python -m tests.matrix
 
 .PHONY: bench-noop
 bench-noop: venv ## how long a run takes that has nothing to do, with two apps and with fifty

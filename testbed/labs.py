@@ -25,6 +25,7 @@ USER = "deploy"  # may use sudo; Ansible logs in as this user over SSH
 CA_NAME = "ca.example.test"
 ACME_DIRECTORY = f"https://{CA_NAME}:14000/dir"
 ACME_BUNDLE = "/etc/ssl/acme-ca.pem"  # on hosts: the certificate of the ACME server's own HTTPS
+CA_ROOT = "/etc/pebble/root.pem"  # in the authority's container: the root of all certificates it issues
 HOST_CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 BOOT_TIMEOUT = 90  # seconds
 
@@ -117,7 +118,6 @@ def describe(wanted: Lab) -> dict[str, Any]:
     for host in wanted.hosts:
         container = wanted.container(host)
         state = json.loads(docker("inspect", container))[0]
-        network = state["NetworkSettings"]["Networks"][wanted.network]
         ports = {
             inside.split("/")[0]: int(outside[0]["HostPort"])
             for inside, outside in state["NetworkSettings"]["Ports"].items()
@@ -127,14 +127,20 @@ def describe(wanted: Lab) -> dict[str, Any]:
             "container": container,
             "release": host.release,
             "domains": list(host.domains),
-            "ipv4": network["IPAddress"],
-            "ipv6": network["GlobalIPv6Address"],
+            **_addresses(state, wanted.network),
             "ports": ports,
         }
+    authority = json.loads(docker("inspect", wanted.ca))[0]
     return {
         "name": wanted.name,
         "network": wanted.network,
-        "ca": {"container": wanted.ca, "acme_directory": ACME_DIRECTORY, "acme_bundle": ACME_BUNDLE},
+        "ca": {
+            "container": wanted.ca,
+            **_addresses(authority, wanted.network),
+            "acme_directory": ACME_DIRECTORY,
+            "acme_bundle": ACME_BUNDLE,
+            "root": CA_ROOT,
+        },
         "ca_bundle": HOST_CA_BUNDLE,
         "user": USER,
         "key": str(wanted.state / "id_ed25519"),
@@ -142,6 +148,12 @@ def describe(wanted: Lab) -> dict[str, Any]:
         "root": str(wanted.state / "ca.pem"),
         "hosts": hosts,
     }
+
+
+def _addresses(state: dict[str, Any], network: str) -> dict[str, str]:
+    """Addresses of an inspected container in a network."""
+    joined = state["NetworkSettings"]["Networks"][network]
+    return {"ipv4": joined["IPAddress"], "ipv6": joined["GlobalIPv6Address"]}
 
 
 def _images(wanted: Lab) -> dict[str, str]:
@@ -280,8 +292,8 @@ def _trust(wanted: Lab) -> None:
 
     wait_for(ready, f"{wanted.ca} to serve ACME", BOOT_TIMEOUT)
     acme = docker("exec", wanted.ca, "cat", "/etc/pebble/acme.pem")
-    fetch = ["exec", wanted.ca, "curl", "-sSf", "--cacert", "/etc/pebble/acme.pem"]
-    root = docker(*fetch, "https://localhost:15000/roots/0")
+    fetch = f"curl -sSf --cacert /etc/pebble/acme.pem https://localhost:15000/roots/0 | tee {CA_ROOT}"
+    root = docker("exec", wanted.ca, "sh", "-c", fetch)
     (wanted.state / "ca.pem").write_text(root + "\n", encoding="utf-8")
     (wanted.state / "acme-ca.pem").write_text(acme + "\n", encoding="utf-8")
     known = []

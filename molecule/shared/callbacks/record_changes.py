@@ -15,7 +15,7 @@ name: record_changes
 type: notification
 short_description: Records which tasks changed something
 description:
-  - Writes a JSON line with the keys C(check), C(playbook), C(changed) and C(failed) when a playbook ends.
+  - Writes a JSON line with the keys C(playbook), C(hosts), C(check), C(changed) and C(failed) when a playbook ends.
   - The last two are lists of C([host, task]).
   - The file is named by the environment variable E(RECORD_CHANGES_TO); without it nothing is written.
 """
@@ -45,14 +45,16 @@ class CallbackModule(CallbackBase):
             self._changed.append((result._host.get_name(), result._task.get_name()))
 
     def v2_runner_on_failed(self, result: TaskResult, ignore_errors: bool = False) -> None:
-        """Remember a task that failed."""
-        self._failed.append((result._host.get_name(), result._task.get_name()))
+        """Remember a task that failed for good."""
+        if not ignore_errors:
+            self._failed.append((result._host.get_name(), result._task.get_name()))
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
         """Write the line."""
         path = os.environ.get("RECORD_CHANGES_TO")
         if path:
             check = bool(context.CLIARGS.get("check"))
-            run = {"playbook": self._playbook, "check": check, "changed": self._changed, "failed": self._failed}
+            run = {"playbook": self._playbook, "hosts": sorted(stats.processed), "check": check}
+            run |= {"changed": self._changed, "failed": self._failed}
             with open(path, "a", encoding="utf-8") as handle:
                 handle.write(json.dumps(run) + "\n")

@@ -150,9 +150,9 @@ def test_absent_removes_all_but_the_data(play, apps, hosts, client):
     assert _tasks(predicted.changed) == _tasks(run.changed)
     for host in hosts:
         left = host.run(
-            "ls -d /srv/httpbin /run/httpbin /etc/wsgi/httpbin /etc/nginx/wsgi/sites/httpbin.conf /etc/nginx/tls/httpbin "
-            "/etc/letsencrypt/live/httpbin /etc/letsencrypt/renewal/httpbin.conf /etc/systemd/system/httpbin* "
-            "/etc/systemd/system/*/httpbin* 2>/dev/null || true"
+            "ls -d /srv/httpbin /run/httpbin /etc/wsgi/httpbin /etc/nginx/wsgi/sites/httpbin.conf "
+            "/etc/nginx/tls/httpbin /etc/letsencrypt/live/httpbin /etc/letsencrypt/renewal/httpbin.conf "
+            "/etc/systemd/system/httpbin* /etc/systemd/system/*/httpbin* 2>/dev/null || true"
         )
         assert left == "", f"{host.name}: left behind:\n{left}"
         assert host.try_("getent passwd httpbin").returncode != 0, f"{host.name}: user httpbin is still there"
