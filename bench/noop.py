@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
@@ -36,7 +37,7 @@ LAB = "bench"
 LAB_INVENTORY = ROOT / ".cache" / "lab" / LAB / "inventory.yml"
 HOST_CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
-ROLES = ("python_app", "gunicorn", "release", "nginx_proxy", "certbot")
+PACKAGES = "ca-certificates certbot nginx python3-cryptography python3-venv"  # those the roles install for two apps
 REPEATS = 3  # runs without work, of which the median counts
 MANY = 50
 BUDGETS = {"ratio": 4.0, "ratio_50_apps": 6.0, "first_ratio": 1.5}
@@ -83,9 +84,10 @@ def main() -> int:
     WORK.mkdir(parents=True, exist_ok=True)
     try:
         with fresh_host() as host:
-            bare = timed(["docker", "exec", "-i", host, "bash", "-eu"], "bare", 600, bare_commands(host))
-        with fresh_host():
-            results = {"bare_s": bare, **measure(count)}
+            bare = timed(["docker", "exec", host, "bash", "-euc", bare_commands(host)], "bare", 600)
+        # Not in the work directory, which git ignores: so would the upload.
+        with fresh_host(), TemporaryDirectory(prefix="wsgi-bench-") as sources:
+            results = {"bare_s": bare, **measure(count, Path(sources))}
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
@@ -96,12 +98,13 @@ def main() -> int:
     return 0
 
 
-def measure(count: int) -> dict[str, Any]:
+def measure(count: int, sources: Path) -> dict[str, Any]:
     """Converge, and run without work, with two apps and with many."""
     two = inventory("two", TWO_APPS)
     first = playbook("first", two)
     ping, noop = repeat("two", two)
-    many = inventory("many", [small_app(number) for number in range(1, count + 1)], nginx_proxy_tls="selfsigned")
+    small_apps = [small_app(sources, number) for number in range(1, count + 1)]
+    many = inventory("many", small_apps, nginx_proxy_tls="selfsigned")
     forget_two = inventory("none", [{"name": app["name"], "state": "absent", "purge": True} for app in TWO_APPS])
     playbook("removal", forget_two)
     first_many = playbook("many-first", many)
@@ -147,7 +150,7 @@ def playbook(name: str, inventories: list[str]) -> Run:
     return Run(seconds, tasks=int(recap[1]), changed=int(recap[2]))
 
 
-def timed(command: list[str], name: str, timeout: float, stdin: str = "") -> float:
+def timed(command: list[str], name: str, timeout: float) -> float:
     """Seconds a command takes; what it prints goes to its log.
 
     Raises:
@@ -163,7 +166,7 @@ def timed(command: list[str], name: str, timeout: float, stdin: str = "") -> flo
                 command,
                 cwd=ROOT,
                 env=environment,
-                input=stdin,
+                stdin=subprocess.DEVNULL,
                 text=True,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -207,10 +210,10 @@ def inventory(name: str, apps: list[dict[str, Any]], **variables: Any) -> list[s
     return ["-i", str(LAB_INVENTORY), "-i", str(file)]
 
 
-def small_app(number: int) -> dict[str, Any]:
-    """One of many: an app of three lines, written to the work directory."""
-    source = WORK / "apps" / f"small{number}"
-    source.mkdir(parents=True, exist_ok=True)
+def small_app(sources: Path, number: int) -> dict[str, Any]:
+    """One of many: an app of three lines, written to a directory of its own."""
+    source = sources / f"small{number}"
+    source.mkdir()
     (source / "small.py").write_text(SMALL_APP.format(number=number))
     (source / "requirements.txt").write_text("gunicorn==27.0.1\npackaging==26.3\n")
     return {
@@ -224,12 +227,10 @@ def small_app(number: int) -> dict[str, Any]:
 
 def bare_commands(host: str) -> str:
     """What one would type to install the same packages: the distribution's, uv, and the two virtual environments."""
-    variables: dict[str, Any] = {}
-    for role in ROLES:
-        for kind in ("defaults", "vars"):
-            file = ROOT / "roles" / role / kind / "main.yml"
-            variables |= (yaml.safe_load(file.read_text()) or {}) if file.is_file() else {}
-    packages = sorted({package for role in ROLES for package in variables.get(f"__{role}_packages", [])})
+    versions = {
+        name: yaml.safe_load((ROOT / "roles" / role / "defaults" / "main.yml").read_text())[f"{role}_{name}"]
+        for role, name in (("python_app", "uv_version"), ("gunicorn", "version"))
+    }
     requirements = Path(TWO_APPS[0]["source"]["path"]) / "requirements.txt"
     subprocess.run(
         ["docker", "cp", str(requirements), f"{host}:/root/requirements.txt"], check=True, capture_output=True
@@ -239,14 +240,14 @@ def bare_commands(host: str) -> str:
 export DEBIAN_FRONTEND=noninteractive PIP_CERT={HOST_CA_BUNDLE} SSL_CERT_FILE={HOST_CA_BUNDLE}
 {chr(10).join(f"export {name}={value}" for name, value in index_settings())}
 apt-get update -q
-apt-get install -yq --no-install-recommends {" ".join(packages)}
+apt-get install -yq --no-install-recommends {PACKAGES}
 python3 -m venv /opt/uv
-/opt/uv/bin/pip install uv=={variables["python_app_uv_version"]}
+/opt/uv/bin/pip install uv=={versions["uv_version"]}
 /opt/uv/bin/uv venv /opt/api
 /opt/uv/bin/uv pip install --python /opt/api -r /root/requirements.txt
 /opt/uv/bin/uv venv /opt/httpbin
 /opt/uv/bin/uv pip install --python /opt/httpbin \\
-  {httpbin["package"]}=={httpbin["version"]} gunicorn=={variables["gunicorn_version"]}
+  {httpbin["package"]}=={httpbin["version"]} gunicorn=={versions["version"]}
 """
 
 
