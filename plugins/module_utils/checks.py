@@ -2,8 +2,8 @@
 """Checks of everything the inventory says, run on the controller before any host is touched.
 
 Types, choices and unknown keys are judged while settings are resolved (``settings``). The checks here and in
-``checks_app``, ``checks_source`` and ``checks_edge`` cross layers: each is a small function that yields problems, and
-:func:`examine` runs them all. Values of ``secrets`` never become part of a problem.
+``checks_app``, ``checks_source``, ``checks_server`` and ``checks_edge`` go beyond that: each is a small function that
+yields problems, and :func:`examine` runs them all. Values of ``secrets`` never become part of a problem.
 """
 
 from __future__ import annotations
@@ -11,8 +11,16 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ansible_collections.webops.wsgi.plugins.module_utils import checks_app, checks_edge, checks_source, settings
+from ansible_collections.webops.wsgi.plugins.module_utils import (
+    checks_app,
+    checks_edge,
+    checks_server,
+    checks_source,
+    settings,
+)
 from ansible_collections.webops.wsgi.plugins.module_utils.settings import App, Problem, Schema, kind_of, show
+
+CHECKS = (*checks_app.CHECKS, *checks_source.CHECKS, *checks_server.CHECKS, *checks_edge.CHECKS)
 
 
 @dataclasses.dataclass
@@ -65,7 +73,7 @@ def check_app(app: App) -> t.Iterator[Problem]:
     yield from checks_app.check_state(app)
     if not app.present:
         return
-    for check in (*checks_app.CHECKS, *checks_source.CHECKS, *checks_edge.CHECKS):
+    for check in CHECKS:
         yield from check(app)
 
 

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checks of one app: its name, its entry point, its environment and the numbers of its server."""
+"""Checks of one app: its name, its entry point and its environment."""
 
 from __future__ import annotations
 
 import re
 import typing as t
 
-from ansible_collections.webops.wsgi.plugins.module_utils import settings
 from ansible_collections.webops.wsgi.plugins.module_utils.settings import App, Problem, kind_of, show
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,29}")
@@ -31,17 +30,8 @@ _UNITS = """
 """
 RESERVED = frozenset(_USERS.split()) | frozenset(_UNITS.split())
 
-# Smallest sensible value of a number, by app key and setting; every other number must not be negative.
-MINIMUM = {
-    ("gunicorn", "workers"): 1,
-    ("gunicorn", "threads"): 1,
-    ("gunicorn", "timeout"): 1,
-    ("nginx", "read_timeout"): 1,
-    ("nginx", "http_port"): 1,
-    ("nginx", "https_port"): 1,
-    ("release", "keep"): 1,
-    ("release", "health_timeout"): 1,
-}
+# Variables that the release or systemd sets for every instance.
+_OURS = re.compile(r"WSGI_(APP|RELEASE|RELEASE_DIR|SOCKET)|NOTIFY_SOCKET|LISTEN_(FDS|PID|FDNAMES)|WATCHDOG_(PID|USEC)")
 
 
 def check_name(app: App) -> t.Iterator[Problem]:
@@ -121,6 +111,11 @@ def _check_variable(app: App, key: str, name: str, value: t.Any) -> t.Iterator[P
             f"{key} has {show(name)}, which is no name of an environment variable",
             f"use letters, digits and underscores, such as {guess}",
         )
+    if _OURS.fullmatch(name):
+        yield app.problem(f"{key}.{name} is given, but the release sets {name} itself", "use another name")
+    elif name == "GUNICORN_CMD_ARGS":
+        mend = "write the settings below gunicorn:, such as gunicorn: {timeout: 60}"
+        yield app.problem(f"{key}.{name} is given, which overrides gunicorn's settings unseen", mend)
     if value is None:
         yield app.problem(f"{key}.{name} is empty", 'give it a value, "" for an empty text, or remove the line')
     elif isinstance(value, (dict, list)):
@@ -142,59 +137,8 @@ def environment(variables: dict[str, t.Any]) -> dict[str, str]:
     }
 
 
-def check_numbers(app: App) -> t.Iterator[Problem]:
-    """Counts and times that make no sense below a limit."""
-    for key in settings.ROLE_KEYS.values():
-        for name, value in app.data[key].items():
-            if not app.usable(f"{key}.{name}"):
-                continue
-            number = _number(value) if (key, name) in MINIMUM else value
-            least = MINIMUM.get((key, name), 0)
-            if isinstance(number, (int, float)) and not isinstance(number, bool) and number < least:
-                setting = app.setting(key, name)
-                mend = f"write {least} or more" + (", or auto" if name in ("workers", "threads") else "")
-                yield app.problem(f"{setting} is {show(value)}, but the least is {least}", mend)
-            elif name.endswith("_port") and isinstance(number, int) and number > 65535:
-                yield app.problem(
-                    f"{app.setting(key, name)} is {number}, but ports end at 65535", "write a smaller number"
-                )
-
-
-def _number(value: t.Any) -> t.Any:
-    """The number in a text, such as the workers in ``"4"``; anything else as it is."""
-    if isinstance(value, str) and re.fullmatch(r"-?[0-9]+", value.strip()):
-        return int(value)
-    return value
-
-
-def check_workers(app: App) -> t.Iterator[Problem]:
-    """``auto`` or a count."""
-    for name in ("workers", "threads"):
-        value = app.data["gunicorn"].get(name)
-        if value is None or not app.usable(f"gunicorn.{name}") or isinstance(_number(value), int) or value == "auto":
-            continue
-        yield app.problem(
-            f"{app.setting('gunicorn', name)} is {show(value)}, neither auto nor a whole number",
-            "write auto, or a number from 1 up",
-        )
-
-
-def check_worker_class(app: App) -> t.Iterator[Problem]:
-    """The worker class exists in gunicorn, and what it needs is installed with the app."""
-    value = app.data["gunicorn"].get("worker_class")
-    if not isinstance(value, str) or not app.usable("gunicorn.worker_class"):
-        return
-    setting = app.setting("gunicorn", "worker_class")
-    removed = settings.REMOVED.get(("gunicorn_worker_class", value))
-    if removed:
-        yield app.problem(f"{setting} is {show(value)}, {removed[0]}", removed[1])
-
-
 CHECKS: tuple[t.Callable[[App], t.Iterator[Problem]], ...] = (
     check_required,
     check_entrypoint,
     check_env,
-    check_numbers,
-    check_workers,
-    check_worker_class,
 )

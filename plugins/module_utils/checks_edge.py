@@ -141,6 +141,7 @@ TIME_ORDER = (
 
 def check_times(app: App) -> t.Iterator[Problem]:
     """client >= nginx >= gunicorn."""
+    yield from _check_time_forms(app)
     for outer, inner, who in TIME_ORDER:
         longer = seconds(app.data[outer[0]].get(outer[1]))
         shorter = seconds(app.data[inner[0]].get(inner[1]))
@@ -148,7 +149,16 @@ def check_times(app: App) -> t.Iterator[Problem]:
             continue
         first, second = app.setting(*outer), app.setting(*inner)
         text = f"{second} is {_time(shorter)}, longer than {first} ({_time(longer)}), so {who} would give up first"
-        yield app.problem(text, f"write {outer[0]}: {{{outer[1]}: {math.ceil(shorter)}}} or more, or lower {second}")
+        enough = math.ceil(shorter)
+        mend = f"write {outer[0]}: {{{outer[1]}: {enough}}}" if "." in first + second else f"set {first}: {enough}"
+        yield app.problem(text, f"{mend} or more, or lower {second}")
+
+
+def _check_time_forms(app: App) -> t.Iterator[Problem]:
+    value = app.data["nginx"].get("client_timeout")
+    if isinstance(value, str) and value and app.usable("nginx.client_timeout") and seconds(value) is None:
+        text = f"{app.setting('nginx', 'client_timeout')} is {show(value)}, which is no time"
+        yield app.problem(text, "write seconds, such as 300, or with a unit, such as 5m")
 
 
 def _time(value: float) -> str:
@@ -158,16 +168,11 @@ def _time(value: float) -> str:
 def check_sizes(app: App) -> t.Iterator[Problem]:
     """Sizes as nginx reads them."""
     for name, value in app.data["nginx"].items():
-        if (
-            name.endswith("_size")
-            and isinstance(value, str)
-            and app.usable(f"nginx.{name}")
-            and not _SIZE.fullmatch(value)
-        ):
-            yield app.problem(
-                f"{app.setting('nginx', name)} is {show(value)}, which is no size",
-                "write a number and k, m or g, such as 16m",
-            )
+        if not name.endswith("_size") or not isinstance(value, str) or not app.usable(f"nginx.{name}"):
+            continue
+        if not _SIZE.fullmatch(value):
+            text = f"{app.setting('nginx', name)} is {show(value)}, which is no size"
+            yield app.problem(text, "write a number and k, m or g, such as 16m")
 
 
 def check_email(app: App) -> t.Iterator[Problem]:

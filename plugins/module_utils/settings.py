@@ -32,9 +32,12 @@ ROLE_KEYS = {
 HOST_WIDE = frozenset(
     {
         "python_app_uv_version",
+        "nginx_proxy_client_header_timeout",
         "nginx_proxy_http_port",
+        "nginx_proxy_http_snippet",
         "nginx_proxy_https_port",
         "nginx_proxy_listen_ipv6",
+        "nginx_proxy_worker_connections",
         "certbot_agree_tos",
         "certbot_ca_bundle",
         "certbot_webroot",

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Checks of the numbers and names that shape an app's server, its unit and its health check."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.webops.wsgi.plugins.module_utils import settings
+from ansible_collections.webops.wsgi.plugins.module_utils.settings import App, Problem, show
+
+_PORT = (1, 65535)
+
+# Smallest and largest sensible value of a number, by app key and setting; every other number must not be negative.
+LIMITS: dict[tuple[str, str], tuple[float, float | None]] = {
+    ("gunicorn", "workers"): (1, None),
+    ("gunicorn", "threads"): (1, None),
+    ("gunicorn", "timeout"): (1, None),
+    ("gunicorn", "backlog"): (1, None),
+    ("gunicorn", "worker_connections"): (1, None),
+    ("nginx", "connect_timeout"): (1, None),
+    ("nginx", "send_timeout"): (1, None),
+    ("nginx", "read_timeout"): (1, None),
+    ("nginx", "client_header_timeout"): (1, None),
+    ("nginx", "client_body_timeout"): (1, None),
+    ("nginx", "client_send_timeout"): (1, None),
+    ("nginx", "gzip_level"): (1, 9),
+    ("nginx", "worker_connections"): (16, None),
+    ("nginx", "http_port"): _PORT,
+    ("nginx", "https_port"): _PORT,
+    ("release", "keep"): (1, None),
+    ("release", "start_timeout"): (1, None),
+    ("release", "health_timeout"): (1, None),
+    ("release", "health_interval"): (0.01, None),
+    ("release", "tasks_max"): (1, None),
+    ("release", "limit_nofile"): (1, None),
+    ("release", "nice"): (-20, 19),
+}
+
+_COUNT = re.compile(r"-?[0-9]+")
+_MEMORY = re.compile(r"[0-9]+[KMGT]?|[0-9]+%|infinity")
+_QUOTA = re.compile(r"[1-9][0-9]*%")
+_STATUS = re.compile(r"([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?")
+_VERSION = re.compile(r"[0-9]+(\.[0-9]+)*((a|b|rc|\.post|\.dev)[0-9]+)?")
+_SETTING = re.compile(r"[a-z][a-z0-9_]*")
+
+# Settings of gunicorn on which the release depends.
+_MANAGED = frozenset(
+    {"bind", "chdir", "control_socket", "control_socket_disable", "daemon", "group", "pidfile", "proc_name"}
+    | {"pythonpath", "reuse_port", "umask", "user", "raw_env", "wsgi_app", "certfile", "keyfile"}
+)
+# gunicorn's own names of settings that have another one here.
+_RENAMED = {"preload_app": "preload", "loglevel": "log_level", "accesslog": "access_log"}
+
+
+def check_numbers(app: App) -> t.Iterator[Problem]:
+    """Counts, times and ports lie within their limits."""
+    for key in settings.ROLE_KEYS.values():
+        for name, value in app.data[key].items():
+            if app.usable(f"{key}.{name}"):
+                yield from _check_number(app, key, name, value)
+
+
+def _check_number(app: App, key: str, name: str, value: t.Any) -> t.Iterator[Problem]:
+    limited = (key, name) in LIMITS
+    number = int(value) if limited and isinstance(value, str) and _COUNT.fullmatch(value.strip()) else value
+    if isinstance(number, bool) or not isinstance(number, (int, float)):
+        return
+    least, most = LIMITS.get((key, name), (0, None))
+    auto = ", or auto" if name == "workers" else ""
+    setting = app.setting(key, name)
+    if number < least:
+        yield app.problem(f"{setting} is {number}, but the least is {least}", f"write {least} or more{auto}")
+    elif most is not None and number > most:
+        yield app.problem(f"{setting} is {number}, but the most is {most}", f"write {most} or less")
+
+
+def check_ports(app: App) -> t.Iterator[Problem]:
+    """HTTP and HTTPS cannot share a port."""
+    nginx = app.data["nginx"]
+    port = nginx.get("http_port")
+    if port is not None and port == nginx.get("https_port"):
+        yield app.problem(f"nginx_proxy_http_port and nginx_proxy_https_port are both {port}", "give each its own")
+
+
+def check_workers(app: App) -> t.Iterator[Problem]:
+    """``auto`` or a count."""
+    value = app.data["gunicorn"].get("workers")
+    if isinstance(value, str) and app.usable("gunicorn.workers") and value != "auto" and not _COUNT.fullmatch(value):
+        text = f"{app.setting('gunicorn', 'workers')} is {show(value)}, neither auto nor a whole number"
+        yield app.problem(text, "write auto, or a number from 1 up")
+
+
+def check_worker_class(app: App) -> t.Iterator[Problem]:
+    """The worker class exists in gunicorn."""
+    value = app.data["gunicorn"].get("worker_class")
+    removed = settings.REMOVED.get(("gunicorn_worker_class", str(value)))
+    if removed and app.usable("gunicorn.worker_class"):
+        yield app.problem(f"{app.setting('gunicorn', 'worker_class')} is {show(value)}, {removed[0]}", removed[1])
+
+
+def check_version(app: App) -> t.Iterator[Problem]:
+    """gunicorn is pinned to one version."""
+    value = app.data["gunicorn"].get("version")
+    if isinstance(value, str) and app.usable("gunicorn.version") and not _VERSION.fullmatch(value):
+        text = f"{app.setting('gunicorn', 'version')} is {show(value)}, which does not pin gunicorn"
+        yield app.problem(text, 'write one exact version, such as "27.0.1"')
+
+
+def check_extra(app: App) -> t.Iterator[Problem]:
+    """Free settings of gunicorn that have a variable, or that belong to the release."""
+    gunicorn = app.data["gunicorn"]
+    extra = gunicorn.get("extra")
+    if not isinstance(extra, dict) or not app.usable("gunicorn.extra"):
+        return
+    setting = app.setting("gunicorn", "extra")
+    for name in map(str, extra):
+        own = _RENAMED.get(name, name)
+        if own in gunicorn and own != "extra":
+            yield app.problem(f"{setting} has {name}, which has a variable", f"write gunicorn: {{{own}: ...}}")
+        elif name in _MANAGED:
+            yield app.problem(f"{setting} has {name}, which the release sets itself", f"remove {name}")
+        elif not _SETTING.fullmatch(name):
+            text = f"{setting} has {show(name)}, which is no name of a setting of gunicorn"
+            yield app.problem(text, "write the name as in a gunicorn.conf.py, such as limit_request_line")
+
+
+def check_health(app: App) -> t.Iterator[Problem]:
+    """The health check's path and statuses."""
+    release = app.data["release"]
+    path = release.get("health_path")
+    if isinstance(path, str) and app.usable("release.health_path") and not re.fullmatch(r"/[!-~]*", path):
+        text = f"{app.setting('release', 'health_path')} is {show(path)}, which is no path"
+        yield app.problem(text, "begin it with a slash and leave spaces out, such as /healthz")
+    for status in release.get("health_status") or []:
+        match = _STATUS.fullmatch(str(status).strip())
+        if app.usable("release.health_status") and not (match and int(match[1]) <= int(match[2] or 599)):
+            text = f"{app.setting('release', 'health_status')} has {show(status)}, neither a status nor a range of them"
+            yield app.problem(text, 'write such as "200" or "200-399"')
+
+
+def check_resources(app: App) -> t.Iterator[Problem]:
+    """Limits as systemd reads them."""
+    forms = (
+        ("memory_max", _MEMORY, "write a number and K, M, G or T, such as 512M"),
+        ("memory_high", _MEMORY, "write a number and K, M, G or T, such as 512M"),
+        ("cpu_quota", _QUOTA, "write a percentage, such as 150%"),
+    )
+    for name, form, mend in forms:
+        value = app.data["release"].get(name)
+        if isinstance(value, str) and value and app.usable(f"release.{name}") and not form.fullmatch(value):
+            yield app.problem(f"{app.setting('release', name)} is {show(value)}, which systemd does not take", mend)
+
+
+CHECKS: tuple[t.Callable[[App], t.Iterator[Problem]], ...] = (
+    check_numbers,
+    check_ports,
+    check_workers,
+    check_worker_class,
+    check_version,
+    check_extra,
+    check_health,
+    check_resources,
+)

@@ -1,0 +1,571 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bad input: a row for each thing a person may get wrong, with words the message must have (app, key, value, mend)."""
+
+from __future__ import annotations
+
+import copy
+import pathlib
+import time
+import typing as t
+
+import pytest
+from ansible_collections.webops.wsgi.plugins.module_utils import checks, checks_edge, checks_source, settings
+
+SCHEMA = settings.load_schema()
+HEX = "0123456789abcdef" * 4
+SECRET = "correct-horse-battery"  # a value that no message may have
+
+GOOD: dict[str, t.Any] = {
+    "name": "api",
+    "source": {"path": "tree"},
+    "entrypoint": "app:create_app()",
+    "domains": ["api.example.com"],
+    "secrets": {"SECRET_KEY": SECRET},
+}
+
+
+@pytest.fixture(name="base")
+def fixture_base(tmp_path: pathlib.Path) -> pathlib.Path:
+    """Directory of an inventory, with a source tree and certificates beside it."""
+    tree = tmp_path / "tree"
+    (tree / "static").mkdir(parents=True)
+    (tree / "app.py").write_text("app = None\n")
+    (tree / "requirements.txt").write_text("flask==3.1.1\n")
+    (tmp_path / "cert.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+    (tmp_path / "key.pem").write_text("-----BEGIN PRIVATE KEY-----\n")
+    (tmp_path / "file.tar.gz").write_text("x")
+    return tmp_path
+
+
+def found(base: pathlib.Path, entries: t.Any, inventory: dict[str, t.Any] | None = None) -> list[str]:
+    """Every problem as the line a person sees."""
+    inventory = inventory or {}
+    findings = checks.examine(SCHEMA, inventory, copy.deepcopy(inventory), copy.deepcopy(entries), [str(base)])
+    lines = checks.lines(findings.problems)
+    assert not any(SECRET in line for line in lines)
+    return lines
+
+
+def app(**changes: t.Any) -> dict[str, t.Any]:
+    """A good app with changes; a key that is set to ``...`` is left out."""
+    return {key: value for key, value in {**GOOD, **changes}.items() if value is not ...}
+
+
+def test_good_input_has_no_problems(base):
+    apps = [
+        app(),
+        app(
+            name="reports-2",
+            source={"git": "https://git.example.com/reports.git", "version": "v1.4.2"},
+            entrypoint="reports.wsgi:application",
+            domains=["reports.example.com", "www.reports.example.com"],
+            gunicorn={"timeout": 300, "worker_class": "gevent", "workers": 4},
+            nginx={"read_timeout": 310, "static": {"/static/": "static"}, "client_timeout": "6m"},
+            env={"LOG_LEVEL": "info", "DEBUG": False, "RATE": 0.5},
+            persistent=["instance", "data/uploads"],
+        ),
+        app(name="wild", domains=["*.example.org"], tls="provided", certificate={"cert": "cert.pem", "key": "key.pem"}),
+        app(
+            name="pkg",
+            source={"package": "httpbin", "version": "0.10.4"},
+            entrypoint="httpbin:app",
+            domains=["b.example"],
+        ),
+        app(name="arc", source={"archive": "file.tar.gz", "sha256": HEX.upper()}, domains=["c.example.com"], tls=False),
+        {"name": "old", "state": "absent", "purge": True},
+    ]
+    assert found(base, apps, {"certbot_email": "ops@example.com"}) == []
+
+
+# id: (change to a good app, words of the only problem)
+BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
+    "name missing": ({"name": ...}, ["app number 1 of wsgi_apps", "name is missing", "write name:"]),
+    "name empty": ({"name": ""}, ["app number 1 of wsgi_apps", "name is missing", "write name:"]),
+    "name with illegal characters": ({"name": "My_App"}, ['app "My_App"', "name is", "illegal", "such as my-app"]),
+    "name begins with a digit": ({"name": "2fast"}, ['app "2fast"', "illegal", "such as fast"]),
+    "name with a newline": ({"name": "api\n"}, ["name is", "illegal"]),
+    "name too long": ({"name": "a" * 31}, ["name is", "31 characters", "at most 30"]),
+    "name of a system user": ({"name": "www-data"}, ['app "www-data"', "name is", "Debian", "www-data-app"]),
+    "name of a unit": ({"name": "network"}, ['app "network"', "name is", "systemd", "network-app"]),
+    "entrypoint missing": ({"entrypoint": ...}, ['app "api"', "entrypoint is missing", "module:callable"]),
+    "source missing": ({"source": ...}, ['app "api"', "source is missing", "write source:"]),
+    "source empty": ({"source": {}}, ['app "api"', "source is empty", "write source:"]),
+    "domains missing": ({"domains": ...}, ['app "api"', "domains is missing", "[api.example.com]"]),
+    "entrypoint without callable": (
+        {"entrypoint": "reports.wsgi"},
+        ['app "api"', 'entrypoint is "reports.wsgi"', "module:callable", "such as reports.wsgi:app"],
+    ),
+    "entrypoint is a file": ({"entrypoint": "src/app.py:app"}, ["entrypoint", "src/app.py:app", "such as src.app:app"]),
+    "entrypoint with arguments": (
+        {"entrypoint": "app:create_app('x')"},
+        ["entrypoint", "module:factory()", "such as app:create_app()"],
+    ),
+    "entrypoint with a space": ({"entrypoint": "app: app"}, ["entrypoint", '"app: app"', "module:callable"]),
+    "unknown key": ({"domain": ["x.example.com"]}, ['app "api"', "domain is not a key", "did you mean domains?"]),
+    "unknown key nothing like": ({"zzz": 1}, ['app "api"', "zzz is not a key", "known keys are name, state"]),
+    "role variable on the app": (
+        {"gunicorn_timeout": 300},
+        ['app "api"', "gunicorn_timeout is not a key", "write gunicorn: {timeout: 300}"],
+    ),
+    "role variable on the app, text": (
+        {"python_app_version": "3.13"},
+        ["python_app_version is not a key", 'write python: {version: "3.13"}'],
+    ),
+    "misspelt role variable on the app": (
+        {"gunicorn_timout": 300},
+        ["gunicorn_timout is not a key", "write gunicorn: {timeout: 300}"],
+    ),
+    "role name as a key": ({"nginx_proxy": {"hsts": False}}, ["nginx_proxy is not a key", "write nginx: instead"]),
+    "setting without its role": ({"timeout": 300}, ["timeout is not a key", "write gunicorn: {timeout: 300}"]),
+    "kind of source on the app": ({"git": "x"}, ["git is not a key", 'write source: {git: "x"}']),
+    "host-wide variable on the app": (
+        {"nginx_proxy_http_port": 81},
+        ["nginx_proxy_http_port is not a key", "one for the whole host", "outside wsgi_apps"],
+    ),
+    "misspelt variable in an override": (
+        {"gunicorn": {"timout": 300}},
+        ['app "api"', "gunicorn.timout", "300", "did you mean timeout?"],
+    ),
+    "hyphen in an override": (
+        {"gunicorn": {"max-requests": 1}},
+        ["gunicorn.max-requests", "did you mean max_requests?"],
+    ),
+    "unknown variable in an override": ({"certbot": {"x": 1}}, ["certbot.x", "known settings are", "email"]),
+    "host-wide variable in an override": (
+        {"nginx": {"http_port": 81}},
+        ["nginx.http_port", "whole host", "set nginx_proxy_http_port in the inventory"],
+    ),
+    "wrong type of a setting": (
+        {"gunicorn": {"timeout": "long"}},
+        ['app "api"', 'gunicorn.timeout is "long"', "write a whole number"],
+    ),
+    "wrong type of a boolean": ({"development": "maybe"}, ["development", '"maybe"', "write true or false"]),
+    "wrong type of a list": ({"domains": "api.example.com"}, ["domains", '"api.example.com"', "not a list", "hyphen"]),
+    "wrong type of an override": ({"nginx": "fast"}, ["nginx", '"fast"', "not a dictionary", "write nginx: {"]),
+    "wrong type of secrets": ({"secrets": SECRET}, ['app "api"', "secrets is not a dictionary", "key: value"]),
+    "wrong type of a secret": ({"secrets": {"KEY": [SECRET]}}, ["secrets.KEY", "a list", "JSON"]),
+    "wrong choice": ({"tls": "acme"}, ["tls", '"acme"', "letsencrypt, selfsigned, provided, off"]),
+    "wrong state": ({"state": "started"}, ["state", '"started"', "present, absent"]),
+    "decimal where text belongs": ({"python": {"version": 3.1}}, ["python.version", "3.1", "quotes"]),
+    "two source kinds": (
+        {"source": {"path": "tree", "git": "https://git.example.com/x.git", "version": "v1"}},
+        ['app "api"', "source has path and git at once", "keep one"],
+    ),
+    "no source kind": ({"source": {"version": "1"}}, ["source has none of path, git, archive and package", "add one"]),
+    "misspelt source kind": ({"source": {"pth": "tree"}}, ["source.pth", "did you mean path?"]),
+    "path that does not exist": (
+        {"source": {"path": "nope"}},
+        ['source.path is "nope"', "does not exist", "relative to"],
+    ),
+    "path that is a file": ({"source": {"path": "cert.pem"}}, ['source.path is "cert.pem"', "is a file", "directory"]),
+    "path with a version": ({"source": {"path": "tree", "version": "1"}}, ["source.version", '"1"', "remove version"]),
+    "unpinned package": (
+        {"source": {"package": "httpbin"}},
+        ["source.package", '"httpbin"', "not pinned", "add version:"],
+    ),
+    "package with a range": (
+        {"source": {"package": "httpbin", "version": ">=0.10"}},
+        ["source.version", '">=0.10"', "does not pin", '"0.10.4"'],
+    ),
+    "package with a wildcard": (
+        {"source": {"package": "httpbin", "version": "0.10.*"}},
+        ["source.version", '"0.10.*"'],
+    ),
+    "package with its pin": (
+        {"source": {"package": "httpbin==0.10.4"}},
+        ["source.package", '"httpbin==0.10.4"', 'package: httpbin, version: "0.10.4"'],
+    ),
+    "package version as a number": (
+        {"source": {"package": "httpbin", "version": 0.1}},
+        ["source.version", "0.1", "quotes"],
+    ),
+    "package as a URL": (
+        {"source": {"package": "https://me:pw@e.example/x.whl", "version": "1"}},
+        ["source.package", "***@e.example", "no package name"],
+    ),
+    "git without version": (
+        {"source": {"git": "https://me:pw@git.example.com/x.git"}},
+        ["source.git", "***@git.example.com", "without a version", "add version:"],
+    ),
+    "git version that is an option": (
+        {"source": {"git": "https://git.example.com/x.git", "version": "--upload-pack=x"}},
+        ["source.version", "--upload-pack=x", "tag, branch or commit"],
+    ),
+    "archive without sha256": (
+        {"source": {"archive": "https://files.example.com/x.tgz"}},
+        ["source.archive", "x.tgz", "without sha256", "sha256sum"],
+    ),
+    "malformed sha256": (
+        {"source": {"archive": "file.tar.gz", "sha256": "abc"}},
+        ["source.sha256", '"abc"', "3 characters", "64 hexadecimal digits", "sha256sum"],
+    ),
+    "archive that does not exist": (
+        {"source": {"archive": "nope.tgz", "sha256": HEX}},
+        ["source.archive", '"nope.tgz"', "does not exist", "path or URL"],
+    ),
+    "eventlet": (
+        {"gunicorn": {"worker_class": "eventlet"}},
+        ['app "api"', 'gunicorn.worker_class is "eventlet"', "which gunicorn 26 removed", "use gevent or gthread"],
+    ),
+    "gevent without the package": (
+        {"gunicorn": {"worker_class": "gevent"}},
+        [
+            'app "api"',
+            'gunicorn.worker_class is "gevent"',
+            "requirements.txt",
+            "gevent and packaging",
+            "python: {packages",
+        ],
+    ),
+    "gevent without the package, from the index": (
+        {"gunicorn": {"worker_class": "gevent"}, "source": {"package": "httpbin", "version": "0.10.4"}},
+        ['gunicorn.worker_class is "gevent"', "package httpbin", "gevent and packaging"],
+    ),
+    "no workers": ({"gunicorn": {"workers": 0}}, ['app "api"', "gunicorn.workers is 0", "write 1 or more, or auto"]),
+    "negative workers": ({"gunicorn": {"workers": -2}}, ["gunicorn.workers is -2", "write 1 or more, or auto"]),
+    "workers in words": ({"gunicorn": {"workers": "many"}}, ['gunicorn.workers is "many"', "write auto"]),
+    "negative time": ({"gunicorn": {"keepalive": -1}}, ["gunicorn.keepalive is -1", "write 0 or more"]),
+    "no timeout": ({"gunicorn": {"timeout": 0}}, ["gunicorn.timeout is 0", "write 1 or more"]),
+    "too much": ({"nginx": {"gzip_level": 11}}, ["nginx.gzip_level is 11", "write 9 or less"]),
+    "gunicorn waits longer than nginx": (
+        {"gunicorn": {"timeout": 300}},
+        [
+            'app "api"',
+            "gunicorn.timeout is 300 s",
+            "nginx_proxy_read_timeout (130 s)",
+            "write nginx: {read_timeout: 300}",
+        ],
+    ),
+    "nginx waits less than gunicorn": (
+        {"nginx": {"read_timeout": 60}},
+        ["gunicorn_timeout is 120 s", "nginx.read_timeout (60 s)", "write nginx: {read_timeout: 120}"],
+    ),
+    "nginx waits longer than the client": (
+        {"nginx": {"client_timeout": "2m"}},
+        ["nginx_proxy_read_timeout is 130 s", "nginx.client_timeout (120 s)", "write nginx: {client_timeout: 130}"],
+    ),
+    "client's time in words": (
+        {"nginx": {"client_timeout": "5 min"}},
+        ["nginx.client_timeout", '"5 min"', "such as 5m"],
+    ),
+    "size in words": ({"nginx": {"client_max_body_size": "16 MB"}}, ["nginx.client_max_body_size", '"16 MB"', "16m"]),
+    "unpinned gunicorn": ({"gunicorn": {"version": "latest"}}, ['gunicorn.version is "latest"', '"27.0.1"']),
+    "free setting that has a variable": (
+        {"gunicorn": {"extra": {"preload_app": True}}},
+        ["gunicorn.extra has preload_app", "write gunicorn: {preload: ...}"],
+    ),
+    "free setting of the release": (
+        {"gunicorn": {"extra": {"bind": ":8000"}}},
+        ["gunicorn.extra has bind", "remove bind"],
+    ),
+    "free setting that is none": (
+        {"gunicorn": {"extra": {"a b": 1}}},
+        ["gunicorn.extra", '"a b"', "limit_request_line"],
+    ),
+    "domain with a scheme": (
+        {"domains": ["https://api.example.com/"]},
+        ['app "api"', "domains", '"https://api.example.com/"', "scheme", "write api.example.com"],
+    ),
+    "domain with a path": ({"domains": ["api.example.com/v1"]}, ["domains", "/v1", "path", "write api.example.com"]),
+    "domain with a port": (
+        {"domains": ["api.example.com:8443"]},
+        ["domains", ":8443", "port", "write api.example.com"],
+    ),
+    "domain with a space": (
+        {"domains": ["api example"]},
+        ["domains", '"api example"', "space", "one host name an item"],
+    ),
+    "domain with a space around": ({"domains": [" api.example.com"]}, ["domains", "space", "write api.example.com"]),
+    "domain with upper case": ({"domains": ["API.example.com"]}, ["domains", "upper-case", "write api.example.com"]),
+    "domain with a final dot": ({"domains": ["api.example.com."]}, ["domains", "dot", "write api.example.com"]),
+    "domain with umlauts": ({"domains": ["bücher.example"]}, ["domains", "bücher", "write xn--bcher-kva.example"]),
+    "domain with an underscore": ({"domains": ["my_api.example.com"]}, ["domains", '"my_api"', "letters, digits"]),
+    "domain with an empty part": ({"domains": ["api..example.com"]}, ["domains", "empty part", "one dot"]),
+    "domain with a long part": ({"domains": ["a" * 64 + ".example.com"]}, ["domains", "64 characters", "63"]),
+    "domain too long": ({"domains": ["a." * 127 + "com"]}, ["domains", "257 characters", "253"]),
+    "wildcard under http-01": (
+        {"domains": ["*.example.com"]},
+        ['app "api"', "domains", '"*.example.com"', "http-01", "tls: provided"],
+    ),
+    "wildcard inside": (
+        {"domains": ["api.*.com"], "tls": "selfsigned"},
+        ["domains", '"api.*.com"', "asterisk", "*. in front"],
+    ),
+    "address under letsencrypt": ({"domains": ["192.0.2.1"]}, ["domains", '"192.0.2.1"', "address", "tls: selfsigned"]),
+    "name without a dot": ({"domains": ["intranet"]}, ["domains", '"intranet"', "without a dot", "tls: selfsigned"]),
+    "domain twice in an app": (
+        {"domains": ["api.example.com", "api.example.com"]},
+        ["domains", '"api.example.com" twice', "remove one"],
+    ),
+    "malformed e-mail": (
+        {"certbot": {"email": "ops at example.com"}},
+        ['app "api"', 'certbot.email is "ops at example.com"', "ops@example.com"],
+    ),
+    "provided without certificate": (
+        {"tls": "provided", "certificate": {"cert": "cert.pem"}},
+        ['tls is "provided"', "certificate.key is missing", "write certificate: {key:"],
+    ),
+    "certificate that does not exist": (
+        {"tls": "provided", "certificate": {"cert": "nope.pem", "key": "key.pem"}},
+        ["certificate.cert", "nope.pem", "does not exist", "PEM file"],
+    ),
+    "certificate without provided": (
+        {"certificate": {"cert": "cert.pem", "key": "key.pem"}},
+        ["certificate is given", "letsencrypt", "write tls: provided"],
+    ),
+    "static directory outside": (
+        {"nginx": {"static": {"/static/": "../static"}}},
+        ['app "api"', "nginx.static", "/static/", '"../static"', "out of the source tree", "inside the source tree"],
+    ),
+    "absolute static directory": ({"nginx": {"static": {"/s/": "/srv/s"}}}, ["nginx.static", '"/srv/s"', "absolute"]),
+    "static directory that does not exist": (
+        {"nginx": {"static": {"/s/": "nope"}}},
+        ["nginx.static", '"nope"', "no directory in", "create it"],
+    ),
+    "static prefix without a slash": ({"nginx": {"static": {"s/": "static"}}}, ["nginx.static", '"s/"', "/s/"]),
+    "persistent outside": (
+        {"persistent": ["../data"]},
+        ["persistent", '"../data"', "out of the source tree", "instance"],
+    ),
+    "persistent absolute": ({"persistent": ["/data"]}, ["persistent", '"/data"', "absolute", "instance"]),
+    "persistent is everything": ({"persistent": ["."]}, ["persistent", '"."', "as a whole", "instance"]),
+    "persistent inside another": ({"persistent": ["data", "data/up"]}, ["persistent", '"data/up"', '"data"', "outer"]),
+    "requirements outside": (
+        {"python": {"requirements": "../r.txt"}},
+        ["python.requirements", '"../r.txt"', "relative"],
+    ),
+    "requirements that do not exist": (
+        {"python": {"requirements": "r.txt"}},
+        ["python.requirements", '"r.txt"', "create it"],
+    ),
+    "unpinned extra package": (
+        {"python": {"packages": ["gevent>=24"]}},
+        ["python.packages", '"gevent>=24"', "gevent==1.2.3"],
+    ),
+    "Python with a patch level": ({"python": {"version": "3.13.1"}}, ["python.version", '"3.13.1"', '"3.13"']),
+    "env name": ({"env": {"LOG-LEVEL": "info"}}, ['app "api"', "env", '"LOG-LEVEL"', "such as LOG_LEVEL"]),
+    "env name with a digit first": ({"env": {"2FA": "on"}}, ["env", '"2FA"', "such as _2FA"]),
+    "secret name": ({"secrets": {"A B": SECRET}}, ["secrets", '"A B"', "such as A_B"]),
+    "env without a value": ({"env": {"A": None}}, ["env.A is empty", "remove the line"]),
+    "env structured": ({"env": {"A": {"b": 1}}}, ["env.A is a dictionary", "JSON"]),
+    "secret with NUL": ({"secrets": {"A": f"{SECRET}\0"}}, ["secrets.A", "NUL", "base64"]),
+    "env and secret": (
+        {"env": {"SECRET_KEY": "x"}},
+        ['app "api"', "SECRET_KEY is in env and in secrets", "keep it in one"],
+    ),
+    "env of the release": ({"env": {"WSGI_SOCKET": "x"}}, ["env.WSGI_SOCKET", "release sets", "another name"]),
+    "gunicorn's own env": ({"env": {"GUNICORN_CMD_ARGS": "-w 9"}}, ["env.GUNICORN_CMD_ARGS", "gunicorn: {"]),
+    "purge without absent": ({"purge": True}, ["purge is true", "state: absent"]),
+    "health path": (
+        {"release": {"health_path": "healthz"}},
+        ["release.health_path", '"healthz"', "begin it with a slash"],
+    ),
+    "health status": ({"release": {"health_status": ["2xx"]}}, ["release.health_status", '"2xx"', '"200-399"']),
+    "health range": ({"release": {"health_status": ["499-200"]}}, ["release.health_status", '"499-200"', '"200-399"']),
+    "memory": ({"release": {"memory_max": "1 GB"}}, ["release.memory_max", '"1 GB"', "512M"]),
+    "processor": ({"release": {"cpu_quota": "2"}}, ["release.cpu_quota", '"2"', "150%"]),
+}
+
+
+@pytest.mark.parametrize(("changes", "words"), BAD_APPS.values(), ids=list(BAD_APPS))
+def test_bad_app(base, changes, words):
+    lines = found(base, [app(**changes)])
+    assert len(lines) == 1, lines
+    for word in words:
+        assert word in lines[0]
+
+
+# id: (entries, inventory variables, words of the only problem)
+BAD_INVENTORIES: dict[str, tuple[t.Any, dict[str, t.Any], list[str]]] = {
+    "no apps": ([], {}, ["inventory", "wsgi_apps is []", "no apps", "name, source, entrypoint, domains"]),
+    "apps not defined": (None, {}, ["inventory", "wsgi_apps is not defined", "write wsgi_apps:"]),
+    "apps misspelt": (None, {"wsgi_app": []}, ["wsgi_apps is not defined", "but wsgi_app is", "rename wsgi_app"]),
+    "apps as a dictionary": ({"api": {}}, {}, ["wsgi_apps is a dictionary", "- name:"]),
+    "app as a text": ([app(), "api"], {}, ["number 2", '"api"', "- name:"]),
+    "two apps with one name": (
+        [app(), app(domains=["b.example.com"])],
+        {},
+        ['app "api"', 'name is "api"', "entries 1 and 2", "a name of its own"],
+    ),
+    "name of an app to be removed": (
+        [app(), {"name": "api", "state": "absent"}],
+        {},
+        ['app "api"', 'name is "api"', "entries 1 and 2", "a name of its own"],
+    ),
+    "two apps with one domain": (
+        [app(), app(name="b", domains=["b.example.com", "api.example.com"])],
+        {},
+        ['app "api"', "domains", '"api.example.com"', 'app "b"', "keep the domain in one app"],
+    ),
+    "misspelt inventory variable": (
+        [app()],
+        {"gunicorn_timout": 300},
+        ["inventory", "gunicorn_timout is not a variable of the role gunicorn", "did you mean gunicorn_timeout?"],
+    ),
+    "misspelt variable of nginx": (
+        [app()],
+        {"nginx_proxy_client_max_body": "1m"},
+        ["inventory", "nginx_proxy_client_max_body ", "did you mean nginx_proxy_client_max_body_size?"],
+    ),
+    "wrong type in the inventory": (
+        [app()],
+        {"gunicorn_timeout": "long"},
+        ["inventory", 'gunicorn_timeout is "long"', "write a whole number"],
+    ),
+    "eventlet in the inventory": (
+        [app(), app(name="b", domains=["b.example.com"])],
+        {"gunicorn_worker_class": "eventlet"},
+        ["inventory", 'gunicorn_worker_class is "eventlet"', "gunicorn 26 removed", "gevent or gthread"],
+    ),
+    "time limits in the inventory": (
+        [app(), app(name="b", domains=["b.example.com"])],
+        {"gunicorn_timeout": 200},
+        ['apps "api", "b"', "gunicorn_timeout is 200 s", "set nginx_proxy_read_timeout: 200"],
+    ),
+    "e-mail in the inventory": ([app()], {"certbot_email": "nobody"}, ['certbot_email is "nobody"', "ops@example.com"]),
+    "wildcard, tls from the inventory": (
+        [app(domains=["*.example.com"], tls="selfsigned"), app(name="b", domains=["*.b.example.com"])],
+        {"nginx_proxy_tls": "letsencrypt"},
+        ['app "b"', '"*.b.example.com"', "http-01"],
+    ),
+    "provided from the inventory": (
+        [app(certificate={"cert": "cert.pem"})],
+        {"nginx_proxy_tls": "provided"},
+        ['nginx_proxy_tls is "provided"', "certificate.key is missing"],
+    ),
+    "one port for both": (
+        [app()],
+        {"nginx_proxy_http_port": 443},
+        ["nginx_proxy_http_port and nginx_proxy_https_port are both 443", "its own"],
+    ),
+    "no such port": ([app()], {"nginx_proxy_https_port": 70000}, ["nginx_proxy_https_port is 70000", "65535"]),
+    "password in the inventory": (
+        [app()],
+        {"python_app_index_url": ["https://me:" + SECRET + "@pypi.example"]},
+        ["python_app_index_url", "***@pypi.example", "quotes"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("entries", "inventory", "words"), BAD_INVENTORIES.values(), ids=list(BAD_INVENTORIES))
+def test_bad_inventory(base, entries, inventory, words):
+    lines = found(base, entries, inventory)
+    assert len(lines) == 1, lines
+    for word in words:
+        assert word in lines[0]
+
+
+def test_all_problems_are_reported_together(base):
+    entries = [app(name="One", entrypoint="x"), app(name="two", domains=["A.example.com"], gunicorn={"workers": 0})]
+    lines = found(base, entries, {"gunicorn_timout": 1})
+    assert [line.split(":", maxsplit=1)[0] for line in lines] == [
+        "inventory",
+        'app "One"',
+        'app "One"',
+        *2 * ['app "two"'],
+    ]
+
+
+def test_a_misspelt_required_key_is_reported_once(base):
+    lines = found(base, [{**app(entrypoint=...), "entry_point": "app:app"}])
+    assert len(lines) == 1
+    assert "did you mean entrypoint?" in lines[0]
+
+
+def test_absent_app_needs_only_its_name_and_frees_its_domains(base):
+    gone = app(name="gone", state="absent", source={"path": "nope"}, gunicorn={"workers": 0})
+    assert found(base, [app(), gone]) == []
+
+
+def test_own_variables_with_a_role_s_prefix_are_only_named(base):
+    findings = checks.examine(SCHEMA, ["release_banner_text"], {}, [app()], [str(base)])
+    assert findings.problems == []
+    assert len(findings.warnings) == 1
+    assert "release_banner_text" in findings.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("requirements", "pyproject", "packages", "missing"),
+    [
+        ("gevent==1\npackaging==2\n", None, [], ""),
+        ("Gevent[events] == 1 \\\n  --hash=sha256:0\npackaging>=2 ; python_version > '3'\n", None, [], ""),
+        ("-r more.txt\n# packaging\n", None, [], "packaging"),
+        (None, '[project]\nname = "x"\ndependencies = ["gevent", "packaging>=1"]\n', [], ""),
+        (None, "[project\n", ["gevent==1"], "packaging"),
+        ("flask\n", None, ["gevent==1", "packaging==2"], ""),
+        (None, None, [], "gevent and packaging"),
+    ],
+)
+def test_where_gevent_may_come_from(base, requirements, pyproject, packages, missing):
+    tree = base / "tree"
+    (tree / "requirements.txt").unlink()
+    (tree / "more.txt").write_text("gevent==1\n-r requirements.txt\n")
+    for name, text in (("requirements.txt", requirements), ("pyproject.toml", pyproject)):
+        if text is not None:
+            (tree / name).write_text(text)
+    lines = found(base, [app(gunicorn={"worker_class": "gevent"}, python={"packages": packages})])
+    assert [f"does not bring {missing};" in line for line in lines] == ([True] if missing else [])
+
+
+def test_gevent_of_sources_not_at_hand_is_not_judged(base):
+    source = {"git": "https://git.example.com/x.git", "version": "v1"}
+    assert found(base, [app(gunicorn={"worker_class": "gevent"}, source=source)]) == []
+
+
+def test_resolved_app_has_the_shape_the_roles_expect(base):
+    entry = app(tls="off", env={"A": 1, "B": True}, secrets={"C": 2}, gunicorn={"timeout": 60})
+    findings = checks.examine(SCHEMA, [], {"gunicorn_keepalive": "7"}, [entry], [str(base)])
+    assert findings.problems == []
+    data = findings.apps[0]
+    roles = {key: data.pop(key) for key in settings.ROLE_KEYS.values()}
+    assert data == {
+        "name": "api",
+        "state": "present",
+        "purge": False,
+        "source": {"kind": "path", "path": str(base / "tree")},
+        "entrypoint": "app:create_app()",
+        "domains": ["api.example.com"],
+        "tls": "off",
+        "certificate": {},
+        "env": {"A": "1", "B": "true"},
+        "secrets": {"C": "2"},
+        "persistent": [],
+        "development": False,
+    }
+    assert (roles["gunicorn"]["timeout"], roles["gunicorn"]["keepalive"]) == (60, 7)
+    assert roles["nginx"]["tls"] == "off"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (5, 5.0),
+        (0.5, 0.5),
+        ("90", 90.0),
+        ("90s", 90.0),
+        ("2m", 120.0),
+        ("1h", 3600.0),
+        ("500ms", 0.5),
+        ("", None),
+        (True, None),
+    ],
+)
+def test_seconds(value, expected):
+    assert checks_edge.seconds(value) == expected
+
+
+def test_requirement_names():
+    assert checks_source.requirement_names(["Flask_SQLAlchemy[a.b]==1", "", "; x"]) == {"flask-sqlalchemy", "a-b"}
+
+
+def test_report_groups_apps_that_share_a_problem():
+    problems = [settings.Problem(name, "x is 1", "write 2") for name in "abcdefg"]
+    assert checks.lines(problems) == ['apps "a", "b", "c", "d" and 3 more: x is 1; write 2']
+    assert checks.report(problems).startswith("The inventory has 1 problem; no host was touched.\n")
+
+
+def test_fifty_apps_are_checked_quickly(base):
+    entries = [app(name=f"app{number}", domains=[f"a{number}.example.com"]) for number in range(50)]
+    started = time.perf_counter()
+    assert checks.examine(settings.load_schema(), [], {}, entries, [str(base)]).problems == []
+    assert time.perf_counter() - started < 0.3
