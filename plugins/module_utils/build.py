@@ -313,7 +313,7 @@ def _keep_seed(shipped: Path, seed: Path) -> None:
 def _restrict(path: Path, inputs: BuildInputs) -> None:
     """Root owns the build, the app's group reads it, and the web server reads its public directories alone."""
     group = grp.getgrnam(inputs.app).gr_gid
-    os.chown(path / "venv", 0, group)
+    os.chown(path / "venv", -1, group)
     # Only the top: below it are hard links to the installer's cache, whose modes other builds share.
     (path / "venv").chmod(0o750)
     public = [(path / "src" / name).resolve() for name in inputs.public]
@@ -327,17 +327,17 @@ def _set_modes(top: Path, group: int, public: list[Path]) -> None:
         here = Path(folder)
         shown = any(here == shown or shown in here.parents for shown in public)
         leads = shown or here == top or any(here in shown.parents for shown in public)
-        os.chown(here, 0, group)
+        os.chown(here, -1, group)
         here.chmod(0o755 if shown else 0o751 if leads else 0o750)
         for name in files:
             _set_mode(here / name, group, shown)
         for name in folders:
             if (here / name).is_symlink():
-                os.lchown(here / name, 0, group)
+                os.lchown(here / name, -1, group)
 
 
 def _set_mode(path: Path, group: int, shown: bool) -> None:
-    os.lchown(path, 0, group)
+    os.lchown(path, -1, group)
     if path.is_symlink():
         return
     executable = path.stat().st_mode & 0o100

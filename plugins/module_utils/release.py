@@ -356,10 +356,10 @@ def _assemble(paths: Paths, step: Step) -> None:
 
 def _own_by_group(folder: Path, app: str) -> None:
     group = grp.getgrnam(app).gr_gid
-    os.chown(folder / "etc", 0, group)
+    os.chown(folder / "etc", -1, group)
     (folder / "etc").chmod(0o750)
     for path in [folder / "start", *(folder / "etc").rglob("*")]:
-        os.chown(path, 0, group)
+        os.chown(path, -1, group)
         path.chmod(0o750 if path.is_dir() or path.name == "start" else 0o640)
 
 

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Builds: what names them, what is installed, who may read them, and that a broken one leaves nothing behind."""
+
+from __future__ import annotations
+
+import dataclasses
+import grp
+import os
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+from ansible_collections.webops.wsgi.plugins.module_utils import build
+
+# A build belongs to the group that is named like its app; the test's own group always exists.
+APP = grp.getgrgid(os.getgid()).gr_name
+INPUTS = build.BuildInputs(
+    app=APP, source={"tree": "1"}, label="./app", python=f"3.{sys.version_info.minor}", interpreter=sys.executable, installer="pip"
+)
+
+
+def packed(folder: Path, files: dict[str, str]) -> Path:
+    tree = folder / "tree"
+    for name, text in files.items():
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text(text)
+    with tarfile.open(folder / "source.tar.gz", "w:gz") as archive:
+        archive.add(tree, arcname=".")
+    return folder / "source.tar.gz"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"source": {"tree": "2"}},
+        {"python": "3.99"},
+        {"installer": "uv"},
+        {"packages": ["gevent==26.4.0"]},
+        {"server": "gunicorn==1"},
+        {"public": ["static"]},
+        {"persistent": ["instance"]},
+        {"index_url": "https://other.example.com/simple"},
+    ],
+)
+def test_digest_changes_with_what_shapes_the_build(change: dict[str, object]) -> None:
+    assert dataclasses.replace(INPUTS, **change).digest != INPUTS.digest  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("change", [{"label": "elsewhere"}, {"stamp": 5}, {"uv": "/other/uv"}, {"ca_bundle": "/other.pem"}])
+def test_digest_stays_with_what_does_not(change: dict[str, object]) -> None:
+    assert dataclasses.replace(INPUTS, **change).digest == INPUTS.digest  # type: ignore[arg-type]
+
+
+def test_new_password_of_the_index_is_no_new_build() -> None:
+    one = dataclasses.replace(INPUTS, index_url="https://user:old@packages.example.com/simple")
+    two = dataclasses.replace(INPUTS, index_url="https://user:new@packages.example.com/simple")
+    assert one.digest == two.digest
+
+
+def test_missing_python_lists_what_the_host_has() -> None:
+    with pytest.raises(build.BuildError, match=r'app "api".*python.version is "3.9".*it has 3.11 \(/usr/bin/python3.11\)'):
+        build.choose_python("api", "3.9", {"3.11": "/usr/bin/python3.11"}, "3.11")
+
+
+def test_default_python_is_the_hosts_own() -> None:
+    assert build.choose_python("api", "", {"3.11": "/a", "3.13": "/b"}, "3.13") == ("3.13", "/b")
+
+
+@pytest.mark.parametrize(
+    ("files", "change", "expected"),
+    [
+        ({"requirements.txt": "flask==3\n"}, {}, [["-r", "requirements.txt"], ["gunicorn==27"]]),
+        ({"requirements.txt": "flask==3\nGunicorn==26\n"}, {}, [["-r", "requirements.txt"]]),
+        ({"requirements.txt": "gunicorn-extras==1\n"}, {}, [["-r", "requirements.txt"], ["gunicorn==27"]]),
+        ({"pyproject.toml": '[project]\ndependencies = ["flask"]\n'}, {}, [["./."], ["gunicorn==27"]]),
+        ({"pyproject.toml": '[project]\ndependencies = ["gunicorn>=26"]\n'}, {}, [["./."]]),
+        ({}, {"source": {"package": "httpbin==1"}}, [["httpbin==1", "gunicorn==27"]]),
+        ({}, {"packages": ["gunicorn==25"]}, [["gunicorn==25"]]),
+        ({"deploy/prod.txt": ""}, {"requirements": "deploy/prod.txt"}, [["-r", "deploy/prod.txt"], ["gunicorn==27"]]),
+    ],
+)
+def test_server_is_added_unless_the_app_brings_it(
+    tmp_path: Path, files: dict[str, str], change: dict[str, object], expected: list[list[str]]
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    inputs = dataclasses.replace(INPUTS, server="gunicorn==27", **change)  # type: ignore[arg-type]
+    found = [[part.replace(f"{tmp_path}/", "") for part in run] for run in build.requirement_sets(tmp_path, inputs)]
+    assert found == expected
+
+
+def test_named_requirements_that_are_missing(tmp_path: Path) -> None:
+    with pytest.raises(build.BuildError, match='python.requirements is "no.txt"'):
+        build.requirements_file(tmp_path, dataclasses.replace(INPUTS, requirements="no.txt"))
+
+
+def test_credentials_reach_the_installer_by_environment_only(tmp_path: Path) -> None:
+    inputs = dataclasses.replace(INPUTS, index_url="https://u:hunter2@packages.example.com/simple")
+    assert build.installer_environment(inputs)["UV_DEFAULT_INDEX"] == inputs.index_url
+    assert not any("hunter2" in part for run in build.requirement_sets(tmp_path, inputs) for part in run)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("srv")
+    files = {"app.py": "x = 1\n", "static/css/a.css": "a{}", "instance/seed.txt": "s", "private/key": "k", "run.sh": ""}
+    archive = packed(folder, files)
+    inputs = dataclasses.replace(INPUTS, public=["static"], persistent=["instance"], stamp=1_600_000_000)
+    return build.make_build(folder, inputs, archive)
+
+
+def mode(path: Path) -> str:
+    return oct(path.stat().st_mode & 0o777)
+
+
+def test_build_is_complete_and_compiled(made: Path) -> None:
+    assert build.is_complete(made)
+    assert (made / "venv/bin/python").exists()
+    assert list((made / "src/__pycache__").glob("app.*.pyc"))
+
+
+def test_only_public_directories_are_readable_by_others(made: Path) -> None:
+    assert mode(made / "src/static/css/a.css") == "0o644"
+    assert mode(made / "src/static/css") == "0o755"
+    assert mode(made / "src/app.py") == "0o640"
+    assert mode(made / "src/private") == "0o750"
+    assert mode(made / "src") == "0o751"
+    assert mode(made / "venv") == "0o750"
+
+
+def test_files_carry_the_time_of_their_source(made: Path) -> None:
+    assert (made / "src/static/css/a.css").stat().st_mtime == 1_600_000_000
+
+
+def test_persistent_directory_is_a_link_and_its_content_kept_as_seed(made: Path) -> None:
+    assert os.readlink(made / "src/instance") == f"/var/lib/{APP}/instance"
+    assert (made / "seed/instance/seed.txt").read_text() == "s"
+
+
+def test_failed_installation_names_the_app_and_leaves_nothing(tmp_path: Path) -> None:
+    archive = packed(tmp_path, {"requirements.txt": "./does-not-exist\n"})
+    with pytest.raises(build.BuildError, match=f'app "{APP}": installing the requirements of ./app failed'):
+        build.make_build(tmp_path, INPUTS, archive)
+    assert not build.build_path(tmp_path, INPUTS).exists()
+
+
+def test_interrupted_build_is_made_afresh(tmp_path: Path) -> None:
+    path = build.build_path(tmp_path, INPUTS)
+    (path / "src").mkdir(parents=True)
+    (path / "src/stale.py").write_text("")
+    assert not build.is_complete(path)
+    build.make_build(tmp_path, INPUTS, packed(tmp_path, {"app.py": ""}))
+    assert build.is_complete(path) and not (path / "src/stale.py").exists()
+
+

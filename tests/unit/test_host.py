@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reading a host: packages, interpreters, ports and what rules a host out."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+from ansible_collections.webops.wsgi.plugins.module_utils import host
+
+TRIXIE = {"ID": "debian", "VERSION_ID": "13", "PRETTY_NAME": "Debian GNU/Linux 13 (trixie)"}
+
+
+def test_os_release_with_and_without_quotes() -> None:
+    assert host.os_release('ID=debian\nVERSION_ID="13"\n') == {"ID": "debian", "VERSION_ID": "13"}
+
+
+def test_only_installed_packages_count() -> None:
+    status = (
+        "Package: nginx\nStatus: install ok installed\nVersion: 1\n\n"
+        "Package: certbot\nStatus: deinstall ok config-files\nVersion: 1\n\n"
+        "Package: nginx-common\nStatus: install ok installed\nVersion: 1\n"
+    )
+    assert host.missing_packages(status, ["nginx", "certbot", "uv"]) == ["certbot", "uv"]
+
+
+def test_interpreters_by_version(tmp_path: Path) -> None:
+    for name in ("python3.11", "python3.13", "python3.13-config", "python3"):
+        (tmp_path / name).touch(0o755)
+    assert host.interpreters([tmp_path]) == {"3.11": f"{tmp_path}/python3.11", "3.13": f"{tmp_path}/python3.13"}
+
+
+def test_default_python_follows_the_link(tmp_path: Path) -> None:
+    (tmp_path / "python3.13").touch()
+    (tmp_path / "python3").symlink_to("python3.13")
+    assert host.default_python(tmp_path / "python3") == "3.13"
+
+
+def test_listener_is_named_by_its_program() -> None:
+    with socket.socket() as taken, socket.socket() as free:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        free.bind(("127.0.0.1", 0))
+        port, other = taken.getsockname()[1], free.getsockname()[1]
+        found = host.listeners([port, other])
+    assert found[str(port)].startswith(("python", "pytest"))
+    assert found[str(other)] == ""
+
+
+@pytest.mark.parametrize(
+    ("release", "python", "held", "expected"),
+    [
+        (TRIXIE, "3.13", {"80": "", "443": "nginx"}, []),
+        ({"ID": "debian", "VERSION_ID": "11", "PRETTY_NAME": "Debian 11"}, "3.11", {}, ["Debian 11", "Debian 12 and 13"]),
+        ({"ID": "ubuntu", "VERSION_ID": "24.04"}, "3.12", {}, ["ubuntu 24.04"]),
+        (TRIXIE, "3.9", {}, ["python3 is 3.9", "3.11 or newer"]),
+        (TRIXIE, "3.13", {"80": "apache2"}, ["port 80 is taken by apache2", "stop and disable"]),
+    ],
+)
+def test_host_that_cannot_serve(release: dict[str, str], python: str, held: dict[str, str], expected: list[str]) -> None:
+    found = "\n".join(host.problems(release, python, held))
+    assert bool(found) == bool(expected)
+    for words in expected:
+        assert words in found
+
+
+def test_managed_apps_and_their_current_release(tmp_path: Path) -> None:
+    (tmp_path / "api/releases/3").mkdir(parents=True)
+    (tmp_path / "api/current").symlink_to("releases/3")
+    (tmp_path / "half/releases").mkdir(parents=True)
+    (tmp_path / "ftp").mkdir()
+    assert host.managed_apps(tmp_path) == {"api": "3", "half": ""}
+
+
+def test_version_of_a_missing_program_is_empty() -> None:
+    assert host.program_version(["/nonexistent/nginx", "-v"], r"(\d+)") == ""

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sources: what belongs to an app, when its identity changes, and that archives cannot lead outside."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+from ansible_collections.webops.wsgi.plugins.module_utils import source
+
+
+def make_tree(root: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+def archived(found: source.Source, folder: Path) -> list[str]:
+    assert found.write
+    found.write(folder / "out.tar.gz")
+    with tarfile.open(folder / "out.tar.gz") as archive:
+        return sorted(member.name for member in archive.getmembers() if not member.isdir())
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.test", "-c", "init.defaultBranch=main"]
+    done = subprocess.run(["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    root = make_tree(tmp_path / "repository", {"app.py": "one = 1\n"})
+    git(root, "init", "-q")
+    git(root, "add", ".")
+    git(root, "commit", "-qm", "one")
+    git(root, "tag", "-a", "v1", "-m", "v1")
+    return root
+
+
+def resolve_path(root: Path, cache: Path) -> source.Source:
+    return source.resolve({"kind": "path", "path": str(root)}, cache)
+
+
+@pytest.mark.parametrize("within_git", [True, False])
+def test_gitignore_is_honoured_inside_and_outside_a_repository(tmp_path: Path, within_git: bool) -> None:
+    root = make_tree(tmp_path / "app", {"app.py": "", ".gitignore": "*.log\nbig/\n", "x.log": "", "big/data": "", "sub/y.log": ""})
+    if within_git:
+        git(root, "init", "-q")
+    assert archived(resolve_path(root, tmp_path), tmp_path) == [".gitignore", "app.py"]
+
+
+def test_leftovers_of_python_and_git_do_not_belong(tmp_path: Path) -> None:
+    root = make_tree(tmp_path / "app", {"app.py": "", "__pycache__/app.pyc": "", ".venv/bin/python": "", "old.pyc": ""})
+    assert source.list_files(root) == ["app.py"]
+
+
+def test_file_deleted_but_not_committed_is_left_out(repository: Path) -> None:
+    make_tree(repository, {"second.py": ""})
+    git(repository, "add", ".")
+    (repository / "second.py").unlink()
+    assert source.list_files(repository) == ["app.py"]
+
+
+@pytest.mark.parametrize("change", ["content", "name", "executable", "link"])
+def test_identity_follows_what_makes_a_tree_run_differently(tmp_path: Path, change: str) -> None:
+    root = make_tree(tmp_path / "app", {"app.py": "one", "b.py": "two"})
+    before = resolve_path(root, tmp_path).identity
+    {
+        "content": lambda: (root / "app.py").write_text("1on"),
+        "name": lambda: (root / "b.py").rename(root / "c.py"),
+        "executable": lambda: (root / "app.py").chmod(0o755),
+        "link": lambda: (root / "l").symlink_to("app.py"),
+    }[change]()
+    assert resolve_path(root, tmp_path).identity != before
+
+
+def test_identity_ignores_times_and_place(tmp_path: Path) -> None:
+    one, two = make_tree(tmp_path / "one", {"app.py": "x"}), make_tree(tmp_path / "two", {"app.py": "x"})
+    os.utime(one / "app.py", (1, 1))
+    assert resolve_path(one, tmp_path).identity == resolve_path(two, tmp_path).identity
+
+
+def test_hard_linked_files_both_arrive_whole(tmp_path: Path) -> None:
+    root = make_tree(tmp_path / "app", {"a": "same"})
+    os.link(root / "a", root / "b")
+    found = resolve_path(root, tmp_path)
+    assert found.write
+    found.write(tmp_path / "out.tar.gz")
+    with tarfile.open(tmp_path / "out.tar.gz") as archive:
+        assert {member.name: member.isreg() for member in archive} == {"a": True, "b": True}
+
+
+def test_empty_directory_is_named(tmp_path: Path) -> None:
+    with pytest.raises(source.SourceError, match=str(tmp_path)):
+        resolve_path(tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize("version", ["v1", "main"])
+def test_git_names_lead_to_the_commit(repository: Path, tmp_path: Path, version: str) -> None:
+    commit = git(repository, "rev-parse", "HEAD")
+    found = source.resolve({"kind": "git", "git": str(repository), "version": version}, tmp_path / "cache")
+    assert found.identity == {"git": commit}
+    assert archived(found, tmp_path) == ["app.py"]
+
+
+def test_moved_branch_is_a_new_identity_and_old_commit_stays_reachable(repository: Path, tmp_path: Path) -> None:
+    wanted = {"kind": "git", "git": str(repository), "version": "main"}
+    first = source.resolve(wanted, tmp_path / "cache")
+    archived(first, tmp_path)
+    make_tree(repository, {"new.py": ""})
+    git(repository, "add", ".")
+    git(repository, "commit", "-qm", "two")
+    second = source.resolve(wanted, tmp_path / "cache")
+    assert second.identity != first.identity
+    assert archived(second, tmp_path) == ["app.py", "new.py"]
+    pinned = source.resolve({**wanted, "version": first.identity["git"]}, tmp_path / "cache")
+    assert archived(pinned, tmp_path) == ["app.py"]
+
+
+def test_unknown_git_version_names_it_and_the_repository(repository: Path, tmp_path: Path) -> None:
+    with pytest.raises(source.SourceError, match=r"source.version 'v9' is neither a tag nor a branch"):
+        source.resolve({"kind": "git", "git": str(repository), "version": "v9"}, tmp_path)
+
+
+def test_credentials_of_a_git_url_are_not_shown(tmp_path: Path) -> None:
+    with pytest.raises(source.SourceError) as caught:
+        source.resolve({"kind": "git", "git": "http://user:hunter2@127.0.0.1:9/x.git", "version": "v1"}, tmp_path)
+    assert "hunter2" not in str(caught.value)
+
+
+def make_archive(path: Path, members: dict[str, str], links: dict[str, str] | None = None) -> str:
+    with tarfile.open(path, "w:gz") as archive:
+        for name, text in members.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(text)
+            archive.addfile(entry, io.BytesIO(text.encode()))
+        for name, target in (links or {}).items():
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.linkname = tarfile.SYMTYPE, target
+            archive.addfile(entry)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("names", [["app-1.0/app.py", "app-1.0/b/c.py"], ["app.py", "b/c.py"]])
+def test_single_top_directory_is_left_out(tmp_path: Path, names: list[str]) -> None:
+    digest = make_archive(tmp_path / "a.tar.gz", dict.fromkeys(names, "x"))
+    found = source.resolve({"kind": "archive", "archive": str(tmp_path / "a.tar.gz"), "sha256": digest}, tmp_path / "cache")
+    assert archived(found, tmp_path) == ["app.py", "b/c.py"]
+
+
+def test_wrong_digest_names_both(tmp_path: Path) -> None:
+    digest = make_archive(tmp_path / "a.tar.gz", {"app.py": ""})
+    found = source.resolve({"kind": "archive", "archive": str(tmp_path / "a.tar.gz"), "sha256": "0" * 64}, tmp_path / "cache")
+    with pytest.raises(source.SourceError, match=f"0000, but the archive has {digest}"):
+        archived(found, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("members", "links"),
+    [({"../evil": ""}, {}), ({"a/../../evil": ""}, {}), ({"app.py": ""}, {"l": "../../etc"}), ({"app.py": ""}, {"l": "/etc/passwd"})],
+)
+def test_archive_cannot_lead_outside(tmp_path: Path, members: dict[str, str], links: dict[str, str]) -> None:
+    digest = make_archive(tmp_path / "a.tar.gz", {"app.py": "", **members}, links)
+    found = source.resolve({"kind": "archive", "archive": str(tmp_path / "a.tar.gz"), "sha256": digest}, tmp_path / "cache")
+    with pytest.raises(source.SourceError, match="leads outside"):
+        archived(found, tmp_path)
+
+
+def test_package_is_its_own_identity(tmp_path: Path) -> None:
+    found = source.resolve({"kind": "package", "package": "httpbin", "version": "0.10.4"}, tmp_path)
+    assert found == source.Source({"package": "httpbin==0.10.4"}, "httpbin==0.10.4", None)
