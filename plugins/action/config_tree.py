@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
-
 from ansible_collections.webops.wsgi.plugins.module_utils.config_tree import TreeFile, pack
 
 try:
@@ -78,7 +78,7 @@ class ActionModule(ActionBase):
     _supports_async = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result = super().run(tmp, task_vars)
+        result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
         arguments = dict(self._task.args)
         if "packed" in arguments:
@@ -86,9 +86,7 @@ class ActionModule(ActionBase):
         files = self._files(arguments.pop("files", None), Renderer(self, variables))
         arguments.update(files=[], packed=pack(files))
         result.update(
-            self._execute_module(
-                module_name="webops.wsgi.config_tree", module_args=arguments, task_vars=variables
-            )
+            self._execute_module(module_name="webops.wsgi.config_tree", module_args=arguments, task_vars=variables)
         )
         return result
 

@@ -37,8 +37,9 @@ import tempfile
 import time
 import urllib.parse
 import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 TOKEN = "@GENERATION@"
 SCRATCH_NEW = ".new-"
@@ -162,29 +163,35 @@ def check_spec(spec: Spec) -> None:
     :raises TreeError: root not absolute, a destination outside the tree or given twice, a file that is also a
         directory, a link inside the tree.
     """
-    if not spec.root.startswith("/") or posixpath.normpath(spec.root) != spec.root or spec.root == "/":
+    if not _is_absolute(spec.root) or spec.root == "/":
         raise TreeError(f'root: "{spec.root}" must be an absolute, normal path such as /etc/nginx/wsgi')
-    seen: dict[str, TreeFile] = {}
-    for item in spec.files:
-        _check_relative("files[].dest", item.dest)
-        if item.dest in seen:
-            raise TreeError(f'files: "{item.dest}" is given twice{_owners(seen[item.dest], item)}')
-        seen[item.dest] = item
-    for dest in seen:
-        parts = dest.split("/")
-        for depth in range(1, len(parts)):
-            above = "/".join(parts[:depth])
-            if above in seen:
-                raise TreeError(f'files: "{above}" is a file and, for "{dest}", also a directory')
+    _check_files(spec.files)
     for path in spec.keep:
         _check_relative("keep", path.rstrip("/"))
     for path in spec.links:
-        if not path.startswith("/") or posixpath.normpath(path) != path:
+        if not _is_absolute(path):
             raise TreeError(f'links: "{path}" must be an absolute, normal path')
         if path == spec.root or path.startswith((spec.root + "/", spec.store + "/")):
             raise TreeError(f'links: "{path}" lies inside the tree {spec.root}')
     if spec.running and urllib.parse.urlsplit(spec.running).scheme != "http":
         raise TreeError(f'running: "{spec.running}" must be a plain http:// address')
+
+
+def _check_files(files: Sequence[TreeFile]) -> None:
+    seen: dict[str, TreeFile] = {}
+    for item in files:
+        _check_relative("files[].dest", item.dest)
+        if item.dest in seen:
+            raise TreeError(f'files: "{item.dest}" is given twice{_owners(seen[item.dest], item)}')
+        seen[item.dest] = item
+    for above in directories_of(seen):
+        if above in seen:
+            below = next(dest for dest in seen if dest.startswith(above + "/"))
+            raise TreeError(f'files: "{above}" is a file and, for "{below}", also a directory')
+
+
+def _is_absolute(path: str) -> bool:
+    return path.startswith("/") and posixpath.normpath(path) == path
 
 
 def _check_relative(key: str, path: str) -> None:
@@ -490,8 +497,7 @@ def run(command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             shlex.split(command),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             text=True,
             errors="replace",
             timeout=COMMAND_TIMEOUT,
@@ -553,25 +559,31 @@ def validate(spec: Spec, plan: Plan, tree: str, preview: str) -> list[str]:
 
 
 def plain(spec: Spec, text: str, preview: str, tree: str) -> str:
-    """Replace scratch paths in a validator's output by the paths a person knows."""
-    return text.replace(tree, spec.root).replace(preview, spec.parent)
+    """Replace scratch paths in a validator's output by the paths a person knows, and drop times and process ids."""
+    text = text.replace(tree, spec.root).replace(preview, spec.parent)
+    return "\n".join(tidy(line) for line in text.splitlines())
+
+
+def tidy(line: str) -> str:
+    """A line of nginx's log without its time and process id."""
+    return re.sub(r"^(nginx: )?(?:\d{4}/\d\d/\d\d [\d:]+ )?(\[\w+\]) (?:\d+#\d+: )?(?:\*\d+ )?", r"\1\2 ", line)
 
 
 def explain(spec: Spec, plan: Plan, output: str, rc: int, preview: str, tree: str) -> TreeError:
     """Turn a validator's output into an error that names the file, the line, its text and its owner."""
     text = plain(spec, output, preview, tree)
     command = spec.validate.replace("{preview}", spec.parent)
-    found = locate(spec, plan, text)
     details: dict[str, Any] = {"rc": rc, "stderr": text}
     parts = []
+    found = locate(spec, plan, text)
     if found:
-        item, line = found
-        details.update(file=item.dest, line=line, owner=item.owner)
-        where = f"{item.dest}, line {line}" if line else item.dest
+        item, number = found
+        details.update(file=item.dest, line=number, owner=item.owner)
+        where = f"{item.dest}, line {number}" if number else item.dest
         parts.append(f"{item.owner}: {where}" if item.owner else where)
         lines = item.content.replace(TOKEN, plan.generation).splitlines()
-        if line and line <= len(lines):
-            parts.append(f"    {line} | {lines[line - 1].strip()}")
+        if number and number <= len(lines):
+            parts.append(f"    {number} | {lines[number - 1].strip()}")
     parts.append(f"`{command}` refused the new configuration; {spec.root} is as it was:")
     parts.extend("    " + line for line in text.splitlines()[-20:])
     return TreeError("\n".join(parts), **details)
@@ -580,21 +592,29 @@ def explain(spec: Spec, plan: Plan, output: str, rc: int, preview: str, tree: st
 def locate(spec: Spec, plan: Plan, text: str) -> tuple[TreeFile, int] | None:
     """Find the file (and line, 0 when unknown) a validator complains of."""
     text = "\n".join(line for line in text.splitlines() if not re.search(r"\[(warn|notice|info)\]", line))
+    names = _known_paths(spec, plan)
+    for pattern in (r"(?:\"?, line |:)(\d+)", r"(?![\w.-])()"):
+        for path in sorted(names, key=len, reverse=True):
+            match = re.search(re.escape(path) + pattern, text)
+            if match:
+                return names[path], int(match.group(1) or 0)
+    return _locate_by_value(plan, text)
+
+
+def _known_paths(spec: Spec, plan: Plan) -> dict[str, TreeFile]:
+    """Every path by which a validator may call a file: below root, and through a link."""
     names = {posixpath.join(spec.root, dest): item for dest, item in plan.files.items()}
     for link, target in spec.links.items():
         full = posixpath.normpath(posixpath.join(posixpath.dirname(link), target))
         if full in names:
             names[link] = names[full]
-    for path in sorted(names, key=len, reverse=True):
-        match = re.search(re.escape(path) + r"(?:\"?, line |:)(\d+)", text)
-        if match:
-            return names[path], int(match.group(1))
-    for path in sorted(names, key=len, reverse=True):
-        if re.search(re.escape(path) + r"(?![\w.-])", text):
-            return names[path], 0
-    # No place given (nginx: cannot load certificate "…"): the only file that quotes the same value.
+    return names
+
+
+def _locate_by_value(plan: Plan, text: str) -> tuple[TreeFile, int] | None:
+    """The first line that has a value the validator quotes; nginx gives no place for a certificate it cannot load."""
     for value in re.findall(r'"([^"\n]{3,})"', text):
-        for dest, item in sorted(plan.files.items()):
+        for _dest, item in sorted(plan.files.items()):
             for number, line in enumerate(item.content.splitlines(), 1):
                 if value in line and not line.lstrip().startswith("#"):
                     return item, number
@@ -625,7 +645,7 @@ class Evidence:
                     f"--lines {limit} --no-pager --quiet --output cat"
                 )
                 found += result.stdout.splitlines()
-        return found
+        return list(dict.fromkeys(tidy(line) for line in found))
 
 
 def _size(path: str) -> int:
@@ -638,17 +658,17 @@ def _size(path: str) -> int:
 # ---------------------------------------------------------------- the transaction
 
 
-def apply(spec: Spec, *, check: bool = False, scratch: str = "/tmp", step: Step = no_step) -> Outcome:
+def apply(spec: Spec, *, check: bool = False, step: Step = no_step) -> Outcome:
     """Make the host's tree the wanted one.
 
-    :param check: only say what would be done; ``scratch`` is where the preview is written then.
+    :param check: only say what would be done; the preview is written to a temporary directory then.
     :param step: called with the name of every point that has been reached.
     :raises TreeError: with the host's tree and its running program as they were.
     """
     check_spec(spec)
     check_links(spec)
     if check:
-        return _predict(spec, scratch)
+        return _predict(spec)
     read_live(spec)
     fresh = not os.path.isdir(spec.store)
     os.makedirs(spec.parent, exist_ok=True)
@@ -686,18 +706,18 @@ def locked(path: str) -> Iterator[None]:
         os.close(handle)
 
 
-def _predict(spec: Spec, scratch: str) -> Outcome:
+def _predict(spec: Spec) -> Outcome:
     live = read_live(spec)
     plan = make_plan(spec, live)
     outcome = Outcome(False, plan.generation, plan.digests, diff=make_diff(spec, live, plan))
-    stale = _stale(spec, plan)
+    stale = "" if plan.tree_changed or plan.links_changed else _stale(spec, plan)
     outcome.changed = bool(plan.tree_changed or plan.links_changed or stale)
-    if stale and not plan.tree_changed:
+    if stale:
         outcome.diff.append(_entry(f"{spec.base} in service", f"{stale}\n", f"{plan.generation}\n"))
     outcome.reloaded = outcome.changed and bool(spec.reload)
     if outcome.changed and spec.validate:
         if has_program(spec.validate):
-            folder = tempfile.mkdtemp(dir=scratch)
+            folder = tempfile.mkdtemp(prefix="config_tree-")
             try:
                 tree = posixpath.join(folder, "tree")
                 write_generation(tree, plan.files, plan.generation)
@@ -756,7 +776,7 @@ class _Transaction:
             if plan.tree_changed:
                 shutil.rmtree(tree, ignore_errors=True)
             raise
-        self.switch(live, plan, tree)
+        self.switch(plan, tree)
         if spec.reload:
             self.reload(live, plan)
             outcome.reloaded = True
@@ -776,7 +796,7 @@ class _Transaction:
             raise
         return tree
 
-    def switch(self, live: Live, plan: Plan, tree: str) -> None:
+    def switch(self, plan: Plan, tree: str) -> None:
         """Go live: name the generation, rename root, then the links that lead to it."""
         spec = self.spec
         if plan.tree_changed:

@@ -40,8 +40,7 @@ options:
         required: true
       template:
         description:
-          - Template to render on the controller, found as M(ansible.builtin.template) finds its O(ansible.builtin.template#module:src).
-          - Blocks are trimmed as there.
+          - Template to render on the controller, found, and its blocks trimmed, as with M(ansible.builtin.template).
         type: str
       content:
         description: Text of the file, instead of O(files[].template).
@@ -137,7 +136,8 @@ attributes:
     description: Templates are rendered on the controller.
     support: full
 notes:
-  - Directories are C(0755) and files O(files[].mode), owned by the user that runs the module. Secrets do not belong here.
+  - Directories are C(0755) and files O(files[].mode), owned by the user that runs the module.
+  - Secrets do not belong here; they would show in a diff.
 seealso:
   - module: ansible.builtin.template
 """
@@ -211,7 +211,6 @@ log:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.webops.wsgi.plugins.module_utils.config_tree import Spec, TreeError, TreeFile, apply, unpack
 
 FILE_OPTIONS = {
@@ -269,7 +268,7 @@ def main() -> None:
             journal=given["journal"],
             logs=given["logs"],
         )
-        outcome = apply(spec, check=module.check_mode, scratch=module.tmpdir)
+        outcome = apply(spec, check=module.check_mode)
     except TreeError as error:
         module.fail_json(msg=str(error), **error.details)
     except OSError as error:

@@ -21,7 +21,13 @@ from ansible.template import Templar
 from ansible_collections.webops.wsgi.plugins.action.config_tree import Renderer
 
 ROOT = Path(__file__).resolve().parents[2]
-ROLES = {"python_app": "python", "gunicorn": "gunicorn", "release": "release", "nginx_proxy": "nginx", "certbot": "certbot"}
+ROLES = {
+    "python_app": "python",
+    "gunicorn": "gunicorn",
+    "release": "release",
+    "nginx_proxy": "nginx",
+    "certbot": "certbot",
+}
 
 HOST = {
     "distribution": "debian",
@@ -43,7 +49,7 @@ def defaults(role: str) -> dict[str, Any]:
 
 
 def app(name: str = "api", **overrides: Any) -> dict[str, Any]:
-    """A resolved app as ``app_settings`` gives it. A role's key (``nginx={...}``) is merged over the role's defaults."""
+    """A resolved app like those of ``app_settings``; a role's key (``nginx={...}``) is merged over the role's defaults."""
     resolved: dict[str, Any] = {
         "name": name,
         "state": "present",
