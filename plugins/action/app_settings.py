@@ -49,8 +49,6 @@ class ActionModule(ActionBase):
             return result
         # The apps carry their secrets, so nothing of this result may be displayed, at any verbosity.
         result.update(apps=findings.apps, _ansible_no_log=True)
-        if not self._task.register:
-            result["ansible_facts"] = {"__wsgi_apps": findings.apps}
         return result
 
     def _inventory(self, schema: Schema, variables: dict[str, t.Any], problems: list[Problem]) -> dict[str, t.Any]:
@@ -85,7 +83,7 @@ class ActionModule(ActionBase):
         except Exception as error:  # the reason is found again below, entry by entry
             if not isinstance(raw, list):
                 problems.append(_unevaluated("", "wsgi_apps", error))
-                return []
+                return UNEVALUATED
         return [self._entry(f"number {number}", entry, problems) for number, entry in enumerate(raw, start=1)]
 
     def _entry(self, label: str, entry: t.Any, problems: list[Problem]) -> t.Any:

@@ -118,6 +118,8 @@ def check_any_apps(variables: t.Iterable[str], entries: t.Any) -> t.Iterator[Pro
         yield Problem(
             "", f"wsgi_apps is not defined{found}", f"rename {similar[0]} to wsgi_apps" if similar else sample
         )
+    elif entries is settings.UNEVALUATED:
+        return
     elif not isinstance(entries, list):
         yield Problem(
             "", f"wsgi_apps is {kind_of(entries)}, not a list", "write every app as a list item, beginning with - name:"

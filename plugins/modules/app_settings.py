@@ -31,8 +31,8 @@ attributes:
 notes:
   - The result holds the apps' secrets and is therefore never displayed, at any verbosity. When checks fail, the
     problems are displayed; they do not show secrets.
-  - Register the result. A task that does not gets the apps as the fact C(__wsgi_apps), and facts of a module are
-    written to the fact cache where one is configured, secrets included.
+  - The apps are returned to be registered and not as facts, because the facts of a module are written to the fact cache
+    where one is configured, secrets included.
   - Relative paths count from the directory of the inventory file, then from the directory of the playbook.
 seealso:
   - module: webops.wsgi.host_state
