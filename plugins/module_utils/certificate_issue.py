@@ -127,6 +127,28 @@ _NOISE = re.compile(
 _FAILED = re.compile(
     r"Domain:\s*(?P<domain>\S+)\s+Type:\s*(?P<type>\S+)\s+Detail:\s*(?P<detail>.+?)(?=\n\s*\n|\n\s*Domain:|\Z)", re.S
 )
+_NO_ANSWER = (
+    re.compile(r"HTTPS?ConnectionPool\(host='(?P<host>[^']+)', port=(?P<port>\d+)\): (?P<why>.+)", re.S),
+    re.compile(r"ValueError: Requesting (?P<host>[^/\s]+)\S*: (?P<why>.+)", re.S),
+)
+_WHY = re.compile(
+    r"(?P<tls>certificate verify failed: [^('\"]*[^('\" ])|(?P<dns>Failed to resolve '[^']+')|"
+    r"\[Errno -?\d+\] (?P<errno>[^'\")\]]+)|(?P<timeout>[Tt]imed out)"
+)
+
+
+def _no_answer(output: str) -> str:
+    """Return why certbot had no answer from the CA at all, or nothing when it had one."""
+    for pattern in _NO_ANSWER:
+        found = pattern.search(output)
+        if not found:
+            continue
+        at = ":".join(filter(None, (found["host"], found.groupdict().get("port"))))
+        why = _WHY.search(found["why"])
+        text = why.group(why.lastgroup or 0) if why else found["why"].strip().splitlines()[0]
+        hint = "; name its own authority in certbot_ca_bundle" if why and why.lastgroup == "tls" else ""
+        return f"the CA at {at} cannot be reached: {text}{hint}"
+    return ""
 
 
 def cause(output: str) -> str:
@@ -137,20 +159,15 @@ def cause(output: str) -> str:
     ]
     if failed:
         return "; ".join(failed)
-    text = output.partition("An unexpected error occurred:")[2] or output
-    lines = [line.strip() for line in text.splitlines() if not _NOISE.match(line.strip())]
-    line = " ".join(lines[-3:] if text is output else lines[:3])
-    connection = re.search(
-        r"HTTPS?ConnectionPool\(host='([^']+)', port=(\d+)\).*?(?:\[Errno -?\d+\] |\()([A-Z][^'\")\[]+)", line
-    )
-    if connection:
-        return f"the CA at {connection[1]}:{connection[2]} cannot be reached: {connection[3].strip()}"
-    return line or "certbot said nothing; see /var/log/letsencrypt/letsencrypt.log"
+    _, unexpected, text = output.partition("An unexpected error occurred:")
+    lines = [line.strip() for line in (text or output).splitlines() if not _NOISE.match(line.strip())]
+    line = " ".join(lines[:3] if unexpected else lines[-3:])
+    return _no_answer(output) or line or "certbot said nothing; see /var/log/letsencrypt/letsencrypt.log"
 
 
 def unreachable(output: str) -> bool:
     """Return whether certbot never reached the CA, so that asking it for the next app is pointless in this run."""
-    return "ConnectionPool(" in output and "/dir" in output
+    return not _FAILED.search(output) and bool(_no_answer(output))
 
 
 def run_certbot(host: Host, command: t.Sequence[str], sleep: t.Callable[[float], None] = time.sleep) -> Completed:
@@ -168,8 +185,8 @@ def run_certbot(host: Host, command: t.Sequence[str], sleep: t.Callable[[float],
 def set_aside(host: Host, app: str, lineage: Lineage, now: datetime.datetime) -> None:
     """Move the remains of a damaged lineage out of certbot's way, which would not write over them.
 
-    A lineage is damaged when its pair or its renewal configuration is missing: certbot was killed, or files were removed
-    by hand. A pair that can still be served is kept in service from a directory of its own.
+    A lineage is damaged when its pair or its renewal configuration is missing: certbot was killed, or files were
+    removed by hand. A pair that can still be served is kept in service from a directory of its own.
     """
     remains = [host.renewal(app), host.live(app), os.path.join(host.letsencrypt, "archive", app)]
     if (lineage.known and lineage.certificate) or not any(map(os.path.lexists, remains)):
@@ -227,7 +244,7 @@ class Issuer:
 def _issue_all(
     host: Host, apps: t.Sequence[App], now: datetime.datetime, check: bool, outcome: Outcome
 ) -> dict[str, str]:
-    """Issue what differs from what is wanted, repoint links, and return by app where each of them pointed before."""
+    """Issue what differs from what is wanted, repoint links, return by app where each of these pointed before."""
     former: dict[str, str] = {}
     issuer = Issuer(host, now)
     for app in apps:

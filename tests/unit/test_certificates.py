@@ -1,0 +1,835 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Certificates on disk and on the wire: real certificates, a real TLS server, and a stand-in for certbot's commands."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import pathlib
+import socket
+import ssl
+import threading
+import typing as t
+from dataclasses import replace
+
+import pytest
+from ansible_collections.webops.wsgi.plugins.action import app_certificates as action
+from ansible_collections.webops.wsgi.plugins.module_utils import certificate_issue as issue
+from ansible_collections.webops.wsgi.plugins.module_utils import certificate_store as store
+from ansible_collections.webops.wsgi.plugins.module_utils import certificate_wire as wire
+from ansible_collections.webops.wsgi.plugins.module_utils import certificates
+from ansible_collections.webops.wsgi.plugins.module_utils.certificates import Acme, App, CertificateError, Pair
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import NameOID
+
+NOW = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+DIRECTORY = "https://ca.example.test:14000/dir"
+NO_CA = (
+    "An unexpected error occurred:\nValueError: Requesting ca.example.test/dir: Connection refused\nAsk for help or\n"
+)
+
+
+def days(number: float) -> datetime.timedelta:
+    return datetime.timedelta(days=number)
+
+
+def app(name: str = "api", *domains: str, tls: str = "letsencrypt", **more: t.Any) -> App:
+    acme = more.pop("acme", Acme(directory=DIRECTORY))
+    return App(name, domains or (f"{name}.example.test",), tls, acme=acme, **more)
+
+
+class Authority:
+    """A CA with an intermediate, as the ones that people buy certificates from."""
+
+    def __init__(self) -> None:
+        self.root_key, self.key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+        self.root = self._sign("Test Root", self.root_key, "Test Root", self.root_key, 3650, ca=True)
+        self.intermediate = self._sign("Test Intermediate", self.key, "Test Root", self.root_key, 1000, ca=True)
+
+    @staticmethod
+    def _sign(
+        name: str,
+        key: t.Any,
+        issuer: str,
+        signer: t.Any,
+        left: float,
+        ca: bool = False,
+        names: t.Sequence[str] = (),
+        age: float = 1,
+        digest: t.Any = None,
+    ) -> x509.Certificate:
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+            .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(NOW - days(age))
+            .not_valid_after(NOW + days(left))
+            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        )
+        if names:
+            builder = builder.add_extension(
+                x509.SubjectAlternativeName([x509.DNSName(n) for n in names]), critical=False
+            )
+        return builder.sign(signer, digest or hashes.SHA256())
+
+    def pair(self, *names: str, left: float = 89, age: float = 1, key: t.Any = None) -> Pair:
+        key = key or ec.generate_private_key(ec.SECP256R1())
+        leaf = self._sign(names[0], key, "Test Intermediate", self.key, left, names=names, age=age)
+        chain = "".join(pem(certificate) for certificate in (leaf, self.intermediate))
+        return Pair(chain, key_pem(key))
+
+
+def pem(certificate: x509.Certificate) -> str:
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def key_pem(key: t.Any, passphrase: bytes = b"") -> str:
+    encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
+    if passphrase:
+        encryption = serialization.BestAvailableEncryption(passphrase)
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption).decode()
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority()
+
+
+class Nginx:
+    """A TLS server that serves ``<links>/<app>`` by SNI, as it was at the last reload, as nginx does."""
+
+    def __init__(self, links: pathlib.Path) -> None:
+        self.links = links
+        self.sites: dict[str, str] = {}
+        self.contexts: dict[str, ssl.SSLContext] = {}
+        self.reloads = 0
+        self.deaf = False
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def test(self) -> None:
+        for name in set(self.sites.values()):
+            self._context(name)
+
+    def reload(self) -> None:
+        self.reloads += 1
+        if not self.deaf:
+            self.contexts = {domain: self._context(name) for domain, name in self.sites.items()}
+
+    def _context(self, name: str) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.links / name / "fullchain.pem", self.links / name / "privkey.pem")
+        return context
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _address = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+
+    def _answer(self, connection: socket.socket) -> None:
+        front = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+
+        def choose(secured: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> int | None:
+            if name not in self.contexts:
+                return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+            secured.context = self.contexts[name]
+            return None
+
+        front.sni_callback = choose  # type: ignore[assignment]
+        try:
+            with front.wrap_socket(connection, server_side=True) as secured:
+                secured.recv(1)
+        except OSError:
+            connection.close()
+
+
+class Programs:
+    """Stands in for certbot, nginx and systemctl, and keeps what was asked of them."""
+
+    def __init__(self, root: pathlib.Path, authority: Authority) -> None:
+        self.letsencrypt = root / "letsencrypt"
+        self.authority = authority
+        self.nginx = Nginx(root / "tls")
+        self.nginx_problem = ""
+        self.certbot_problems: dict[str, str] = {}
+        self.timer = "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\n"
+        self.calls: list[list[str]] = []
+        self.environment: t.Mapping[str, str] = {}
+
+    def __call__(self, command: t.Sequence[str], environment: t.Mapping[str, str]) -> store.Completed:
+        self.calls.append(list(command))
+        if "certonly" in command:
+            self.environment = environment
+            return self._issue(list(command))
+        if "delete" in command:
+            return self._delete(command[-1])
+        if command[-1] == "-t":
+            return self._test()
+        if command[-1] == "-T":
+            return store.Completed(
+                0, "".join(f"ssl_certificate {self.nginx.links}/{n}/x;" for n in self.nginx.sites.values())
+            )
+        if "reload-or-restart" in command:
+            self.nginx.reload()
+        return store.Completed(0, self.timer if "show" in command else "")
+
+    def asked(self, verb: str) -> list[list[str]]:
+        return [call for call in self.calls if verb in call]
+
+    def _test(self) -> store.Completed:
+        if self.nginx_problem:
+            return store.Completed(1, self.nginx_problem)
+        try:
+            self.nginx.test()
+        except OSError as error:
+            return store.Completed(1, f"cannot load certificate: {error}")
+        return store.Completed(0, "")
+
+    def _issue(self, command: list[str]) -> store.Completed:
+        name = command[command.index("--cert-name") + 1]
+        if name in self.certbot_problems:
+            return store.Completed(1, self.certbot_problems[name])
+        domains = [command[at + 1] for at, word in enumerate(command) if word == "--domain"]
+        key: t.Any = ec.generate_private_key(ec.SECP256R1())
+        if command[command.index("--key-type") + 1] == "rsa":
+            key = rsa.generate_private_key(65537, 2048)
+        self.put(name, self.authority.pair(*domains, key=key), command[command.index("--server") + 1])
+        return store.Completed(0, "Successfully received certificate.")
+
+    def put(self, name: str, pair: Pair, server: str = DIRECTORY) -> None:
+        live = self.letsencrypt / "live" / name
+        live.mkdir(parents=True, exist_ok=True)
+        (live / "fullchain.pem").write_text(pair.chain)
+        (live / "privkey.pem").write_text(pair.key)
+        renewal = self.letsencrypt / "renewal" / f"{name}.conf"
+        renewal.parent.mkdir(exist_ok=True)
+        renewal.write_text(f"version = 4.0.0\n[renewalparams]\nserver = {server}\nkey_type = ecdsa\n")
+
+    def _delete(self, name: str) -> store.Completed:
+        (self.letsencrypt / "renewal" / f"{name}.conf").unlink()
+        return store.Completed(0, "")
+
+
+@pytest.fixture
+def programs(tmp_path: pathlib.Path, authority: Authority) -> t.Iterator[Programs]:
+    programs = Programs(tmp_path, authority)
+    yield programs
+    programs.nginx.listener.close()
+
+
+@pytest.fixture
+def host(tmp_path: pathlib.Path, programs: Programs) -> store.Host:
+    return store.Host(
+        run=programs,
+        links=str(tmp_path / "tls"),
+        store=str(tmp_path / "tls.d"),
+        letsencrypt=str(tmp_path / "letsencrypt"),
+        webroot=str(tmp_path / "acme"),
+        certbot=("/bin/sh", "certbot"),
+        nginx=("/bin/sh", "nginx"),
+        port=programs.nginx.port,
+        reload_timeout=0.3,
+        settle_timeout=0.1,
+    )
+
+
+def start(host: store.Host, programs: Programs, *apps: App) -> None:
+    """Bring a host to where it is before the phase `issued`: placeholders made, nginx serving them."""
+    store.ensure_placeholder(host, apps, NOW)
+    programs.nginx.sites = {domain: each.name for each in apps if each.served for domain in each.domains}
+    programs.nginx.reload()
+    programs.nginx.reloads = 0
+
+
+def snapshot(directory: pathlib.Path) -> dict[str, str]:
+    """Return every file and link below a directory with its content."""
+    found = {}
+    for path in sorted(directory.rglob("*")):
+        if path.is_symlink():
+            found[str(path)] = f"-> {path.readlink()}"
+        elif path.is_file():
+            found[str(path)] = path.read_text()
+    return found
+
+
+class TestFacts:
+    def test_of_a_certificate(self, authority: Authority) -> None:
+        facts = certificates.parse(authority.pair("b.example.test", "A.example.test", left=10).chain)
+        assert facts.names == ("a.example.test", "b.example.test")
+        assert facts.issuer == "Test Intermediate"
+        assert facts.not_after == NOW + days(10)
+        assert facts.key_type == "ecdsa"
+
+    def test_key_type_rsa(self, authority: Authority) -> None:
+        key = rsa.generate_private_key(65537, 2048)
+        assert certificates.parse(authority.pair("a.example.test", key=key).chain).key_type == "rsa"
+
+    @pytest.mark.parametrize(
+        ("domain", "covered"),
+        [
+            ("a.example.test", True),
+            ("example.test", True),
+            ("a.b.example.test", False),
+            ("*.example.test", True),
+            ("*.other.test", False),
+        ],
+    )
+    def test_covers(self, authority: Authority, domain: str, covered: bool) -> None:
+        facts = certificates.parse(authority.pair("*.example.test", "example.test").chain)
+        assert facts.covers(domain) is covered
+
+    @pytest.mark.parametrize(
+        ("age", "left", "overdue"), [(1, 89, False), (74, 16, False), (76, 14, True), (5.5, 0.5, True)]
+    )
+    def test_overdue(self, authority: Authority, age: float, left: float, overdue: bool) -> None:
+        facts = certificates.parse(authority.pair("a.example.test", age=age, left=left).chain)
+        assert facts.overdue(NOW) is overdue
+
+
+class TestProvided:
+    def given(self, pair: Pair, *domains: str) -> App:
+        return app("api", *domains, tls="provided", chain_pem=pair.chain, key_pem=pair.key)
+
+    def test_accepted(self, authority: Authority) -> None:
+        facts = certificates.check_provided(self.given(authority.pair("api.example.test")), NOW)
+        assert facts.names == ("api.example.test",)
+
+    @pytest.mark.parametrize(
+        ("left", "age", "message"),
+        [(-1, 90, "certificate.cert expired on"), (90, -1, "certificate.cert is not valid before")],
+    )
+    def test_dates(self, authority: Authority, left: float, age: float, message: str) -> None:
+        with pytest.raises(CertificateError, match=message):
+            certificates.check_provided(self.given(authority.pair("api.example.test", left=left, age=age)), NOW)
+
+    def test_names(self, authority: Authority) -> None:
+        given = self.given(authority.pair("api.example.test"), "api.example.test", "www.example.test")
+        with pytest.raises(
+            CertificateError, match=r'app "api": .* not cover www.example.test: it is for api.example.test'
+        ):
+            certificates.check_provided(given, NOW)
+
+    def test_key_of_another_certificate(self, authority: Authority) -> None:
+        pair = authority.pair("api.example.test")
+        other = Pair(pair.chain, authority.pair("api.example.test").key)
+        with pytest.raises(CertificateError, match=r"certificate.key does not belong to the certificate") as raised:
+            certificates.check_provided(self.given(other), NOW)
+        assert "PRIVATE KEY" not in str(raised.value)
+
+    def test_key_with_passphrase(self, authority: Authority) -> None:
+        key = ec.generate_private_key(ec.SECP256R1())
+        pair = Pair(authority.pair("api.example.test", key=key).chain, key_pem(key, b"secret"))
+        with pytest.raises(CertificateError, match="encrypted with a passphrase"):
+            certificates.check_provided(self.given(pair), NOW)
+
+    def test_order_of_chain(self, authority: Authority) -> None:
+        pair = authority.pair("api.example.test")
+        leaf, intermediate = certificates.load_chain(pair.chain)
+        wrong = Pair(pem(leaf) + pem(authority.root) + pem(intermediate), pair.key)
+        with pytest.raises(CertificateError, match=r"not in order: api\.example\.test was not issued by Test Root"):
+            certificates.check_provided(self.given(wrong), NOW)
+
+    def test_chain_with_the_right_name_but_another_key(self, authority: Authority) -> None:
+        pair = authority.pair("api.example.test")
+        wrong = Pair(pem(certificates.load_chain(pair.chain)[0]) + pem(Authority().intermediate), pair.key)
+        with pytest.raises(CertificateError, match="the chain is not in order"):
+            certificates.check_provided(self.given(wrong), NOW)
+
+    @pytest.mark.parametrize("text", ["", "no PEM", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
+    def test_no_certificate(self, text: str) -> None:
+        with pytest.raises(CertificateError, match=r'app "api": certificate\.cert: '):
+            certificates.check_provided(self.given(Pair(text, "")), NOW)
+
+    def test_no_key(self, authority: Authority) -> None:
+        with pytest.raises(CertificateError, match="is not a private key in PEM"):
+            certificates.check_provided(self.given(Pair(authority.pair("api.example.test").chain, "nonsense")), NOW)
+
+    def test_short_key(self, authority: Authority) -> None:
+        key = rsa.generate_private_key(65537, 1024)
+        with pytest.raises(CertificateError, match="RSA key of 1024 bits; at least 2048"):
+            certificates.check_provided(self.given(authority.pair("api.example.test", key=key)), NOW)
+
+
+class TestPlaceholder:
+    APPS = (app("api"), app("own", tls="selfsigned"), app("plain", tls="off"), app("gone", present=False))
+
+    def test_first_run(self, host: store.Host) -> None:
+        outcome = store.ensure_placeholder(host, self.APPS, NOW)
+        assert len(outcome.actions) == 2
+        rows = store.table(host, self.APPS)
+        assert {name: row["kind"] for name, row in rows.items()} == {"api": "placeholder", "own": "selfsigned"}
+        assert rows["api"]["domains"] == ["api.example.test"]
+        for name in rows:
+            pair = pathlib.Path(host.link(name)).resolve()
+            assert pair.stat().st_mode & 0o777 == 0o700
+            assert pair.parent.stat().st_mode & 0o777 == 0o700
+            assert (pair / "privkey.pem").stat().st_mode & 0o777 == 0o600
+
+    def test_second_run_changes_nothing(self, host: store.Host, tmp_path: pathlib.Path) -> None:
+        store.ensure_placeholder(host, self.APPS, NOW)
+        before = snapshot(tmp_path)
+        assert not store.ensure_placeholder(host, self.APPS, NOW).changed
+        assert snapshot(tmp_path) == before
+
+    def test_check_mode_predicts_and_writes_nothing(self, host: store.Host, tmp_path: pathlib.Path) -> None:
+        predicted = store.ensure_placeholder(host, self.APPS, NOW, check=True)
+        assert snapshot(tmp_path) == {}
+        assert predicted == store.ensure_placeholder(host, self.APPS, NOW)
+
+    def test_no_key_in_the_diff(self, host: store.Host) -> None:
+        assert "PRIVATE" not in repr(store.ensure_placeholder(host, self.APPS, NOW))
+
+    def test_selfsigned_is_trusted_by_who_trusts_the_host(self, host: store.Host, programs: Programs) -> None:
+        start(host, programs, app("own", "own.example.test", "www.own.example.test", tls="selfsigned"))
+        context = ssl.create_default_context(cafile=os.path.join(host.store, "ca.pem"))
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        for name in ("own.example.test", "www.own.example.test"):
+            with (
+                socket.create_connection((host.address, host.port)) as plain,
+                context.wrap_socket(plain, server_hostname=name) as secured,
+            ):
+                assert secured.getpeercert()
+
+    @pytest.mark.parametrize("tls", ["letsencrypt", "selfsigned"])
+    @pytest.mark.parametrize(
+        ("domains", "later", "reason"),
+        [
+            (("api.example.test", "www.example.test"), 0, "the domains changed"),
+            (("api.example.test",), 380, "less than 30 days left"),
+        ],
+    )
+    def test_made_again(self, host: store.Host, tls: str, domains: tuple[str, ...], later: int, reason: str) -> None:
+        store.ensure_placeholder(host, [app("api", tls=tls)], NOW)
+        outcome = store.ensure_placeholder(host, [app("api", *domains, tls=tls)], NOW + days(later))
+        assert reason in outcome.actions[0]
+        assert store.table(host, [app("api")])["api"]["domains"] == sorted(domains)
+        assert len(os.listdir(os.path.join(host.store, "api"))) == 1
+
+    @pytest.mark.parametrize("damage", ["truncated", "removed", "readable", "foreign key"])
+    def test_damaged_pair_is_made_again(self, host: store.Host, authority: Authority, damage: str) -> None:
+        store.ensure_placeholder(host, [app()], NOW)
+        key = pathlib.Path(host.link("api")) / "privkey.pem"
+        if damage == "truncated":
+            key.write_text(key.read_text()[:50])
+        elif damage == "removed":
+            key.unlink()
+        elif damage == "readable":
+            key.chmod(0o644)
+        else:
+            key.write_text(authority.pair("x.example.test").key)
+        assert store.ensure_placeholder(host, [app()], NOW).changed
+        assert store.usable(host.link("api"))
+
+    def test_lost_ca_is_made_again_and_signs_again(self, host: store.Host) -> None:
+        apps = [app("one", tls="selfsigned"), app("two", tls="selfsigned")]
+        store.ensure_placeholder(host, apps, NOW)
+        os.unlink(os.path.join(host.ca, "privkey.pem"))
+        outcome = store.ensure_placeholder(host, apps, NOW)
+        assert [action.partition(":")[0] for action in outcome.actions] == ["one", "two"]
+        assert not store.ensure_placeholder(host, apps, NOW).changed
+
+    def test_certbot_certificate_is_preferred(self, host: store.Host, programs: Programs, authority: Authority) -> None:
+        programs.put("api", authority.pair("api.example.test"))
+        store.ensure_placeholder(host, [app()], NOW)
+        assert store.in_use(host, "api").kind == "letsencrypt"
+
+    def test_damaged_certbot_certificate_is_stood_in_for(
+        self, host: store.Host, programs: Programs, authority: Authority
+    ) -> None:
+        programs.put("api", authority.pair("api.example.test"))
+        store.ensure_placeholder(host, [app()], NOW)
+        (programs.letsencrypt / "live" / "api" / "privkey.pem").unlink()
+        store.ensure_placeholder(host, [app()], NOW)
+        assert store.in_use(host, "api").kind == "placeholder"
+
+    def test_on_the_way_to_letsencrypt_the_old_certificate_serves(self, host: store.Host) -> None:
+        store.ensure_placeholder(host, [app(tls="selfsigned")], NOW)
+        assert not store.ensure_placeholder(host, [app()], NOW).changed
+
+    def test_provided(self, host: store.Host, authority: Authority) -> None:
+        first, second = authority.pair("api.example.test", left=20), authority.pair("api.example.test")
+        given = app(tls="provided", chain_pem=first.chain, key_pem=first.key)
+        outcome = store.ensure_placeholder(host, [given], NOW)
+        assert outcome.changed
+        assert outcome.warnings == ['app "api": the provided certificate expires in 20 days; provide a new one']
+        assert not store.ensure_placeholder(host, [given], NOW).changed
+        renewed = replace(given, chain_pem=second.chain, key_pem=second.key)
+        assert "another certificate" in store.ensure_placeholder(host, [renewed], NOW).actions[0]
+        assert pathlib.Path(host.link("api"), "privkey.pem").read_text() == second.key
+
+    def test_bad_provided_certificate_stops_before_anything_is_written(
+        self, host: store.Host, authority: Authority, tmp_path: pathlib.Path
+    ) -> None:
+        bad = app("bad", tls="provided", chain_pem=authority.pair("bad.example.test").chain, key_pem="nonsense")
+        with pytest.raises(CertificateError, match='app "bad"'):
+            store.ensure_placeholder(host, [app("api"), bad], NOW)
+        assert snapshot(tmp_path) == {}
+
+
+class TestLineage:
+    def of(self, authority: Authority, *names: str, server: str = DIRECTORY, left: float = 89) -> issue.Lineage:
+        pair = authority.pair(*names, left=left, age=90 - left)
+        return issue.Lineage(certificates.parse(pair.chain), server, known=True)
+
+    @pytest.mark.parametrize(
+        ("wanted", "reason"),
+        [
+            (app(), ""),
+            (app("api", "api.example.test", "www.example.test"), "names "),
+            (app(acme=Acme(DIRECTORY, key_type="rsa")), "key type ecdsa -> rsa"),
+            (app(acme=Acme(certificates.LETS_ENCRYPT)), f"CA {DIRECTORY} -> {certificates.LETS_ENCRYPT}"),
+            (app(acme=Acme(DIRECTORY, email="other@example.test")), ""),
+        ],
+    )
+    def test_identity(self, authority: Authority, wanted: App, reason: str) -> None:
+        reasons = issue.differences(self.of(authority, "api.example.test"), wanted, NOW)
+        assert "; ".join(reasons).startswith(reason)
+        assert bool(reasons) is bool(reason)
+
+    @pytest.mark.parametrize(("left", "reason"), [(30, ""), (10, "renewal overdue"), (-1, "expired on")])
+    def test_age(self, authority: Authority, left: float, reason: str) -> None:
+        reasons = issue.differences(self.of(authority, "api.example.test", left=left), app(), NOW)
+        assert "; ".join(reasons).startswith(reason)
+        assert bool(reasons) is bool(reason)
+
+    def test_order_of_domains_does_not_matter(self, authority: Authority) -> None:
+        lineage = self.of(authority, "b.example.test", "a.example.test")
+        assert not issue.differences(lineage, app("api", "a.example.test", "b.example.test"), NOW)
+
+    def test_first_command(self, host: store.Host) -> None:
+        wanted = app("api", "api.example.test", "www.example.test", acme=Acme(DIRECTORY, email="ops@example.test"))
+        command = issue.certbot_command(host, wanted, issue.Lineage(None, "", known=False))
+        assert command[2:] == [
+            *("certonly", "--non-interactive", "--cert-name", "api", "--server", DIRECTORY, "--key-type", "ecdsa"),
+            *(
+                "--webroot",
+                "--webroot-path",
+                host.webroot,
+                "--email",
+                "ops@example.test",
+                "--no-eff-email",
+                "--agree-tos",
+            ),
+            *("--domain", "api.example.test", "--domain", "www.example.test"),
+        ]
+
+    def test_further_command(self, host: store.Host, authority: Authority) -> None:
+        command = issue.certbot_command(replace(host, agree_tos=False), app(), self.of(authority, "api.example.test"))
+        assert {"--renew-with-new-domains", "--force-renewal", "--register-unsafely-without-email"} <= set(command)
+        assert not {"--agree-tos", "--break-my-certs"} & set(command)
+
+    def test_going_back_to_staging_has_to_be_allowed(self, host: store.Host, authority: Authority) -> None:
+        staging = app(acme=Acme(certificates.LETS_ENCRYPT_STAGING))
+        lineage = self.of(authority, "api.example.test", server=certificates.LETS_ENCRYPT)
+        assert "--break-my-certs" in issue.certbot_command(host, staging, lineage)
+
+
+ASK = "Ask for help or search for solutions at https://community.letsencrypt.org. See the logfile /x or re-run"
+SSL_ERROR = f"""Saving debug log to /var/log/letsencrypt/letsencrypt.log
+An unexpected error occurred:
+requests.exceptions.SSLError: HTTPSConnectionPool(host='localhost', port=14000): Max retries exceeded with url: /dir \
+(Caused by SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: \
+self-signed certificate (_ssl.c:1029)')))
+{ASK}
+"""
+NO_NAME = f"""Saving debug log to /var/log/letsencrypt/letsencrypt.log
+An unexpected error occurred:
+requests.exceptions.ConnectionError: HTTPSConnectionPool(host='no.test', port=443): Max retries exceeded with url: /d \
+(Caused by NameResolutionError("<urllib3.connection.HTTPSConnection object at 0x7f05abd138c0>: Failed to resolve \
+'no.test' ([Errno -2] Name or service not known)"))
+{ASK}
+"""
+CHALLENGES = f"""Saving debug log to /var/log/letsencrypt/letsencrypt.log
+Requesting a certificate for a.example.test and b.example.test
+
+Certbot failed to authenticate some domains (authenticator: webroot). The Certificate Authority reported these problems:
+  Domain: a.example.test
+  Type:   unauthorized
+  Detail: Non-200 status code from HTTP:
+  http://a.example.test/x returned 404
+
+  Domain: b.example.test
+  Type:   dns
+  Detail: no such host
+
+Hint: The Certificate Authority failed to download the temporary challenge files created by Certbot.
+
+Some challenges have failed.
+{ASK}
+"""
+NONCE = f"""Saving debug log to /var/log/letsencrypt/letsencrypt.log
+An unexpected error occurred:
+JWS has an invalid anti-replay nonce: aVOK0y
+{ASK}
+"""
+
+
+class TestCause:
+    @pytest.mark.parametrize(
+        ("output", "expected", "unreachable"),
+        [
+            (NO_CA, "the CA at ca.example.test cannot be reached: Connection refused", True),
+            (
+                SSL_ERROR,
+                "the CA at localhost:14000 cannot be reached: certificate verify failed: self-signed certificate; "
+                "name its own authority in certbot_ca_bundle",
+                True,
+            ),
+            (NO_NAME, "the CA at no.test:443 cannot be reached: Failed to resolve 'no.test'", True),
+            (
+                CHALLENGES,
+                "a.example.test: Non-200 status code from HTTP: http://a.example.test/x returned 404 (unauthorized); "
+                "b.example.test: no such host (dns)",
+                False,
+            ),
+            (NONCE, "JWS has an invalid anti-replay nonce: aVOK0y", False),
+            ("Saving debug log to /x\nYou must agree to the terms\n", "You must agree to the terms", False),
+            ("", "certbot said nothing; see /var/log/letsencrypt/letsencrypt.log", False),
+        ],
+    )
+    def test_of_a_failure(self, output: str, expected: str, unreachable: bool) -> None:
+        assert issue.cause(output) == expected
+        assert issue.unreachable(output) is unreachable
+
+    def test_waits_while_certbot_runs_already(self, host: store.Host) -> None:
+        answers = [store.Completed(1, "Another instance of Certbot is already running."), store.Completed(0, "")]
+        waited: list[float] = []
+        completed = issue.run_certbot(replace(host, run=lambda *_: answers.pop(0)), ["certbot"], waited.append)
+        assert completed.rc == 0
+        assert len(waited) == 1
+
+
+class TestIssued:
+    def run(self, host: store.Host, *apps: App, **more: t.Any) -> store.Outcome:
+        return issue.ensure_issued(host, apps, NOW, **more)
+
+    def test_issue_and_serve(self, host: store.Host, programs: Programs) -> None:
+        start(host, programs, app("api"), app("own", tls="selfsigned"))
+        outcome = self.run(replace(host, ca_bundle="/etc/ca.pem"), app("api"), app("own", tls="selfsigned"))
+        assert outcome.issued == ["api"]
+        assert not outcome.errors
+        assert programs.environment == {"REQUESTS_CA_BUNDLE": "/etc/ca.pem"}
+        assert programs.nginx.reloads == 1
+        assert store.table(host, [app()])["api"]["kind"] == "letsencrypt"
+        assert sorted(os.listdir(host.store)) == ["_ca", "ca.pem", "own"]
+
+    def test_nothing_to_do_asks_nobody(self, host: store.Host, programs: Programs) -> None:
+        start(host, programs, app())
+        self.run(host, app())
+        programs.calls.clear()
+        outcome = self.run(host, app(), timer="certbot.timer")
+        assert not outcome.changed
+        assert [call[1] for call in programs.calls] == ["show"]
+
+    def test_added_domain_is_issued_once(self, host: store.Host, programs: Programs) -> None:
+        start(host, programs, app())
+        self.run(host, app())
+        more = app("api", "api.example.test", "www.example.test")
+        programs.nginx.sites["www.example.test"] = "api"
+        assert self.run(host, more).issued == ["api"]
+        assert not self.run(host, more).changed
+        assert len(programs.asked("certonly")) == 2
+
+    def test_ca_down_is_asked_once_and_the_sites_stay(self, host: store.Host, programs: Programs) -> None:
+        programs.certbot_problems = {"api": NO_CA, "web": NO_CA}
+        start(host, programs, app("api"), app("web"))
+        outcome = self.run(host, app("api"), app("web"))
+        assert len(programs.asked("certonly")) == 1
+        assert len(outcome.errors) == 2
+        assert outcome.errors[1].startswith(
+            f'app "web": no certificate was issued for web.example.test by {DIRECTORY}: '
+            "the CA at ca.example.test cannot be reached: Connection refused; it keeps its placeholder certificate"
+        )
+        assert not outcome.changed
+        expected = wire.expected_on_wire(host, [app("api"), app("web")])
+        assert not wire.wait_for(host, expected.fingerprints, 0)
+
+    def test_one_failure_leaves_the_others_going(self, host: store.Host, programs: Programs) -> None:
+        programs.certbot_problems = {"api": "Domain: api.example.test\nType: dns\nDetail: no such host\n"}
+        start(host, programs, app("api"), app("web"))
+        outcome = self.run(host, app("api"), app("web"))
+        assert outcome.issued == ["web"]
+        assert len(outcome.errors) == 1
+        assert "api.example.test: no such host (dns)" in outcome.errors[0]
+        assert store.table(host, [app("api"), app("web")])["web"]["kind"] == "letsencrypt"
+
+    def test_success_without_a_certificate_is_a_failure(
+        self, host: store.Host, programs: Programs, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        start(host, programs, app())
+        monkeypatch.setattr(programs, "_issue", lambda _command: store.Completed(0, "Certificate not yet due"))
+        assert "certbot reported success, but" in self.run(host, app()).errors[0]
+
+    def test_lost_reload_is_caught_up(self, host: store.Host, programs: Programs, authority: Authority) -> None:
+        start(host, programs, app())
+        self.run(host, app())
+        programs.put("api", authority.pair("api.example.test"))
+        outcome = self.run(host, app())
+        assert outcome.actions == [wire.RELOADED]
+        assert not outcome.errors
+        assert not self.run(host, app()).changed
+
+    def test_reload_that_does_not_help_names_the_domain(
+        self, host: store.Host, programs: Programs, authority: Authority
+    ) -> None:
+        start(host, programs, app())
+        self.run(host, app())
+        programs.put("api", authority.pair("api.example.test"))
+        programs.nginx.deaf = True
+        errors = self.run(host, app()).errors
+        assert len(errors) == 1
+        assert errors[0].startswith('app "api": api.example.test is served with another certificate')
+
+    def test_domain_that_nginx_does_not_know(self, host: store.Host, programs: Programs) -> None:
+        start(host, programs, app())
+        del programs.nginx.sites["api.example.test"]
+        assert "no TLS answer for api.example.test" in self.run(host, app()).errors[0]
+
+    def test_broken_nginx_keeps_the_former_certificate(self, host: store.Host, programs: Programs) -> None:
+        start(host, programs, app())
+        former = os.readlink(host.link("api"))
+        programs.nginx_problem = "nginx: [emerg] unknown directive"
+        outcome = self.run(host, app())
+        assert "unknown directive" in outcome.errors[0]
+        assert os.readlink(host.link("api")) == former
+        assert store.usable(former)
+        assert programs.nginx.reloads == 0
+        programs.nginx_problem = ""
+        store.ensure_placeholder(host, [app()], NOW)
+        assert not self.run(host, app()).errors
+        assert len(programs.asked("certonly")) == 1
+
+    @pytest.mark.parametrize("lost", ["renewal", "pair"])
+    def test_damaged_lineage_is_set_aside(self, host: store.Host, programs: Programs, lost: str) -> None:
+        start(host, programs, app())
+        self.run(host, app())
+        if lost == "renewal":
+            os.unlink(host.renewal("api"))
+        else:
+            os.unlink(os.path.join(host.live("api"), "privkey.pem"))
+            store.ensure_placeholder(host, [app()], NOW)
+        outcome = self.run(host, app())
+        assert outcome.issued == ["api"]
+        assert not outcome.errors
+        assert len(os.listdir(programs.letsencrypt / "damaged")) == 1
+        assert not self.run(host, app()).changed
+
+    def test_damaged_lineage_still_serves_when_the_ca_is_down(self, host: store.Host, programs: Programs) -> None:
+        start(host, programs, app())
+        self.run(host, app())
+        before = store.in_use(host, "api").certificate
+        os.unlink(host.renewal("api"))
+        programs.certbot_problems = {"api": NO_CA}
+        assert self.run(host, app()).errors
+        assert store.in_use(host, "api").certificate == before
+        assert not store.ensure_placeholder(host, [app()], NOW).changed
+
+    def test_missing_certificate_is_reported(self, host: store.Host) -> None:
+        outcome = self.run(host, app(tls="selfsigned"))
+        assert 'app "api": there is no usable certificate' in outcome.errors[0]
+
+    def test_absent_app(self, host: store.Host, programs: Programs, tmp_path: pathlib.Path) -> None:
+        start(host, programs, app("api"), app("web", tls="selfsigned"))
+        self.run(host, app("api"), app("web", tls="selfsigned"))
+        gone = [app("api", present=False), app("web", tls="selfsigned", present=False)]
+        kept = self.run(host, *gone)
+        assert len(kept.errors) == 2
+        assert 'app "api": its certificate is not removed: the configuration of nginx still names' in kept.errors[0]
+        programs.nginx.sites.clear()
+        predicted = self.run(host, *gone, check=True)
+        assert predicted == self.run(host, *gone)
+        assert [path for path in snapshot(tmp_path) if "_ca" not in path and "ca.pem" not in path] == []
+        assert not self.run(host, *gone).changed
+
+    def test_app_without_tls_keeps_its_lineage(self, host: store.Host, programs: Programs) -> None:
+        start(host, programs, app())
+        self.run(host, app())
+        programs.nginx.sites.clear()
+        assert self.run(host, app(tls="off")).actions == ["api: certificate removed"]
+        assert store.usable(host.live("api"))
+
+    def test_check_mode_predicts_what_the_run_does(
+        self, host: store.Host, programs: Programs, tmp_path: pathlib.Path
+    ) -> None:
+        files = [issue.ManagedFile(str(tmp_path / "hooks" / "hook"), "#!/bin/sh\n", 0o755)]
+        apps = (app("api"), app("web"))
+        start(host, programs, *apps)
+        before = snapshot(tmp_path)
+        predicted = self.run(host, *apps, check=True, files=files)
+        assert snapshot(tmp_path) == before
+        assert not programs.asked("certonly")
+        assert predicted == self.run(host, *apps, files=files)
+        assert not self.run(host, *apps, check=True, files=files).changed
+
+    def test_check_mode_on_a_fresh_host(self, host: store.Host, tmp_path: pathlib.Path) -> None:
+        programs_gone = replace(host, port=1, run=lambda *_: store.Completed(127, "not found"))
+        outcome = self.run(programs_gone, app("api"), app("own", tls="selfsigned"), check=True, timer="certbot.timer")
+        assert outcome.issued == ["api"]
+        assert not outcome.errors
+        assert snapshot(tmp_path) == {}
+
+    def test_check_mode_predicts_the_reload_for_a_replaced_certificate(
+        self, host: store.Host, programs: Programs, authority: Authority
+    ) -> None:
+        old, new = authority.pair("api.example.test"), authority.pair("api.example.test")
+        start(host, programs, app(tls="provided", chain_pem=old.chain, key_pem=old.key))
+        renewed = app(tls="provided", chain_pem=new.chain, key_pem=new.key)
+        predicted = self.run(host, replace(renewed, key_pem=""), check=True)
+        assert predicted.actions == [wire.RELOADED]
+        assert not self.run(host, replace(renewed, key_pem=""), check=True, nginx_reloads=True).changed
+        store.ensure_placeholder(host, [renewed], NOW)
+        assert self.run(host, replace(renewed, key_pem="")) == predicted
+
+    def test_files_and_timer(self, host: store.Host, programs: Programs, tmp_path: pathlib.Path) -> None:
+        start(host, programs, app())
+        hook, dropin = tmp_path / "hooks" / "hook", tmp_path / "systemd" / "wsgi.conf"
+        files = [issue.ManagedFile(str(hook), "#!/bin/sh\n", 0o755), issue.ManagedFile(str(dropin), "[Service]\n")]
+        programs.timer = "LoadState=loaded\nActiveState=inactive\nUnitFileState=disabled\n"
+        self.run(host, app(), files=files, timer="certbot.timer")
+        assert hook.stat().st_mode & 0o777 == 0o755
+        assert dropin.read_text() == "[Service]\n"
+        assert programs.asked("daemon-reload")
+        assert programs.asked("enable") == [["systemctl", "enable", "--now", "certbot.timer"]]
+        outcome = self.run(host, app(), files=[files[0], issue.ManagedFile(str(dropin), "")])
+        assert outcome.actions == [f"{dropin} removed"]
+        assert not dropin.exists()
+
+    def test_without_letsencrypt_certbot_is_left_alone(self, host: store.Host, programs: Programs) -> None:
+        own = app(tls="selfsigned")
+        start(host, programs, own)
+        outcome = self.run(host, own, files=[issue.ManagedFile("/nonexistent", "x")], timer="certbot.timer")
+        assert not outcome.changed
+        assert not programs.calls
+
+    def test_missing_timer_is_an_error(self, host: store.Host, programs: Programs) -> None:
+        start(host, programs, app())
+        programs.timer = "LoadState=not-found\nActiveState=inactive\nUnitFileState=\n"
+        assert "certbot.timer is not there" in self.run(host, app(), timer="certbot.timer").errors[0]
+
+
+def test_action_sends_only_what_concerns_certificates() -> None:
+    given = {
+        "name": "api",
+        "state": "present",
+        "domains": ["api.example.test"],
+        "tls": "letsencrypt",
+        "secrets": {"PASSWORD": "hunter2"},
+        "env": {"A": "b"},
+        "certificate": {"cert": "/a.pem", "key": "/a.key"},
+        "certbot": {"email": "", "acme_directory": DIRECTORY, "future_setting": 1},
+    }
+    assert action.reduce_app(given) == {
+        "name": "api",
+        "state": "present",
+        "domains": ["api.example.test"],
+        "tls": "letsencrypt",
+        "certbot": {"email": "", "acme_directory": DIRECTORY},
+    }
