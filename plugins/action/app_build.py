@@ -117,7 +117,9 @@ class ActionModule(ActionBase):
                     source.write(local)
                 except SourceError as error:
                     raise AnsibleActionFail(f'app "{name}": {error}') from error
-                archives[name] = self._transfer_file(str(local), self._connection._shell.join_path(remote_tmp, local.name))
+                archives[name] = self._transfer_file(
+                    str(local), self._connection._shell.join_path(remote_tmp, local.name)
+                )
         self._fixup_perms2([remote_tmp, *archives.values()])
         return archives
 

@@ -50,14 +50,21 @@ class ActionModule(ActionBase):
                 for app in arguments["apps"]
                 if app["state"] == "present"
             ],
-            "absent": [{"name": app["name"], "purge": app["purge"]} for app in arguments["apps"] if app["state"] == "absent"],
+            "absent": [
+                {"name": app["name"], "purge": app["purge"]} for app in arguments["apps"] if app["state"] == "absent"
+            ],
         }
-        result.update(self._execute_module(module_name="webops.wsgi.app_release", module_args=options, task_vars=task_vars))
+        result.update(
+            self._execute_module(module_name="webops.wsgi.app_release", module_args=options, task_vars=task_vars)
+        )
         return result
 
-    def _release(self, app: Mapping[str, Any], build: Mapping[str, Any], config: str, renderer: Renderer) -> dict[str, Any]:
+    def _release(
+        self, app: Mapping[str, Any], build: Mapping[str, Any], config: str, renderer: Renderer
+    ) -> dict[str, Any]:
         files = {
-            option: renderer.render(template, {"app": app, "settings": app["release"]}) for option, template in TEMPLATES.items()
+            option: renderer.render(template, {"app": app, "settings": app["release"]})
+            for option, template in TEMPLATES.items()
         }
         return {
             "name": app["name"],

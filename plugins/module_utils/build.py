@@ -174,7 +174,7 @@ def _unpack(archive: Path | None, target: Path, inputs: BuildInputs) -> None:
 
 def _compile_bytecode(path: Path) -> None:
     """Compile now what the app, which cannot write here, would otherwise compile at every start."""
-    command = [path / "venv/bin/python", "-m", "compileall", "-qq", path / "src"]
+    command = [str(path / "venv/bin/python"), "-m", "compileall", "-qq", str(path / "src")]
     # A file that does not compile, such as a template of Python code, is no fault of the build.
     subprocess.run(command, check=False, capture_output=True)
 
@@ -198,7 +198,16 @@ def _install(path: Path, inputs: BuildInputs) -> None:
 def _installer(venv: Path, inputs: BuildInputs) -> list[str]:
     if inputs.installer == "uv":
         return [inputs.uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(venv / "bin/python")]
-    return [str(venv / "bin/python"), "-m", "pip", "install", "--quiet", "--no-input", "--cache-dir", str(UV_CACHE.with_name("pip"))]
+    return [
+        str(venv / "bin/python"),
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-input",
+        "--cache-dir",
+        str(UV_CACHE.with_name("pip")),
+    ]
 
 
 def requirement_sets(source: Path, inputs: BuildInputs) -> list[list[str]]:
@@ -262,7 +271,7 @@ def requirement_name(requirement: str) -> str:
 
 
 def installer_environment(inputs: BuildInputs) -> dict[str, str]:
-    """The environment of the installer: indexes and trust go here, since arguments are visible to every local user."""
+    """The environment of the installer: indexes go here, since arguments are visible to every local user."""
     environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/root", "LANG": "C.UTF-8"}
     environment.update(UV_CACHE_DIR=str(UV_CACHE), UV_NO_CONFIG="1", UV_PYTHON_DOWNLOADS="never", UV_NO_PROGRESS="1")
     environment.update(PIP_DISABLE_PIP_VERSION_CHECK="1")
@@ -279,7 +288,14 @@ def installer_environment(inputs: BuildInputs) -> dict[str, str]:
 def _run(command: list[str], inputs: BuildInputs, environment: dict[str, str], folder: Path) -> None:
     try:
         done = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=INSTALL_TIMEOUT, umask=0o022
+            command,
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=INSTALL_TIMEOUT,
+            umask=0o022,
         )
     except FileNotFoundError:
         raise BuildError(f'app "{inputs.app}": {command[0]} does not exist on this host') from None

@@ -347,7 +347,12 @@ def _assemble(paths: Paths, step: Step) -> None:
     _own_by_group(partial, app)
     # After the rest has been given to the group: only systemd, which is root, reads this one.
     write_file(partial / "etc" / "environment", desired.environment, 0o600)
-    facts = {"digest": desired.digest, "build": desired.build, "config": desired.config, "settings": _short(desired.settings)}
+    facts = {
+        "digest": desired.digest,
+        "build": desired.build,
+        "config": desired.config,
+        "settings": _short(desired.settings),
+    }
     facts.update(source=desired.source, created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
     write_file(partial / "release.json", json.dumps(facts, indent=2) + "\n", 0o600)
     _plant_seed(paths, app, desired.build)
@@ -483,7 +488,11 @@ def remove(paths: Paths, app: str, purge: bool, systemd: ServiceManager) -> None
             systemd.stop(f"{app}.target")
         for number in release_numbers(paths, app):
             _forget(paths, app, number)
-        for path in (paths.units / f"{app}@.service", paths.units / f"{app}.target", paths.runtime / f"wsgi-{app}.conf"):
+        for path in (
+            paths.units / f"{app}@.service",
+            paths.units / f"{app}.target",
+            paths.runtime / f"wsgi-{app}.conf",
+        ):
             path.unlink(missing_ok=True)
         (paths.units / "multi-user.target.wants" / f"{app}.target").unlink(missing_ok=True)
         systemd.reload()

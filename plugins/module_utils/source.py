@@ -117,7 +117,9 @@ def _git_listed(root: Path) -> list[str] | None:
             return [name for name in listed.stdout.decode(errors="surrogateescape").split("\0") if name]
     except FileNotFoundError:
         if any(root.rglob(".gitignore")):
-            raise SourceError(f"source.path {root} has a .gitignore, and reading it takes git: install git here") from None
+            raise SourceError(
+                f"source.path {root} has a .gitignore, and reading it takes git: install git here"
+            ) from None
         return None
     except subprocess.CalledProcessError as error:
         raise SourceError(f"source.path {root}: git cannot list its files: {error.stderr.decode().strip()}") from error
@@ -177,7 +179,9 @@ def _resolve_git(url: str, version: str, cache: Path) -> Source:
 
 def _ask_commit(url: str, version: str) -> str:
     """The commit that a tag or branch names on the server now."""
-    answer = _git(["ls-remote", "--", url, f"refs/tags/{version}^{{}}", f"refs/tags/{version}", f"refs/heads/{version}"], url)
+    answer = _git(
+        ["ls-remote", "--", url, f"refs/tags/{version}^{{}}", f"refs/tags/{version}", f"refs/heads/{version}"], url
+    )
     commits = {name: commit for commit, name in (line.split("\t") for line in answer.splitlines())}
     for name in (f"refs/tags/{version}^{{}}", f"refs/tags/{version}", f"refs/heads/{version}"):
         if name in commits:
@@ -206,9 +210,15 @@ def _has_commit(mirror: Path, commit: str) -> bool:
 
 def _git(arguments: list[str], url: str) -> str:
     # Nobody sits at this terminal: a question for a password would wait for ever.
-    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": os.environ.get("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")}
+    environment = {
+        **os.environ,
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_SSH_COMMAND": os.environ.get("GIT_SSH_COMMAND", "ssh -o BatchMode=yes"),
+    }
     try:
-        run = subprocess.run(["git", *arguments], capture_output=True, check=True, env=environment, timeout=10 * NETWORK_TIMEOUT)
+        run = subprocess.run(
+            ["git", *arguments], capture_output=True, check=True, env=environment, timeout=10 * NETWORK_TIMEOUT
+        )
     except FileNotFoundError:
         raise SourceError("a git source needs the program git on the controller: install it") from None
     except subprocess.TimeoutExpired:

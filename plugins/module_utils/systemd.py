@@ -81,7 +81,9 @@ class Systemd:
 
     def journal(self, unit: str, lines: int) -> str:
         """The last lines that a unit wrote."""
-        return _run(["journalctl", "--unit", unit, "--lines", str(lines), "--output", "cat", "--no-pager"], check=False).strip()
+        return _run(
+            ["journalctl", "--unit", unit, "--lines", str(lines), "--output", "cat", "--no-pager"], check=False
+        ).strip()
 
     def _systemctl(self, *arguments: str, check: bool = True) -> str:
         return _run(["systemctl", *arguments], check)
@@ -103,7 +105,10 @@ def _parse_state(text: str) -> tuple[str, UnitState]:
     values = dict(line.split("=", 1) for line in text.splitlines())
     restarts = values.get("NRestarts", "0")
     return values["Id"], UnitState(
-        values["ActiveState"], values["SubState"], int(restarts) if restarts.isdigit() else 0, values.get("NeedDaemonReload") == "yes"
+        values["ActiveState"],
+        values["SubState"],
+        int(restarts) if restarts.isdigit() else 0,
+        values.get("NeedDaemonReload") == "yes",
     )
 
 

@@ -194,7 +194,9 @@ def main() -> None:
     root = Path(module.params["root"])
     found, default = host.interpreters(), host.default_python()
     try:
-        wanted = [build_inputs(options, module.params["uv"], found, default) for options in module.params["builds"] or []]
+        wanted = [
+            build_inputs(options, module.params["uv"], found, default) for options in module.params["builds"] or []
+        ]
     except build.BuildError as error:
         module.fail_json(msg=str(error))
     missing = [inputs for inputs in wanted if not build.is_complete(build.build_path(root, inputs))]
@@ -210,7 +212,12 @@ def main() -> None:
             for inputs in wanted
         },
         diff=[
-            {"before_header": inputs.app, "after_header": inputs.app, "before": "", "after": f"build {inputs.digest}: {inputs.label}\n"}
+            {
+                "before_header": inputs.app,
+                "after_header": inputs.app,
+                "before": "",
+                "after": f"build {inputs.digest}: {inputs.label}\n",
+            }
             for inputs in missing
         ],
     )

@@ -10,8 +10,8 @@ module: app_release
 short_description: Activate releases of applications without losing a request
 version_added: 0.1.0
 description:
-  - A release joins a build with its configuration. It is started beside the release that serves, asked over its own socket
-    whether it is healthy, made current by one rename, and only then is the old one stopped.
+  - A release joins a build with its configuration. It is started beside the release that serves, asked over its own
+    socket whether it is healthy, made current by one rename, and only then is the old one stopped.
   - A release that does not answer well is stopped and marked; the old one never stopped serving.
   - What runs is compared with what is wanted on every run, so that an instance that died, or work that an interrupted
     run left undone, is brought in line.
@@ -180,7 +180,10 @@ RELEASE_OPTIONS: dict[str, Any] = {
     "drain": {"type": "float", "default": 1},
     "keep": {"type": "int", "default": 5},
 }
-ABSENT_OPTIONS: dict[str, Any] = {"name": {"type": "str", "required": True}, "purge": {"type": "bool", "default": False}}
+ABSENT_OPTIONS: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "purge": {"type": "bool", "default": False},
+}
 
 
 def desired_release(options: dict[str, Any]) -> release.Desired:

@@ -10,7 +10,7 @@ module: host_state
 short_description: Read in one look what the roles need to know of a host
 version_added: 0.1.0
 description:
-  - Reads the Debian release, Python interpreters, missing packages, users, apps and the programs that hold the web ports.
+  - Reads the Debian release, interpreters, missing packages, users, apps and the programs that hold the web ports.
   - Refuses a host that cannot serve, before anything on it is changed.
 author: webops.wsgi contributors (@webops)
 attributes:

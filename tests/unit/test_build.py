@@ -16,7 +16,12 @@ from ansible_collections.webops.wsgi.plugins.module_utils import build
 # A build belongs to the group that is named like its app; the test's own group always exists.
 APP = grp.getgrgid(os.getgid()).gr_name
 INPUTS = build.BuildInputs(
-    app=APP, source={"tree": "1"}, label="./app", python=f"3.{sys.version_info.minor}", interpreter=sys.executable, installer="pip"
+    app=APP,
+    source={"tree": "1"},
+    label="./app",
+    python=f"3.{sys.version_info.minor}",
+    interpreter=sys.executable,
+    installer="pip",
 )
 
 
@@ -47,7 +52,9 @@ def test_digest_changes_with_what_shapes_the_build(change: dict[str, object]) ->
     assert dataclasses.replace(INPUTS, **change).digest != INPUTS.digest  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("change", [{"label": "elsewhere"}, {"stamp": 5}, {"uv": "/other/uv"}, {"ca_bundle": "/other.pem"}])
+@pytest.mark.parametrize(
+    "change", [{"label": "elsewhere"}, {"stamp": 5}, {"uv": "/other/uv"}, {"ca_bundle": "/other.pem"}]
+)
 def test_digest_stays_with_what_does_not(change: dict[str, object]) -> None:
     assert dataclasses.replace(INPUTS, **change).digest == INPUTS.digest  # type: ignore[arg-type]
 
@@ -59,7 +66,9 @@ def test_new_password_of_the_index_is_no_new_build() -> None:
 
 
 def test_missing_python_lists_what_the_host_has() -> None:
-    with pytest.raises(build.BuildError, match=r'app "api".*python.version is "3.9".*it has 3.11 \(/usr/bin/python3.11\)'):
+    with pytest.raises(
+        build.BuildError, match=r'app "api".*python.version is "3.9".*it has 3.11 \(/usr/bin/python3.11\)'
+    ):
         build.choose_python("api", "3.9", {"3.11": "/usr/bin/python3.11"}, "3.11")
 
 
@@ -92,7 +101,7 @@ def test_server_is_added_unless_the_app_brings_it(
 
 
 def test_named_requirements_that_are_missing(tmp_path: Path) -> None:
-    with pytest.raises(build.BuildError, match='python.requirements is "no.txt"'):
+    with pytest.raises(build.BuildError, match=r'python\.requirements is "no\.txt"'):
         build.requirements_file(tmp_path, dataclasses.replace(INPUTS, requirements="no.txt"))
 
 
@@ -141,7 +150,7 @@ def test_persistent_directory_is_a_link_and_its_content_kept_as_seed(made: Path)
 
 def test_failed_installation_names_the_app_and_leaves_nothing(tmp_path: Path) -> None:
     archive = packed(tmp_path, {"requirements.txt": "./does-not-exist\n"})
-    with pytest.raises(build.BuildError, match=f'app "{APP}": installing the requirements of ./app failed'):
+    with pytest.raises(build.BuildError, match=rf'app "{APP}": installing the requirements of \./app failed'):
         build.make_build(tmp_path, INPUTS, archive)
     assert not build.build_path(tmp_path, INPUTS).exists()
 
@@ -152,6 +161,5 @@ def test_interrupted_build_is_made_afresh(tmp_path: Path) -> None:
     (path / "src/stale.py").write_text("")
     assert not build.is_complete(path)
     build.make_build(tmp_path, INPUTS, packed(tmp_path, {"app.py": ""}))
-    assert build.is_complete(path) and not (path / "src/stale.py").exists()
-
-
+    assert build.is_complete(path)
+    assert not (path / "src/stale.py").exists()

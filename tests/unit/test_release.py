@@ -7,6 +7,7 @@ file. The Molecule scenario has the real one.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import grp
 import http.server
@@ -160,7 +161,9 @@ def test_second_run_does_nothing(paths: release.Paths, systemd: FakeSystemd) -> 
 
 
 @pytest.mark.parametrize("change", [{"build": "b2"}, {"config": "c2"}, {"settings": "s2"}, {"environment": 'A="2"\n'}])
-def test_every_part_of_a_release_makes_a_new_one(paths: release.Paths, systemd: FakeSystemd, change: dict[str, str]) -> None:
+def test_every_part_of_a_release_makes_a_new_one(
+    paths: release.Paths, systemd: FakeSystemd, change: dict[str, str]
+) -> None:
     run(paths, systemd, desired())
     step, failures = run(paths, systemd, desired(**change))
     assert (failures, step.kind, step.reasons) == ([], "deploy", list(change))
@@ -180,15 +183,23 @@ def test_old_instance_stops_only_after_the_switch(paths: release.Paths, systemd:
 
 
 @pytest.mark.parametrize(("behaviour", "reason"), [("500", "answered 500, expected is 200"), ("refuses", "Job for")])
-def test_release_that_fails_leaves_the_old_one(paths: release.Paths, systemd: FakeSystemd, behaviour: str, reason: str) -> None:
+def test_release_that_fails_leaves_the_old_one(
+    paths: release.Paths, systemd: FakeSystemd, behaviour: str, reason: str
+) -> None:
     run(paths, systemd, desired())
     configure(paths, behaviour)
-    step, failures = run(paths, systemd, desired(config="bad"))
+    _step, failures = run(paths, systemd, desired(config="bad"))
     assert serving(paths) == "1"
     assert release.enabled(paths, APP) == {"1"}
     assert list(systemd.running) == [f"{APP}@1.service"]
     (message,) = failures
-    for words in (f'app "{APP}"', "release 2 (source 1) was not activated", "release 1 still serves", reason, f"journal of {APP}@2"):
+    for words in (
+        f'app "{APP}"',
+        "release 2 (source 1) was not activated",
+        "release 1 still serves",
+        reason,
+        f"journal of {APP}@2",
+    ):
         assert words in message
 
 
@@ -196,7 +207,7 @@ def test_failed_release_is_tried_again_and_then_serves(paths: release.Paths, sys
     configure(paths, "500")
     run(paths, systemd, desired())
     configure(paths, "200")
-    step, failures = run(paths, systemd, desired())
+    _step, failures = run(paths, systemd, desired())
     assert (failures, serving(paths)) == ([], "2")
 
 
@@ -253,7 +264,9 @@ def test_second_run_at_the_same_time_is_refused(paths: release.Paths, systemd: F
     assert "another run is deploying it" in failures[0]
 
 
-def test_what_the_source_ships_is_planted_once(paths: release.Paths, systemd: FakeSystemd, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_source_ships_is_planted_once(
+    paths: release.Paths, systemd: FakeSystemd, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Me:
         pw_uid, pw_gid = os.getuid(), os.getgid()
 
@@ -273,7 +286,8 @@ def test_removal_keeps_the_data_unless_purged(paths: release.Paths, systemd: Fak
     run(paths, systemd, desired())
     (paths.state / APP).mkdir()
     release.remove(paths, APP, False, systemd)
-    assert systemd.running == {} and not release.leftovers(paths, APP, False)
+    assert systemd.running == {}
+    assert not release.leftovers(paths, APP, False)
     assert (paths.state / APP).exists()
     assert release.leftovers(paths, APP, True) == [str(paths.state / APP)]
     release.remove(paths, APP, True, systemd)
@@ -315,28 +329,24 @@ def count_down(monkeypatch: pytest.MonkeyPatch, left: int) -> Callable[[], bool]
 def test_killed_at_any_instant_one_release_serves_and_the_next_run_completes(
     paths: release.Paths, systemd: FakeSystemd
 ) -> None:
-    wanted = 0
-    run(paths, systemd, desired(environment="0"))
+    run(paths, systemd, desired(environment="first"))
     for instant in range(200):
-        wanted += 1
         with pytest.MonkeyPatch.context() as monkeypatch:
             killed = count_down(monkeypatch, instant)
-            try:
-                run(paths, systemd, desired(environment=str(wanted)))
-            except Killed:
-                pass
+            with contextlib.suppress(Killed):
+                run(paths, systemd, desired(environment=str(instant)))
             if not killed():
                 break
         before = serving(paths)
         assert (paths.release(APP, before) / release.PROVED).exists(), f"killed at {instant}: {before} serves unproved"
-        _step, failures = run(paths, systemd, desired(environment=str(wanted)))
+        _step, failures = run(paths, systemd, desired(environment=str(instant)))
         assert failures == [], f"killed at {instant}: the next run fails"
         current = release.current_release(paths, APP)
         assert serving(paths) == current
         assert list(systemd.running) == [f"{APP}@{current}.service"], f"killed at {instant}: an instance is left over"
         assert release.enabled(paths, APP) == {current}
         assert not list((paths.root / APP / "releases").glob(".*")), f"killed at {instant}: a part is left over"
-        assert run(paths, systemd, desired(environment=str(wanted)))[0].kind == "none"
+        assert run(paths, systemd, desired(environment=str(instant)))[0].kind == "none"
     else:
         pytest.fail("the run never ended by itself")
     assert instant > 15, "too few instants were tried to mean anything"
