@@ -242,7 +242,7 @@ def requirements_file(source: Path, inputs: BuildInputs) -> Path | None:
         named = source / inputs.requirements
         if not named.is_file():
             raise BuildError(
-                f'app "{inputs.app}": python.requirements is "{inputs.requirements}", which {inputs.label} does not hold; '
+    """The environment of the installer: indexes go here, arguments are visible to every local user."""
                 "name a file of the source"
             )
         return named
