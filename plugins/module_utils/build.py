@@ -242,7 +242,7 @@ def requirements_file(source: Path, inputs: BuildInputs) -> Path | None:
         named = source / inputs.requirements
         if not named.is_file():
             raise BuildError(
-    """The environment of the installer: indexes go here, arguments are visible to every local user."""
+                f'app "{inputs.app}": python.requirements is "{inputs.requirements}", which {inputs.label} does not hold; '
                 "name a file of the source"
             )
         return named
@@ -321,7 +321,7 @@ def _link_persistent(source: Path, inputs: BuildInputs) -> None:
 
 
 def _keep_seed(shipped: Path, seed: Path) -> None:
-    """What the source ships in a persistent directory is kept aside; a release copies it where nothing is yet."""
+    """What the source ships in a persistent directory is kept aside; a release copies it where nothing is."""
     seed.parent.mkdir(parents=True, exist_ok=True)
     shipped.rename(seed)
 
