@@ -369,7 +369,9 @@ def merge_host(
     settings = HostSettings({})
     for role in schema.roles.values():
         for name, spec in role.options.items():
-            default = copy.deepcopy((defaults or {}).get(name, role.defaults.get(name, spec.get("default"))))
+            default = copy.deepcopy(role.defaults.get(name, spec.get("default")))
+            if defaults and name in defaults:
+                default = coerce(name, spec, defaults[name])[0]
             settings.values[name] = default
             if name not in inventory:
                 continue
