@@ -242,8 +242,8 @@ def requirements_file(source: Path, inputs: BuildInputs) -> Path | None:
         named = source / inputs.requirements
         if not named.is_file():
             raise BuildError(
-                f'app "{inputs.app}": python.requirements is "{inputs.requirements}", which {inputs.label} does not hold; '
-                "name a file of the source"
+                f'app "{inputs.app}": python.requirements is "{inputs.requirements}", which {inputs.label} '
+                "does not hold; name a file of the source"
             )
         return named
     for name in ("requirements.txt", "pyproject.toml"):
