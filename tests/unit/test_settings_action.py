@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import re
 import subprocess
 import sys
 import textwrap
@@ -17,7 +18,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 from ansible.vars.manager import VariableManager
 from ansible_collections.webops.wsgi.plugins.action import app_settings
-from ansible_collections.webops.wsgi.plugins.module_utils import settings
+from ansible_collections.webops.wsgi.plugins.module_utils import checks, settings
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SECRET = "correct-horse-battery"
@@ -60,6 +61,11 @@ def run(inventory: pathlib.Path, text: str = "", **variables: t.Any) -> dict[str
     hosts = InventoryManager(loader, sources=[str(inventory)])
     found = VariableManager(loader, hosts).get_vars(host=hosts.get_host("web1"))
     found.update(variables)
+    return resolve(loader, found)
+
+
+def resolve(loader: DataLoader, found: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Result of the action for the variables of a host."""
     task = mock.MagicMock(args={}, async_val=0, check_mode=False)
     templar = Templar(loader=loader, variables=found)
     action = app_settings.ActionModule(task, mock.MagicMock(), mock.MagicMock(), loader, templar, None)
@@ -144,6 +150,52 @@ def test_own_variables_with_a_prefix_are_warned_about(inventory):
     result = run(inventory, INVENTORY + "    release_banner_text: hello\n")
     assert result["apps"]
     assert "release_banner_text" in result["warnings"][0]
+
+
+SAMPLES = ("single", "cluster")
+
+
+def sample(name: str) -> tuple[DataLoader, InventoryManager]:
+    """A sample inventory of the collection."""
+    loader = DataLoader()
+    return loader, InventoryManager(loader, sources=[str(ROOT / "inventory" / name)])
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_sample_inventories_have_no_problems(name):
+    loader, hosts = sample(name)
+    found = hosts.get_hosts("wsgi")
+    assert found
+    for host in found:
+        result = resolve(loader, VariableManager(loader, hosts).get_vars(host=host))
+        assert not result.get("failed"), result["msg"]
+        assert "warnings" not in result
+        assert len(result["apps"]) == 2
+
+
+def test_the_sample_for_one_host_shows_defaults_as_they_are():
+    text = (ROOT / "inventory" / "single" / "group_vars" / "wsgi" / "main.yml").read_text()
+    lines = re.findall(r"^# ([a-z_]+: .*)$", text, re.MULTILINE)
+    shown = DataLoader().load("\n".join(lines))
+    defaults = {name: value for role in settings.load_schema().roles.values() for name, value in role.defaults.items()}
+    assert len(shown) > 15
+    assert shown == {name: defaults[name] for name in shown}
+
+
+def test_optional_keys_in_the_sample_for_several_hosts_are_right(tmp_path):
+    text = (ROOT / "inventory" / "cluster" / "group_vars" / "wsgi" / "main.yml").read_text()
+    uncommented = re.sub(r"^( *)# ([a-z_]+:)", r"\1\2", text, flags=re.MULTILINE)
+    variables = DataLoader().load(uncommented)
+    app = variables["wsgi_apps"][0]
+    assert {"state", "certificate", "env", "secrets", "gunicorn", "nginx"} <= set(app)
+    app["source"] = {"path": str(ROOT / "examples" / "flask_api")}
+    app["state"] = "present"
+    for key, file in app["certificate"].items():
+        path = tmp_path / file
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(key)
+    findings = checks.examine(settings.load_schema(), variables, variables, variables["wsgi_apps"], [str(tmp_path)])
+    assert checks.lines(findings.problems) == []
 
 
 def ansible_playbook(
