@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import os
+import re
+import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,7 +28,7 @@ class Renderer:
     def __init__(self, action: ActionModule, task_vars: Mapping[str, Any]) -> None:
         self.action = action
         self.task_vars = task_vars
-        self.sources: dict[str, tuple[str, Any]] = {}
+        self.sources: dict[str, tuple[str, str]] = {}
         self.templars: dict[str, Any] = {}
 
     def render(self, template: str, extra: Mapping[str, Any]) -> str:
@@ -34,29 +36,47 @@ class Renderer:
 
         :raises AnsibleError: the template is not found or cannot be rendered.
         """
-        if template not in self.sources:
-            self.sources[template] = self._read(template)
-        path, text = self.sources[template]
-        variables = {**self.task_vars, **extra}
+        path, text = self._source(template)
+        return self._render(path, text, extra)
+
+    def render_each(self, template: str, name: str, items: list[Any], extra: Mapping[str, Any]) -> list[str] | None:
+        """Texts of ``template`` for each of ``items`` as the variable ``name``; None when it must be done one by one.
+
+        All are rendered as one template, a loop around the source: to compile it takes longer than to run it.
+        """
+        path, text = self._source(template)
+        if re.search(r"{%[-+]?\s*(extends|block)\b", text):
+            return None
+        mark = f"@@{secrets.token_hex(16)}@@"
+        start = "{% for " + name + " in __config_tree_items %}" + ("\n" if text.startswith("\n") else "")
+        loop = start + text + mark + "{% endfor %}"
+        try:
+            rendered = self._render(path, loop, {**extra, "__config_tree_items": items})
+        except (AnsibleError, UnicodeError):
+            return None
+        return rendered.split(mark)[:-1]
+
+    def _render(self, path: str, text: str, extra: Mapping[str, Any]) -> str:
         templar = self._templar(os.path.dirname(path))
-        templar.available_variables = variables
+        templar.available_variables = {**self.task_vars, **extra}
         if trust_as_template is None:
             rendered = templar.do_template(
                 text, preserve_trailing_newlines=True, escape_backslashes=False, overrides=OVERRIDES
             )
         else:
-            rendered = templar.template(text, escape_backslashes=False, overrides=OVERRIDES)
+            rendered = templar.template(trust_as_template(text), escape_backslashes=False, overrides=OVERRIDES)
         return "" if rendered is None else str(rendered)
 
-    def _read(self, template: str) -> tuple[str, Any]:
-        path = self.action._find_needle("templates", template)
-        real = self.action._loader.get_real_file(path)
-        try:
-            with open(real, encoding="utf-8") as stream:
-                text = stream.read()
-        finally:
-            self.action._loader.cleanup_tmp_file(real)
-        return path, text if trust_as_template is None else trust_as_template(text)
+    def _source(self, template: str) -> tuple[str, str]:
+        if template not in self.sources:
+            path = self.action._find_needle("templates", template)
+            real = self.action._loader.get_real_file(path)
+            try:
+                with open(real, encoding="utf-8") as stream:
+                    self.sources[template] = path, stream.read()
+            finally:
+                self.action._loader.cleanup_tmp_file(real)
+        return self.sources[template]
 
     def _templar(self, folder: str) -> Any:
         """A Templar whose includes and imports are looked up beside the template, as template's are."""
@@ -96,11 +116,7 @@ class ActionModule(ActionBase):
         found: list[TreeFile] = []
         for entry in entries:
             _check_entry(entry)
-            if entry.get("each") is None:
-                found.append(_render(entry, {}, {}, renderer))
-                continue
-            for item in entry["each"]:
-                found.append(_render(entry, item, {entry.get("as", "item"): item}, renderer))
+            found += _each(entry, renderer) if entry.get("each") is not None else [_render(entry, {}, {}, renderer)]
         return found
 
 
@@ -117,19 +133,40 @@ def _check_entry(entry: Any) -> None:
         raise AnsibleActionFail(f"files: {entry['dest']}: each must be a list and vars a dictionary")
 
 
+def _each(entry: Mapping[str, Any], renderer: Renderer) -> list[TreeFile]:
+    """The files of an entry with ``each``."""
+    name, items = str(entry.get("as") or "item"), list(entry["each"])
+    texts = None
+    if entry.get("template") is not None and items:
+        texts = renderer.render_each(str(entry["template"]), name, items, entry.get("vars") or {})
+    if texts is None:
+        return [_render(entry, item, {name: item}, renderer) for item in items]
+    return [_file(entry, item, text) for item, text in zip(items, texts, strict=True)]
+
+
 def _render(
     entry: Mapping[str, Any], item: Mapping[str, Any], extra: Mapping[str, Any], renderer: Renderer
 ) -> TreeFile:
-    dest, owner = _fill(str(entry["dest"]), item), _fill(str(entry.get("owner") or ""), item)
-    content = entry.get("content")
-    if content is None:
-        try:
-            content = renderer.render(str(entry["template"]), {**(entry.get("vars") or {}), **extra})
-        except (AnsibleError, OSError, UnicodeError) as error:
-            label = f"{owner}: " if owner else ""
-            raise AnsibleActionFail(f"{label}{dest} from template {entry['template']}: {error}") from error
+    """:raises AnsibleActionFail: the template cannot be rendered; the message names the file and its owner."""
+    if entry.get("content") is not None:
+        return _file(entry, item, str(entry["content"]))
+    try:
+        text = renderer.render(str(entry["template"]), {**(entry.get("vars") or {}), **extra})
+    except (AnsibleError, OSError, UnicodeError) as error:
+        place = _file(entry, item, "")
+        label = f"{place.owner}: " if place.owner else ""
+        raise AnsibleActionFail(f"{label}{place.dest} from template {entry['template']}: {error}") from error
+    return _file(entry, item, text)
+
+
+def _file(entry: Mapping[str, Any], item: Mapping[str, Any], text: str) -> TreeFile:
     mode = entry.get("mode")
-    return TreeFile(dest, str(content), mode if isinstance(mode, int) else int(str(mode or "0644"), 8), owner)
+    return TreeFile(
+        _fill(str(entry["dest"]), item),
+        text,
+        mode if isinstance(mode, int) else int(str(mode or "0644"), 8),
+        _fill(str(entry.get("owner") or ""), item),
+    )
 
 
 def _fill(text: str, item: Mapping[str, Any]) -> str:

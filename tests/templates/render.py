@@ -49,7 +49,7 @@ def defaults(role: str) -> dict[str, Any]:
 
 
 def app(name: str = "api", **overrides: Any) -> dict[str, Any]:
-    """A resolved app like those of ``app_settings``; a role's key (``nginx={...}``) is merged over the role's defaults."""
+    """A resolved app as ``app_settings`` gives it. A role's key, ``nginx={...}``, is merged over its defaults."""
     resolved: dict[str, Any] = {
         "name": name,
         "state": "present",
@@ -75,6 +75,11 @@ def render(role: str, template: str, **variables: Any) -> str:
 
     :raises ansible.errors.AnsibleError: the template is missing or cannot be rendered.
     """
+    return renderer(role, **variables).render(template, {})
+
+
+def renderer(role: str, **variables: Any) -> Renderer:
+    """What config_tree renders a role's templates with."""
     folder = ROOT / "roles" / role
     values = {"__wsgi_host": HOST, "__wsgi_apps": [], **_role_variables(role), **variables}
     action = SimpleNamespace(
@@ -82,7 +87,7 @@ def render(role: str, template: str, **variables: Any) -> str:
         _loader=_loader(),
         _templar=Templar(loader=_loader(), variables=values),
     )
-    return Renderer(action, values).render(template, {})
+    return Renderer(action, values)
 
 
 @cache

@@ -35,7 +35,7 @@ class Program:
 
     def script(self, name: str, body: str) -> str:
         path = self.folder / name
-        path.write_text(f"#!{sys.executable}\nimport os, re, sys\n{body}")
+        path.write_text(f"#!{sys.executable} -SE\nimport os, re, sys\n{body}")
         path.chmod(0o755)
         return str(path)
 
