@@ -52,13 +52,20 @@ def test_listener_is_named_by_its_program() -> None:
     ("release", "python", "held", "expected"),
     [
         (TRIXIE, "3.13", {"80": "", "443": "nginx"}, []),
-        ({"ID": "debian", "VERSION_ID": "11", "PRETTY_NAME": "Debian 11"}, "3.11", {}, ["Debian 11", "Debian 12 and 13"]),
+        (
+            {"ID": "debian", "VERSION_ID": "11", "PRETTY_NAME": "Debian 11"},
+            "3.11",
+            {},
+            ["Debian 11", "Debian 12 and 13"],
+        ),
         ({"ID": "ubuntu", "VERSION_ID": "24.04"}, "3.12", {}, ["ubuntu 24.04"]),
         (TRIXIE, "3.9", {}, ["python3 is 3.9", "3.11 or newer"]),
         (TRIXIE, "3.13", {"80": "apache2"}, ["port 80 is taken by apache2", "stop and disable"]),
     ],
 )
-def test_host_that_cannot_serve(release: dict[str, str], python: str, held: dict[str, str], expected: list[str]) -> None:
+def test_host_that_cannot_serve(
+    release: dict[str, str], python: str, held: dict[str, str], expected: list[str]
+) -> None:
     found = "\n".join(host.problems(release, python, held))
     assert bool(found) == bool(expected)
     for words in expected:

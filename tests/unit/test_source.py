@@ -50,7 +50,9 @@ def resolve_path(root: Path, cache: Path) -> source.Source:
 
 @pytest.mark.parametrize("within_git", [True, False])
 def test_gitignore_is_honoured_inside_and_outside_a_repository(tmp_path: Path, within_git: bool) -> None:
-    root = make_tree(tmp_path / "app", {"app.py": "", ".gitignore": "*.log\nbig/\n", "x.log": "", "big/data": "", "sub/y.log": ""})
+    root = make_tree(
+        tmp_path / "app", {"app.py": "", ".gitignore": "*.log\nbig/\n", "x.log": "", "big/data": "", "sub/y.log": ""}
+    )
     if within_git:
         git(root, "init", "-q")
     assert archived(resolve_path(root, tmp_path), tmp_path) == [".gitignore", "app.py"]
@@ -151,24 +153,35 @@ def make_archive(path: Path, members: dict[str, str], links: dict[str, str] | No
 @pytest.mark.parametrize("names", [["app-1.0/app.py", "app-1.0/b/c.py"], ["app.py", "b/c.py"]])
 def test_single_top_directory_is_left_out(tmp_path: Path, names: list[str]) -> None:
     digest = make_archive(tmp_path / "a.tar.gz", dict.fromkeys(names, "x"))
-    found = source.resolve({"kind": "archive", "archive": str(tmp_path / "a.tar.gz"), "sha256": digest}, tmp_path / "cache")
+    found = source.resolve(
+        {"kind": "archive", "archive": str(tmp_path / "a.tar.gz"), "sha256": digest}, tmp_path / "cache"
+    )
     assert archived(found, tmp_path) == ["app.py", "b/c.py"]
 
 
 def test_wrong_digest_names_both(tmp_path: Path) -> None:
     digest = make_archive(tmp_path / "a.tar.gz", {"app.py": ""})
-    found = source.resolve({"kind": "archive", "archive": str(tmp_path / "a.tar.gz"), "sha256": "0" * 64}, tmp_path / "cache")
+    found = source.resolve(
+        {"kind": "archive", "archive": str(tmp_path / "a.tar.gz"), "sha256": "0" * 64}, tmp_path / "cache"
+    )
     with pytest.raises(source.SourceError, match=f"0000, but the archive has {digest}"):
         archived(found, tmp_path)
 
 
 @pytest.mark.parametrize(
     ("members", "links"),
-    [({"../evil": ""}, {}), ({"a/../../evil": ""}, {}), ({"app.py": ""}, {"l": "../../etc"}), ({"app.py": ""}, {"l": "/etc/passwd"})],
+    [
+        ({"../evil": ""}, {}),
+        ({"a/../../evil": ""}, {}),
+        ({"app.py": ""}, {"l": "../../etc"}),
+        ({"app.py": ""}, {"l": "/etc/passwd"}),
+    ],
 )
 def test_archive_cannot_lead_outside(tmp_path: Path, members: dict[str, str], links: dict[str, str]) -> None:
     digest = make_archive(tmp_path / "a.tar.gz", {"app.py": "", **members}, links)
-    found = source.resolve({"kind": "archive", "archive": str(tmp_path / "a.tar.gz"), "sha256": digest}, tmp_path / "cache")
+    found = source.resolve(
+        {"kind": "archive", "archive": str(tmp_path / "a.tar.gz"), "sha256": digest}, tmp_path / "cache"
+    )
     with pytest.raises(source.SourceError, match="leads outside"):
         archived(found, tmp_path)
 
