@@ -28,7 +28,7 @@ curl {ca} {api} {api_url}/
 # what the app sees of you: your address, https, the public name
 curl {ca} {api} {api_url}/whoami
 # a POST
-curl {ca} {api} --json '{{"hello": "world"}}' {api_url}/echo
+curl {ca} {api} -H 'Content-Type: application/json' -d '{{"hello": "world"}}' {api_url}/echo
 # someone else's app, straight from the package index
 curl {ca} {httpbin} {httpbin_url}/get
 # plain HTTP leads to HTTPS
