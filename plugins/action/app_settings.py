@@ -39,7 +39,15 @@ class ActionModule(ActionBase):
         inventory = self._inventory(schema, variables, problems)
         entries = self._entries(variables, problems)
         bases = [plain(variables[name]) for name in ("inventory_dir", "playbook_dir") if variables.get(name)]
-        findings = checks.examine(schema, list(variables), inventory, entries, bases, self._defaults(schema, variables))
+        findings = checks.examine(
+            schema,
+            variables=list(variables),
+            inventory=inventory,
+            entries=entries,
+            bases=bases,
+            defaults=self._defaults(schema, variables),
+            logins=self._logins(variables),
+        )
         problems.extend(findings.problems)
         result["changed"] = False
         if findings.warnings:
@@ -72,6 +80,12 @@ class ActionModule(ActionBase):
         trusted = {name: trust(value) for name, value in templates.items()}
         templar = self._templar.copy_with_new_env(available_variables={**defaults, **trusted, **variables})
         return {name: plain(templar.template(value)) for name, value in trusted.items()}
+
+    def _logins(self, variables: dict[str, t.Any]) -> set[str]:
+        """Users that Ansible logs in as, as far as variables say."""
+        names = [name for name in ("ansible_user", "ansible_ssh_user") if name in variables]
+        values = [self._evaluate("", name, variables[name], []) for name in names]
+        return {value for value in values if isinstance(value, str)}
 
     def _entries(self, variables: dict[str, t.Any], problems: list[Problem]) -> t.Any:
         """Evaluated entries of ``wsgi_apps``, ``None`` without that variable; what cannot be evaluated is marked."""

@@ -39,6 +39,7 @@ def examine(
     entries: t.Any,
     bases: list[str],
     defaults: dict[str, t.Any] | None = None,
+    logins: t.Collection[str] = (),
 ) -> Findings:
     """Resolve and check everything the inventory says about one host.
 
@@ -47,6 +48,7 @@ def examine(
     :arg entries: templated value of ``wsgi_apps``, ``None`` when it is not defined.
     :arg bases: directories that relative paths count from.
     :arg defaults: values of role defaults that are templates.
+    :arg logins: users that Ansible logs in as.
     """
     host, problems = settings.merge_host(schema, inventory, defaults)
     misspelt, warnings = check_variable_names(schema, variables)
@@ -58,6 +60,9 @@ def examine(
         problems.extend(found)
     for app in apps:
         problems.extend(check_app(app))
+        problems.extend(checks_app.check_login(app, logins))
+        if app.present:
+            warnings.extend([*checks_app.open_secrets(app), *checks_edge.unreachable_domains(app)])
     problems.extend(check_duplicates(apps))
     for app in apps:
         app.data["env"] = checks_app.environment(app.data["env"])
@@ -141,6 +146,9 @@ def check_variable_names(schema: Schema, variables: t.Iterable[str]) -> tuple[li
     problems: list[Problem] = []
     warnings: list[str] = []
     for variable in variables:
+        full = f"nginx_proxy_{variable[6:]}"
+        if variable.startswith("nginx_") and any(full in role.options for role in schema.roles.values()):
+            warnings.append(f"{variable} is not a variable of webops.wsgi; did you mean {full}?")
         role = next((role for role in schema.roles.values() if variable.startswith(role.prefix)), None)
         if role is None or variable in role.options:
             continue

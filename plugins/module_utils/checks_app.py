@@ -30,6 +30,8 @@ _UNITS = """
 """
 RESERVED = frozenset(_USERS.split()) | frozenset(_UNITS.split())
 
+_SECRET_NAME = re.compile(r"SECRET|PASSW|TOKEN|CREDENTIAL|PRIVATE_?KEY|API_?KEY$", re.IGNORECASE)
+
 # Variables that the release or systemd sets for every instance.
 _OURS = re.compile(r"WSGI_(APP|RELEASE|RELEASE_DIR|SOCKET)|NOTIFY_SOCKET|LISTEN_(FDS|PID|FDNAMES)|WATCHDOG_(PID|USEC)")
 
@@ -52,6 +54,14 @@ def check_name(app: App) -> t.Iterator[Problem]:
             f"name is {show(name)}, which Debian, systemd or this collection uses itself",
             f"choose another, such as {name}-app",
         )
+
+
+def check_login(app: App, logins: t.Collection[str]) -> t.Iterator[Problem]:
+    """The app's user is not the one Ansible logs in as."""
+    name = app.data["name"]
+    if app.usable("name") and name in logins:
+        text = f"name is {show(name)}, which is the user Ansible logs in as (ansible_user)"
+        yield app.problem(text, f"choose another, such as {name}-app")
 
 
 def check_state(app: App) -> t.Iterator[Problem]:
@@ -128,6 +138,13 @@ def _check_variable(app: App, key: str, name: str, value: t.Any) -> t.Iterator[P
             f"{key}.{name} has a NUL character, which an environment cannot hold",
             "remove it, or encode the value, in base64 say",
         )
+
+
+def open_secrets(app: App) -> t.Iterator[str]:
+    """Warnings about variables in ``env`` that sound secret."""
+    for name in map(str, app.data["env"]) if app.usable("env") else ():
+        if _SECRET_NAME.search(name):
+            yield f'app "{app.label}": env.{name} sounds secret, but env can be seen on the host; use secrets.'
 
 
 def environment(variables: dict[str, t.Any]) -> dict[str, str]:

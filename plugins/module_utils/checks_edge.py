@@ -13,6 +13,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.settings import App, P
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _HOST_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
 _EMAIL = re.compile(rf"[A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~-]+@{_HOST_LABEL}(\.{_HOST_LABEL})+")
+_RESERVED_TLDS = frozenset({"test", "example", "invalid", "localhost", "local", "internal", "lan", "home", "arpa"})
 _SIZE = re.compile(r"[0-9]+[kKmMgG]?")
 _TIME = re.compile(r"([0-9]+)(ms|s|m|h)?")
 
@@ -91,6 +92,19 @@ def _punycode(domain: str) -> str:
         return domain.encode("idna").decode("ascii")
     except UnicodeError:
         return "its ASCII form, which begins with xn--"
+
+
+def unreachable_domains(app: App) -> t.Iterator[str]:
+    """Warnings about domains that Let's Encrypt never certifies."""
+    directory = app.data["certbot"].get("acme_directory")
+    if app.data["tls"] != "letsencrypt" or not app.usable("domains") or "letsencrypt.org" not in str(directory):
+        return
+    for domain in app.data["domains"]:
+        if domain.rsplit(".", maxsplit=1)[-1] in _RESERVED_TLDS:
+            yield (
+                f'app "{app.label}": Let\'s Encrypt does not certify {domain}, a name that cannot be public; '
+                "use tls: selfsigned, or a certificate authority of your own in certbot_acme_directory."
+            )
 
 
 def check_certificate(app: App) -> t.Iterator[Problem]:

@@ -56,6 +56,10 @@ def _check_path(app: App, source: dict[str, t.Any]) -> t.Iterator[Problem]:
         yield app.problem(
             f"source.path is {show(written)}, and {path} is a file", "write the directory that holds the app"
         )
+    elif not os.access(path, os.R_OK | os.X_OK):
+        yield app.problem(f"source.path is {show(written)}, and {path} cannot be read", "give yourself access to it")
+    elif not os.listdir(path):
+        yield app.problem(f"source.path is {show(written)}, and {path} is empty", "write the directory with the code")
 
 
 def _check_git(app: App, source: dict[str, t.Any]) -> t.Iterator[Problem]:

@@ -12,6 +12,7 @@ import copy
 import dataclasses
 import difflib
 import json
+import math
 import os
 import re
 import typing as t
@@ -244,8 +245,8 @@ def _yaml_trap(spec: dict[str, t.Any], value: t.Any) -> str:
         return "" if spec.get("default", "") is None else "empty"
     if kind in ("str", "path"):
         return _text_trap(value, bool(spec.get("choices")))
-    if kind in ("int", "float") and isinstance(value, bool):
-        return "a boolean and not a number"
+    if kind in ("int", "float"):
+        return _number_trap(kind, value)
     if kind == "dict" and not isinstance(value, dict):
         return "not a dictionary"
     return _list_trap(spec, value) if kind == "list" else ""
@@ -258,6 +259,14 @@ def _text_trap(value: t.Any, choices: bool) -> str:
         return "a number and not a text"
     # Among choices Ansible finds the way from the boolean back to "off" or "no".
     return "a boolean and not a text" if isinstance(value, bool) and not choices else ""
+
+
+def _number_trap(kind: str, value: t.Any) -> str:
+    if isinstance(value, bool):
+        return "a boolean and not a number"
+    if isinstance(value, float) and (not math.isfinite(value) or (kind == "int" and value != int(value))):
+        return "not a whole number" if kind == "int" else "not a number"
+    return ""
 
 
 def _list_trap(spec: dict[str, t.Any], value: t.Any) -> str:
@@ -399,7 +408,7 @@ def resolve(
             continue
         name = entry.get("name")
         label = name if isinstance(name, str) and name else f"number {number}"
-        app = App(label, entry, {})
+        app = App(label, {str(key): value for key, value in entry.items()}, {})
         problems.extend(_resolve_keys(schema, app))
         problems.extend(_resolve_overrides(schema, host, app))
         app.data["source"] = _resolve_source(app.data["source"], bases)
@@ -522,6 +531,8 @@ def _resolve_source(source: dict[str, t.Any], bases: list[str]) -> dict[str, t.A
     resolved = {"kind": kinds[0], **given}
     if kinds[0] == "path" or (kinds[0] == "archive" and not is_url(given["archive"])):
         resolved[kinds[0]] = find_path(given[kinds[0]], bases)
+    if kinds[0] == "git" and given["git"].startswith(("./", "../", "~")):
+        resolved["git"] = find_path(given["git"], bases)
     if "sha256" in resolved:
         resolved["sha256"] = resolved["sha256"].lower()
     return resolved

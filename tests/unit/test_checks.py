@@ -34,13 +34,16 @@ def fixture_base(tmp_path: pathlib.Path) -> pathlib.Path:
     (tmp_path / "cert.pem").write_text("-----BEGIN CERTIFICATE-----\n")
     (tmp_path / "key.pem").write_text("-----BEGIN PRIVATE KEY-----\n")
     (tmp_path / "file.tar.gz").write_text("x")
+    (tmp_path / "void").mkdir()
     return tmp_path
 
 
 def found(base: pathlib.Path, entries: t.Any, inventory: dict[str, t.Any] | None = None) -> list[str]:
     """Every problem as the line a person sees."""
     inventory = inventory or {}
-    findings = checks.examine(SCHEMA, inventory, copy.deepcopy(inventory), copy.deepcopy(entries), [str(base)])
+    findings = checks.examine(
+        SCHEMA, inventory, copy.deepcopy(inventory), copy.deepcopy(entries), [str(base)], logins=["deploy"]
+    )
     lines = checks.lines(findings.problems)
     assert not any(SECRET in line for line in lines)
     return lines
@@ -87,6 +90,9 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
     "name too long": ({"name": "a" * 31}, ["name is", "31 characters", "at most 30"]),
     "name of a system user": ({"name": "www-data"}, ['app "www-data"', "name is", "Debian", "www-data-app"]),
     "name of a unit": ({"name": "network"}, ['app "network"', "name is", "systemd", "network-app"]),
+    "name of the login": ({"name": "deploy"}, ['name is "deploy"', "Ansible logs in as", "such as deploy-app"]),
+    "name no text": ({"name": ["api"]}, ["number 1", 'name is ["api"]', "not a text"]),
+    "key no text": ({True: 1}, ['app "api"', "True is not a key", "known keys are"]),
     "entrypoint missing": ({"entrypoint": ...}, ['app "api"', "entrypoint is missing", "module:callable"]),
     "source missing": ({"source": ...}, ['app "api"', "source is missing", "write source:"]),
     "source empty": ({"source": {}}, ['app "api"', "source is empty", "write source:"]),
@@ -158,6 +164,7 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
         ['source.path is "nope"', "does not exist", "relative to"],
     ),
     "path that is a file": ({"source": {"path": "cert.pem"}}, ['source.path is "cert.pem"', "is a file", "directory"]),
+    "path that is empty": ({"source": {"path": "void"}}, ['source.path is "void"', "is empty", "with the code"]),
     "path with a version": ({"source": {"path": "tree", "version": "1"}}, ["source.version", '"1"', "remove version"]),
     "unpinned package": (
         {"source": {"package": "httpbin"}},
@@ -369,7 +376,8 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
 
 @pytest.mark.parametrize(("changes", "words"), BAD_APPS.values(), ids=list(BAD_APPS))
 def test_bad_app(base, changes, words):
-    lines = found(base, [app(**changes)])
+    entry = {key: value for key, value in {**GOOD, **changes}.items() if value is not ...}
+    lines = found(base, [entry])
     assert len(lines) == 1, lines
     for word in words:
         assert word in lines[0]
@@ -482,6 +490,41 @@ def test_own_variables_with_a_role_s_prefix_are_only_named(base):
     assert findings.problems == []
     assert len(findings.warnings) == 1
     assert "release_banner_text" in findings.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "variables", "words"),
+    [
+        ({"env": {"DB_PASSWORD": SECRET}}, [], ['app "api"', "env.DB_PASSWORD", "use secrets"]),
+        ({"domains": ["api.test"]}, [], ['app "api"', "api.test", "tls: selfsigned", "certbot_acme_directory"]),
+        ({}, ["nginx_read_timeout"], ["nginx_read_timeout", "did you mean nginx_proxy_read_timeout?"]),
+    ],
+)
+def test_oddities_are_only_warned_about(base, changes, variables, words):
+    findings = checks.examine(SCHEMA, variables, {}, [app(**changes)], [str(base)])
+    assert findings.problems == []
+    assert len(findings.warnings) == 1
+    assert SECRET not in findings.warnings[0]
+    for word in words:
+        assert word in findings.warnings[0]
+
+
+ODD = [None, True, -1, 1.5, float("inf"), "", "a b", "\0", [], [None], [[]], {}, {True: None}, {"path": None}]
+ODD.append(settings.UNEVALUATED)
+
+
+@pytest.mark.parametrize("value", ODD, ids=[str(number) for number in range(len(ODD))])
+def test_no_value_anywhere_breaks_the_checks(base, value):
+    found(base, value if value is not None else [None])
+    found(base, [value, value])
+    if value is not settings.UNEVALUATED:
+        found(base, [app()], {name: value for role in SCHEMA.roles.values() for name in role.options})
+    for key in [*SCHEMA.app, "gunicorn_timeout", "nginx_proxy", "timeout", 5]:
+        found(base, [{**app(), key: value}])
+    overrides = {role.key: dict.fromkeys(role.short(), value) for role in SCHEMA.roles.values()}
+    found(base, [app(**overrides)])
+    for key in ("source", "certificate"):
+        found(base, [app(**{key: dict.fromkeys(SCHEMA.app[key]["options"], value), "tls": "provided"})])
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,7 @@ wsgi:
 def fixture_inventory(tmp_path: pathlib.Path) -> pathlib.Path:
     """An inventory file with a source tree beside it."""
     (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "app.py").write_text("app = None\n")
     path = tmp_path / "hosts.yml"
     path.write_text(INVENTORY)
     return path
