@@ -9,6 +9,7 @@ yields problems, and :func:`examine` runs them all. Values of ``secrets`` never 
 from __future__ import annotations
 
 import dataclasses
+import os
 import typing as t
 
 from ansible_collections.webops.wsgi.plugins.module_utils import (
@@ -65,6 +66,8 @@ def examine(
             warnings.extend([*checks_app.open_secrets(app), *checks_edge.unreachable_domains(app)])
     problems.extend(check_duplicates(apps))
     for app in apps:
+        if app.usable("persistent"):
+            app.data["persistent"] = [os.path.normpath(path) for path in app.data["persistent"]]
         app.data["env"] = checks_app.environment(app.data["env"])
         app.data["secrets"] = checks_app.environment(app.data["secrets"])
     order = {app.label: number for number, app in reversed(list(enumerate(apps)))}

@@ -13,7 +13,9 @@ from ansible_collections.webops.wsgi.plugins.module_utils.settings import App, P
 _EXACT_VERSION = re.compile(r"[0-9][A-Za-z0-9.!+_-]*")
 _PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?(\[[A-Za-z0-9._,\s-]*\])?")
 _PINNED = re.compile(rf"\s*{_PACKAGE.pattern}\s*(===?\s*[^\s*;,]+|@\s*\S+)\s*(;.*)?")
-_PYTHON = re.compile(r"3\.[0-9]+")
+_PYTHON = re.compile(r"3\.([0-9]+)")
+_OLDEST_PYTHON = 10  # 3.10, which gunicorn 27 needs
+_DIRECTORY = re.compile(r"[A-Za-z0-9._/-]+")
 
 
 def check_source(app: App) -> t.Iterator[Problem]:
@@ -152,28 +154,33 @@ def _outside(path: str) -> str:
 
 
 def check_persistent(app: App) -> t.Iterator[Problem]:
-    """Directories to keep lie in the source tree, and none of them in another."""
+    """Directories to keep lie in the source tree, none of them in another, under names that systemd takes."""
     if not app.usable("persistent"):
         return
+    tree = tree_at_hand(app)
     seen: list[str] = []
     for path in app.data["persistent"]:
+        normal = os.path.normpath(path)
+        clash = next((other for other in seen if _nested(normal, other)), "")
         wrong = _outside(path)
         if wrong:
-            yield app.problem(
-                f"persistent has {show(path)}, {wrong}",
-                "write a directory relative to the source tree, such as instance",
-            )
-            continue
-        normal = os.path.normpath(path)
-        clash = next(
-            (other for other in seen if f"{normal}/".startswith(f"{other}/") or f"{other}/".startswith(f"{normal}/")),
-            "",
-        )
-        if clash:
-            yield app.problem(
-                f"persistent has {show(path)} and {show(clash)}, one inside the other", "keep the outer one"
-            )
-        seen.append(normal)
+            mend = "write a directory relative to the source tree, such as instance"
+            yield app.problem(f"persistent has {show(path)}, {wrong}", mend)
+        elif not _DIRECTORY.fullmatch(normal):
+            mend = "use letters, digits, hyphens, underscores and dots"
+            yield app.problem(f"persistent has {show(path)}, with a character that a unit file does not take", mend)
+        elif clash:
+            text = f"persistent has {show(path)} and {show(clash)}, one inside the other"
+            yield app.problem(text, "keep the outer one")
+        elif tree and os.path.isfile(os.path.join(tree, normal)):
+            text = f"persistent has {show(path)}, which is a file in {tree}"
+            yield app.problem(text, "write the directory it is in, and nothing but data belongs there")
+        else:
+            seen.append(normal)
+
+
+def _nested(one: str, other: str) -> bool:
+    return f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
 
 
 def check_static(app: App) -> t.Iterator[Problem]:
@@ -237,8 +244,11 @@ def requirement_names(requirements: t.Iterable[str]) -> set[str]:
     for line in requirements:
         match = re.match(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[([^\]]*)\])?", str(line))
         if match:
-            for name in [match.group(1), *(match.group(2) or "").split(",")]:
-                names.add(re.sub(r"[-_.]+", "-", name.strip()).lower())
+            found = [match.group(1), *(match.group(2) or "").split(",")]
+            found = [re.sub(r"[-_.]+", "-", name.strip()).lower() for name in found]
+            if found[0] == "gunicorn" and "gevent" in found:
+                found.append("packaging")  # what this extra of gunicorn brings beside gevent itself
+            names.update(found)
     return names - {""}
 
 
@@ -288,12 +298,8 @@ def check_python(app: App) -> t.Iterator[Problem]:
     """Form of the Python version, and where requirements come from."""
     python = app.data["python"]
     version = python.get("version")
-    if version and app.usable("python.version") and not _PYTHON.fullmatch(str(version)):
-        match = re.search(r"3\.[0-9]+", str(version))
-        yield app.problem(
-            f"{app.setting('python', 'version')} is {show(version)}",
-            f'write the major and minor version, "{match.group() if match else "3.13"}"',
-        )
+    if version and app.usable("python.version"):
+        yield from _check_python_version(app, str(version))
     requirements = python.get("requirements")
     tree = tree_at_hand(app)
     if not requirements or not app.usable("python.requirements"):
@@ -305,6 +311,18 @@ def check_python(app: App) -> t.Iterator[Problem]:
     elif tree and not os.path.isfile(os.path.join(tree, requirements)):
         text = f"{setting} is {show(requirements)}, which is no file in {tree}"
         yield app.problem(text, "create it there, or correct its name")
+
+
+def _check_python_version(app: App, version: str) -> t.Iterator[Problem]:
+    setting = app.setting("python", "version")
+    match = _PYTHON.fullmatch(version)
+    if not match:
+        found = re.search(r"3\.[0-9]+", version)
+        mend = f'write the major and minor version, "{found.group() if found else "3.13"}"'
+        yield app.problem(f"{setting} is {show(version)}, which names no Python", mend)
+    elif int(match.group(1)) < _OLDEST_PYTHON:
+        text = f"{setting} is {show(version)}, too old: gunicorn needs 3.{_OLDEST_PYTHON}"
+        yield app.problem(text, 'write a version the host has, such as "3.13" on Debian 13, or "" for its own')
 
 
 def check_packages(app: App) -> t.Iterator[Problem]:

@@ -337,6 +337,9 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
     "persistent absolute": ({"persistent": ["/data"]}, ["persistent", '"/data"', "absolute", "instance"]),
     "persistent is everything": ({"persistent": ["."]}, ["persistent", '"."', "as a whole", "instance"]),
     "persistent inside another": ({"persistent": ["data", "data/up"]}, ["persistent", '"data/up"', '"data"', "outer"]),
+    "persistent with a space": ({"persistent": ["my data"]}, ["persistent", '"my data"', "letters, digits"]),
+    "persistent is a file": ({"persistent": ["app.py"]}, ["persistent", '"app.py"', "is a file", "directory it is in"]),
+    "Python too old": ({"python": {"version": "3.8"}}, ["python.version", '"3.8"', "too old", '"3.13"']),
     "requirements outside": (
         {"python": {"requirements": "../r.txt"}},
         ["python.requirements", '"../r.txt"', "relative"],
@@ -536,6 +539,7 @@ def test_no_value_anywhere_breaks_the_checks(base, value):
         (None, '[project]\nname = "x"\ndependencies = ["gevent", "packaging>=1"]\n', [], ""),
         (None, "[project\n", ["gevent==1"], "packaging"),
         ("flask\n", None, ["gevent==1", "packaging==2"], ""),
+        ("gunicorn[gevent]==27.0.1\n", None, [], ""),
         (None, None, [], "gevent and packaging"),
     ],
 )
@@ -556,7 +560,7 @@ def test_gevent_of_sources_not_at_hand_is_not_judged(base):
 
 
 def test_resolved_app_has_the_shape_the_roles_expect(base):
-    entry = app(tls="off", env={"A": 1, "B": True}, secrets={"C": 2}, gunicorn={"timeout": 60})
+    entry = app(tls="off", persistent=["./data/"], env={"A": 1, "B": True}, secrets={"C": 2}, gunicorn={"timeout": 60})
     findings = checks.examine(SCHEMA, [], {"gunicorn_keepalive": "7"}, [entry], [str(base)])
     assert findings.problems == []
     data = findings.apps[0]
@@ -572,7 +576,7 @@ def test_resolved_app_has_the_shape_the_roles_expect(base):
         "certificate": {},
         "env": {"A": "1", "B": "true"},
         "secrets": {"C": "2"},
-        "persistent": [],
+        "persistent": ["data"],
         "development": False,
     }
     assert (roles["gunicorn"]["timeout"], roles["gunicorn"]["keepalive"]) == (60, 7)
