@@ -56,7 +56,7 @@ UNEVALUATED: t.Any = object()
 SOURCE_KINDS = ("path", "git", "archive", "package")
 
 # Words of a key whose value is not repeated in a message, because people keep passwords under such keys.
-_SENSITIVE = re.compile(r"secret|passw|token|credential|private|(^|_)key", re.IGNORECASE)
+_SENSITIVE = re.compile(r"secret|passw|token|credential|private|(^|_)key$", re.IGNORECASE)
 _URL_USER = re.compile(r"://[^/@\s]*@")
 
 

@@ -151,6 +151,7 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
     "wrong type of secrets": ({"secrets": SECRET}, ['app "api"', "secrets is not a dictionary", "key: value"]),
     "wrong type of a secret": ({"secrets": {"KEY": [SECRET]}}, ["secrets.KEY", "a list", "JSON"]),
     "wrong choice": ({"tls": "acme"}, ["tls", '"acme"', "letsencrypt, selfsigned, provided, off"]),
+    "wrong choice of a setting": ({"certbot": {"key_type": "dsa"}}, ["certbot.key_type", '"dsa"', "ecdsa, rsa"]),
     "wrong state": ({"state": "started"}, ["state", '"started"', "present, absent"]),
     "decimal where text belongs": ({"python": {"version": 3.1}}, ["python.version", "3.1", "quotes"]),
     "two source kinds": (
