@@ -15,6 +15,7 @@ from pathlib import Path
 LISTEN = "0A"  # the state TCP_LISTEN in /proc/net/tcp, see include/net/tcp_states.h of Linux
 SUPPORTED_DEBIAN = ("12", "13")
 OLDEST_PYTHON = (3, 11)
+MARK = "written by webops.wsgi"  # in the first lines of every unit of ours
 
 
 def os_release(text: str) -> dict[str, str]:
@@ -96,15 +97,54 @@ def _owners(inodes: set[str], proc: Path) -> dict[str, str]:
 
 def existing_users(names: Iterable[str]) -> list[str]:
     """Those of the names that are users of the host."""
-    return [name for name in names if _is_user(name)]
+    return [name for name in names if _user(name)]
 
 
-def _is_user(name: str) -> bool:
+def _user(name: str) -> pwd.struct_passwd | None:
     try:
-        pwd.getpwnam(name)
+        return pwd.getpwnam(name)
     except KeyError:
-        return False
-    return True
+        return None
+
+
+def foreign(
+    app: str,
+    root: Path = Path("/srv"),
+    state: Path = Path("/var/lib"),
+    units: Path = Path("/etc/systemd/system"),
+) -> list[str]:
+    """What on the host bears the app's name without being the app's, each with the mend.
+
+    A user, a directory or a unit that somebody else made must neither be taken over nor, with the app, be removed.
+    """
+    found = []
+    user = _user(app)
+    if user and user.pw_dir != f"{state}/{app}":
+        found.append(f"the user {app} with home {user.pw_dir}")
+    folder = root / app
+    if (
+        folder.exists()
+        and not any((folder / part).is_dir() for part in ("builds", "releases"))
+        and any(folder.iterdir())
+    ):
+        found.append(f"the directory {folder}")
+    owner = _owner(state / app)
+    if owner not in ("", app):
+        found.append(f"the directory {state / app} of the user {owner}")
+    for unit in (units / f"{app}@.service", units / f"{app}.target"):
+        if unit.exists() and MARK not in unit.read_text():
+            found.append(f"the unit {unit}")
+    return [
+        f'app "{app}": the host has {thing}, which is not this app\'s; rename the app or move that' for thing in found
+    ]
+
+
+def _owner(path: Path) -> str:
+    """The user who owns a path; empty for no path, and for the owner that a removed app has left behind."""
+    try:
+        return pwd.getpwuid(path.stat().st_uid).pw_name
+    except (OSError, KeyError):
+        return ""
 
 
 def managed_apps(root: Path) -> dict[str, str]:

@@ -11,6 +11,7 @@ and the directories it serves are reached through it, so one rename(2) switches 
 from __future__ import annotations
 
 import fcntl
+import functools
 import grp
 import hashlib
 import json
@@ -372,15 +373,22 @@ def _plant_seed(paths: Paths, app: str, build: str) -> None:
     """Copy what the source ships in its persistent directories to where nothing is yet."""
     seed = paths.root / app / "builds" / build / "seed"
     for shipped in sorted(seed.iterdir()) if seed.is_dir() else []:
-        target = paths.state / app / shipped.name
-        if os.path.lexists(target):
-            continue
-        user = pwd.getpwnam(app)
-        target.parent.mkdir(mode=0o750, exist_ok=True)
-        os.chown(target.parent, user.pw_uid, user.pw_gid)
-        shutil.copytree(shipped, target)
-        for path in [target, *target.rglob("*")]:
-            os.chown(path, user.pw_uid, user.pw_gid)
+        home = paths.state / app
+        if not home.exists():
+            _appear(home, app, lambda partial: partial.mkdir(mode=0o750))
+        if not os.path.lexists(home / shipped.name):
+            _appear(home / shipped.name, app, functools.partial(shutil.copytree, shipped))
+
+
+def _appear(folder: Path, app: str, make: Callable[[Path], object]) -> None:
+    """Make a directory of the app's user that is there whole or not at all."""
+    user = pwd.getpwnam(app)
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    make(partial)
+    for path in [partial, *partial.rglob("*")]:
+        os.lchown(path, user.pw_uid, user.pw_gid)
+    partial.rename(folder)
 
 
 def _activate(paths: Paths, step: Step, systemd: ServiceManager) -> None:

@@ -96,10 +96,13 @@ def main() -> None:
     release = host.os_release(Path("/etc/os-release").read_text())
     held = host.listeners(module.params["ports"])
     default = host.default_python()
+    root = Path(module.params["root"])
     problems = host.problems(release, default, held)
+    for app in module.params["apps"]:
+        problems += host.foreign(app, root)
     if problems:
         module.fail_json(msg="This host cannot be set up:\n" + "\n".join(f"- {problem}" for problem in problems))
-    apps = host.managed_apps(Path(module.params["root"]))
+    apps = host.managed_apps(root)
     uv = module.params["uv"] or ""
     state = {
         "distribution": release.get("ID", ""),

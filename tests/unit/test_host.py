@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import socket
 from pathlib import Path
 
@@ -82,3 +84,37 @@ def test_managed_apps_and_their_current_release(tmp_path: Path) -> None:
 
 def test_version_of_a_missing_program_is_empty() -> None:
     assert host.program_version(["/nonexistent/nginx", "-v"], r"(\d+)") == ""
+
+
+def test_nothing_is_foreign_on_a_fresh_host(tmp_path: Path) -> None:
+    assert host.foreign("no-such-user", tmp_path / "srv", tmp_path / "lib", tmp_path / "units") == []
+
+
+def test_what_bears_the_name_without_being_the_apps_is_named(tmp_path: Path) -> None:
+    name = pwd.getpwuid(os.getuid()).pw_name
+    (tmp_path / "srv" / name / "documents").mkdir(parents=True)
+    (tmp_path / "units").mkdir()
+    (tmp_path / "units" / f"{name}.target").write_text("[Unit]\n")
+    found = host.foreign(name, tmp_path / "srv", tmp_path / "lib", tmp_path / "units")
+    assert len(found) == 3
+    for words, problem in zip(
+        (f"the user {name} with home", f"the directory {tmp_path}", "the unit"), found, strict=True
+    ):
+        assert problem.startswith(f'app "{name}": the host has {words}')
+        assert problem.endswith("rename the app or move that")
+
+
+def test_what_the_app_has_made_is_its_own(tmp_path: Path) -> None:
+    (tmp_path / "srv/api/builds").mkdir(parents=True)
+    (tmp_path / "units").mkdir()
+    (tmp_path / "units/api.target").write_text(f"# Everything of api, {host.MARK}\n")
+    assert host.foreign("api", tmp_path / "srv", tmp_path / "lib", tmp_path / "units") == []
+
+
+def test_data_of_another_user_is_foreign_and_of_a_removed_one_is_not(tmp_path: Path) -> None:
+    (tmp_path / "lib/api").mkdir(parents=True)
+    (found,) = host.foreign("api", tmp_path / "srv", tmp_path / "lib", tmp_path / "units")
+    assert f"{tmp_path}/lib/api of the user {pwd.getpwuid(os.getuid()).pw_name}" in found
+    if os.getuid() == 0:
+        os.chown(tmp_path / "lib/api", 54321, 54321)
+        assert host.foreign("api", tmp_path / "srv", tmp_path / "lib", tmp_path / "units") == []
