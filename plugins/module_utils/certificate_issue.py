@@ -236,6 +236,8 @@ class Issuer:
             return str(error)
         if completed.rc == 0:
             return ""
+        if completed.rc < 0:
+            return f"certbot was ended by signal {-completed.rc}"
         if unreachable(completed.output):
             self.down[directory] = cause(completed.output)
         return cause(completed.output)

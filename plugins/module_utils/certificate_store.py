@@ -13,6 +13,7 @@ The functions run programs only through the `Run` of their host. Durations are s
 from __future__ import annotations
 
 import datetime
+import functools
 import hashlib
 import os
 import shutil
@@ -189,6 +190,16 @@ def usable(directory: str) -> bool:
 
 def read_certificate(directory: str) -> Certificate | None:
     """Return the facts of the certificate in `directory`, or None when there is none that can be used."""
+    try:
+        files = [os.stat(os.path.join(directory, name)) for name in ("fullchain.pem", "privkey.pem")]
+    except OSError:
+        return None
+    return _read_certificate(directory, tuple((file.st_ino, file.st_mtime_ns, file.st_size) for file in files))
+
+
+@functools.cache
+def _read_certificate(directory: str, _state: tuple[tuple[int, int, int], ...]) -> Certificate | None:
+    """Read a pair once for each state of its files: a run asks for the same ones several times."""
     if not usable(directory):
         return None
     try:
