@@ -173,7 +173,8 @@ def play(tmp_path: Path) -> Callable[..., Playbook]:
         record.unlink(missing_ok=True)
         extra = tmp_path / "variables.json"
         extra.write_text(json.dumps(variables), encoding="utf-8")
-        command = ["ansible-playbook", "-i", os.environ["WSGI_INVENTORY"], "-e", f"@{extra}", *options]
+        inventory = str(Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent)  # with its group_vars and host_vars
+        command = ["ansible-playbook", "-i", inventory, "-e", f"@{extra}", *options]
         environment = {**os.environ, "RECORD_CHANGES_TO": str(record), "ANSIBLE_FORCE_COLOR": "0"}
         environment["MOLECULE_PROJECT_DIRECTORY"] = str(ROOT)
         command.append(str(ROOT / "playbooks/site.yml"))

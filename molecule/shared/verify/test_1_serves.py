@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-CURL_EMPTY_REPLY = 52
+CURL_NO_REPLY = (52, 56)  # closed, or reset
 CURL_TLS_REFUSED = 35
 
 
@@ -52,7 +52,7 @@ def test_forged_forwarding_headers_do_not_win(host, client):
         "X-Real-IP: 9.9.9.9",
     ]
     options = [option for header in [*forged, "Forwarded: for=203.0.113.9;proto=ftp"] for option in ("-H", header)]
-    seen = client.get(host.url("api", "/whoami"), *options).json
+    seen = client.get(host.url("api", "/whoami"), "-4", *options).json
     assert (seen["client"], seen["scheme"], seen["host"]) == (client.ipv4, "https", host.domain("api"))
 
 
@@ -73,15 +73,14 @@ def test_css_is_compressed(host, client):
 
 def test_unknown_host_is_cut_off(host, client):
     plain = client.get(f"http://{host.ipv4}/", "-H", "Host: unknown.example.test")
-    assert plain.exit == CURL_EMPTY_REPLY, f"an unknown host got HTTP {plain.status} (curl exit {plain.exit})"
+    assert plain.exit in CURL_NO_REPLY, f"an unknown host got HTTP {plain.status} (curl exit {plain.exit})"
     secure = client.get("https://unknown.example.test/", "--resolve", f"unknown.example.test:443:{host.ipv4}")
     assert secure.exit == CURL_TLS_REFUSED, f"an unknown name got past TLS (curl exit {secure.exit}: {secure.error})"
 
 
-def test_domains_of_other_apps_do_not_leak(host, client):
-    """A known TLS name with another app's Host header must not reach that other app's private parts by accident."""
+def test_unknown_host_behind_a_known_tls_name_is_cut_off(host, client):
     answer = client.get(host.url("api"), "-H", "Host: unknown.example.test", "--http1.1")
-    assert answer.status != 200, "an unknown Host header inside a known TLS name was served"
+    assert answer.status in (0, 421), f"an unknown Host header behind a known TLS name got:\n{answer.body[:300]}"
 
 
 @pytest.mark.parametrize("ending", ["-2.7.3.html", "/../../etc/passwd", "/%2e%2e/%2e%2e/views.py"])
