@@ -53,27 +53,77 @@ EXAMPLES = r"""
     apps: [api, reports]
     packages: [nginx, certbot]
     ports: [80, 443]
+  register: __wsgi_host
 """
 
 RETURN = r"""
-ansible_facts:
-  description: What was found.
+distribution:
+  description: Name of the distribution.
+  returned: success
+  type: str
+  sample: debian
+release:
+  description: Its version.
+  returned: success
+  type: str
+  sample: "13"
+codename:
+  description: Its code name.
+  returned: success
+  type: str
+  sample: trixie
+python:
+  description: Interpreters by version.
   returned: success
   type: dict
-  contains:
-    __wsgi_host:
-      description: The state of the host.
-      type: dict
-      returned: success
-      sample:
-        release: "13"
-        default_python: "3.13"
-        python: {"3.13": /usr/bin/python3.13}
-        packages_missing: [certbot]
-        users: [api]
-        apps: {api: "4"}
-        orphans: []
-        nginx_version: 1.26.3
+  sample: {"3.13": /usr/bin/python3.13}
+default_python:
+  description: Version of the host's python3.
+  returned: success
+  type: str
+  sample: "3.13"
+nginx_version:
+  description: Version of nginx, empty where it is not installed.
+  returned: success
+  type: str
+  sample: 1.26.3
+nginx_enabled:
+  description: Whether nginx starts at boot.
+  returned: success
+  type: bool
+packages_missing:
+  description: Those of O(packages) that are not installed.
+  returned: success
+  type: list
+  elements: str
+users:
+  description: Those of O(apps) that have their user.
+  returned: success
+  type: list
+  elements: str
+apps:
+  description: Apps that this collection put on the host, with their current release.
+  returned: success
+  type: dict
+  sample: {api: "4"}
+orphans:
+  description: Those of them that O(apps) does not name.
+  returned: success
+  type: list
+  elements: str
+listeners:
+  description: The program that holds each of O(ports), empty for a free one.
+  returned: success
+  type: dict
+  sample: {"80": nginx}
+ipv6:
+  description: Whether the host has IPv6.
+  returned: success
+  type: bool
+uv:
+  description: O(uv) where that file exists, else empty.
+  returned: success
+  type: str
 """
 
 from pathlib import Path
@@ -120,7 +170,7 @@ def main() -> None:
         "ipv6": host.has_ipv6(),
         "uv": uv if Path(uv).is_file() else "",
     }
-    module.exit_json(changed=False, ansible_facts={"__wsgi_host": state})
+    module.exit_json(changed=False, **state)
 
 
 if __name__ == "__main__":
