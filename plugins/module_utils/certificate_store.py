@@ -21,9 +21,10 @@ import socket
 import ssl
 import tempfile
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ansible_collections.webops.wsgi.plugins.module_utils.certificates import (
+    CRYPTOGRAPHY_IMPORT_ERROR,
     REMAKE_DAYS,
     SELFSIGNED_DAYS,
     WARN_DAYS,
@@ -299,7 +300,8 @@ def _place_selfsigned(app: App, current: InUse, ca: Pair | None, now: datetime.d
 
 
 def _place_provided(app: App, current: InUse, now: datetime.datetime) -> Placement:
-    check_provided(App(app.name, app.domains, app.tls, chain_pem=app.chain_pem), now)
+    if CRYPTOGRAPHY_IMPORT_ERROR is None:  # else a check run on a host that has nothing yet
+        check_provided(replace(app, key_pem=""), now)
     if current.kind != "provided":
         return Placement("provided", "no provided certificate yet")
     if current.certificate is None:
@@ -351,9 +353,9 @@ def ensure_placeholder(host: Host, apps: t.Sequence[App], now: datetime.datetime
     ca = ca_on_disk(host, now) if any(app.tls == "selfsigned" for app in served) else None
     placements = [(app, place(host, app, now, ca)) for app in served]
     for app, placement in placements:
-        if placement.kind == "provided" and placement.reason and app.key_pem:
-            check_provided(app, now)
-        if placement.kind == "provided":
+        if placement.kind == "provided" and CRYPTOGRAPHY_IMPORT_ERROR is None:
+            if placement.reason:
+                check_provided(app, now)
             _warn_expiry(app, now, outcome)
     for app, placement in placements:
         if not placement.reason:
@@ -417,23 +419,3 @@ def table(host: Host, apps: t.Sequence[App]) -> dict[str, dict[str, t.Any]]:
             "fingerprint": certificate.fingerprint if certificate else "",
         }
     return rows
-
-
-def predict_fresh(apps: t.Sequence[App], ensure: str) -> Outcome:
-    """Return what a phase would do on a host without python3-cryptography, which so has no certificate of ours."""
-    outcome = Outcome()
-    for app in apps:
-        if not app.served:
-            continue
-        if ensure == "placeholder":
-            kind = "placeholder" if app.tls == "letsencrypt" else app.tls
-            outcome.change(
-                f"{app.name}: {kind} certificate put in place: no {kind} certificate yet",
-                after=summary(app, kind, app.domains),
-            )
-        elif app.tls == "letsencrypt":
-            outcome.change(
-                f"{app.name}: certificate for {', '.join(app.domains)} issued by {app.acme.directory}: {NONE_YET}",
-                after=f"{summary(app, 'letsencrypt', app.domains)} from {app.acme.directory}",
-            )
-    return outcome

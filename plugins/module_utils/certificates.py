@@ -153,6 +153,8 @@ def load_chain(pem: str) -> list[x509.Certificate]:
 
     Raises CertificateError when there is none or one cannot be read.
     """
+    if CRYPTOGRAPHY_IMPORT_ERROR is not None:
+        raise CertificateError("python3-cryptography is not installed")
     try:
         chain = [x509.load_pem_x509_certificate(block.encode()) for block in _PEM.findall(pem)]
     except ValueError as error:
