@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import getpass
+import socket
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +21,8 @@ TEMPLATES = {
     "target": "app.target.j2",
     "runtime": "tmpfiles.conf.j2",
 }
+
+NO_BUILD = {"digest": "", "source": ""}  # a rollback has nothing to build
 
 
 def environment(app: Mapping[str, Any]) -> str:
@@ -44,15 +48,18 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = self._task.args
         renderer = Renderer(self, task_vars or {})
+        builds, configs = arguments.get("builds", {}), arguments.get("configs", {})
         options = {
             "releases": [
-                self._release(app, arguments["builds"][app["name"]], arguments["configs"][app["name"]], renderer)
+                self._release(app, builds.get(app["name"], NO_BUILD), configs.get(app["name"], ""), renderer)
                 for app in arguments["apps"]
                 if app["state"] == "present"
             ],
             "absent": [
                 {"name": app["name"], "purge": app["purge"]} for app in arguments["apps"] if app["state"] == "absent"
             ],
+            "rollback": arguments.get("rollback", {}),
+            "who": f"{getpass.getuser()}@{socket.gethostname()}",
         }
         result.update(
             self._execute_module(module_name="webops.wsgi.app_release", module_args=options, task_vars=task_vars)

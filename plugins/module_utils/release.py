@@ -20,7 +20,7 @@ import pwd
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -31,8 +31,12 @@ from ansible_collections.webops.wsgi.plugins.module_utils import health as probe
 from ansible_collections.webops.wsgi.plugins.module_utils.systemd import SystemdError, UnitState
 
 JOURNAL_LINES = 30  # enough for a Python traceback
+SETTINGS = "settings.conf"  # the unit's drop-in, kept with the release for the day it is gone back to
 PROVED = "proved"  # marks a release that has passed its health check
 FAILED = "failed"  # marks one that has not, and says why
+WITHDRAWN = "withdrawn"  # marks one that a person has rolled back from
+HISTORY = "history.jsonl"  # one line for each change of what serves, in the app's directory
+PREVIOUS = "previous"  # stands for the release before the current one in a request to roll back
 STATE_INTERVAL = 1.0  # seconds between two looks at the state of an instance that does not answer yet
 
 
@@ -167,9 +171,10 @@ class Step:
     Attributes:
         desired: The release it should run.
         previous: Number of the release that serves now.
-        kind: C(none), C(heal) (same release, something around it is not as it should be) or C(deploy).
+        kind: C(none), C(heal) (same release, something around it is not as it should be), C(deploy) or C(rollback).
         reasons: Why, in a person's words.
         number: Number of the release that serves when all went well.
+        seconds: How long each part took.
     """
 
     desired: Desired
@@ -177,10 +182,54 @@ class Step:
     kind: str = "none"
     reasons: list[str] = field(default_factory=list)
     number: str = ""
+    seconds: dict[str, float] = field(default_factory=dict)
 
     @property
     def unit(self) -> str:
         return unit_name(self.desired.name, self.number)
+
+
+def plan_rollback(paths: Paths, wanted: list[Desired], targets: Mapping[str, str]) -> list[Step]:
+    """Find the releases to go back to; changes nothing.
+
+    Args:
+        paths: Where things lie.
+        wanted: The apps; of a C(Desired) only what does not belong to one release is used.
+        targets: The number of a release, or C(PREVIOUS), by app.
+
+    Raises:
+        ReleaseError: There is no such release, or it cannot be gone back to; the message lists those that can.
+    """
+    steps = []
+    for desired in wanted:
+        current = current_release(paths, desired.name)
+        target = _rollback_target(paths, desired.name, current, targets[desired.name])
+        step = Step(desired, current, "none" if target == current else "rollback", [], target)
+        step.reasons = [f"asked for {targets[desired.name]}"]
+        steps.append(step)
+    return steps
+
+
+def _rollback_target(paths: Paths, app: str, current: str, asked: str) -> str:
+    good = [number for number in release_numbers(paths, app) if has_proved(paths, app, number)]
+    if asked != PREVIOUS and asked in good:
+        return asked
+    offered = [number for number in good if not (paths.release(app, number) / WITHDRAWN).exists()]
+    earlier = [number for number in offered if current and int(number) < int(current)]
+    if asked == PREVIOUS and earlier:
+        return earlier[-1]
+    choice = ", ".join(number for number in good if number != current) or "none"
+    missing = "earlier good release" if asked == PREVIOUS else f"good release {asked}"
+    raise ReleaseError(
+        f'app "{app}": there is no {missing} to go back to from {current or "nothing"}; '
+        f"good ones on the host are: {choice}. Choose one with -e release=<number>"
+    )
+
+
+def has_proved(paths: Paths, app: str, number: str) -> bool:
+    """Whether a release has passed its health check and has not failed one since."""
+    folder = paths.release(app, number)
+    return (folder / PROVED).exists() and not (folder / FAILED).exists()
 
 
 def plan(paths: Paths, wanted: list[Desired], systemd: ServiceManager) -> list[Step]:
@@ -250,14 +299,16 @@ def unit_files(paths: Paths, step: Step) -> dict[Path, str]:
         paths.units / f"{app}@.service": step.desired.unit,
         paths.units / f"{app}.target": step.desired.target,
         paths.runtime / f"wsgi-{app}.conf": step.desired.runtime,
-        paths.settings(app, step.number): step.desired.settings,
+        paths.settings(app, step.number): _read(paths.release(app, step.number) / SETTINGS) or step.desired.settings,
     }
 
 
 # -- doing it ----------------------------------------------------------------------------------------------------
 
 
-def carry_out(paths: Paths, steps: list[Step], systemd: ServiceManager, parallel: int) -> list[str]:
+def carry_out(
+    paths: Paths, steps: list[Step], systemd: ServiceManager, parallel: int, who: str = "unknown"
+) -> list[str]:
     """Bring every app to the release it should run; returns the failures.
 
     One app's failure leaves it on the release it had and does not keep the others from theirs.
@@ -267,21 +318,56 @@ def carry_out(paths: Paths, steps: list[Step], systemd: ServiceManager, parallel
         steps: What C(plan) found.
         systemd: The service manager.
         parallel: How many instances may start at the same time.
+        who: The person and machine that asked for it, for the lock and the history.
     """
     pending = [step for step in steps if step.kind != "none"]
     if not pending:
         return []
     failures: list[str] = []
     with ExitStack() as locks:
-        held = _collect(pending, lambda step: locks.enter_context(lock(paths, step.desired.name)), failures, 1)
-        ready = _collect(held, lambda step: _prepare(paths, step, systemd), failures, 1)
+        held = _collect(pending, lambda step: locks.enter_context(lock(paths, step.desired.name, who)), failures, 1)
+        ready = _collect(held, _timed("prepare", lambda step: _prepare(paths, step, systemd)), failures, 1)
         systemd.reload()
-        live = _collect(ready, lambda step: _activate(paths, step, systemd), failures, parallel)
-        _collect(live, lambda step: _retire(paths, step, systemd), failures, parallel)
+        live = _collect(ready, _timed("start", lambda step: _activate(paths, step, systemd)), failures, parallel)
+        _collect(live, _timed("drain", lambda step: _retire(paths, step, systemd)), failures, parallel)
         # Only now do the targets no longer want the old instances, which starting them would start again.
         systemd.reload()
         _collect(live, lambda step: systemd.start(f"{step.desired.name}.target"), failures, parallel)
+        for step in held:
+            record(paths, step, who, "ok" if step in live else "failed")
     return failures
+
+
+def _timed(part: str, action: Callable[[Step], object]) -> Callable[[Step], None]:
+    def timed(step: Step) -> None:
+        began = time.monotonic()
+        try:
+            action(step)
+        finally:
+            step.seconds[part] = round(time.monotonic() - began, 3)
+
+    return timed
+
+
+def record(paths: Paths, step: Step, who: str, outcome: str) -> None:
+    """Add a line to the app's history."""
+    line = {
+        "time": _now(),
+        "who": who,
+        "action": step.kind,
+        "from": step.previous,
+        "to": step.number,
+        "source": description(paths, step.desired.name, step.number).get("source", step.desired.source),
+        "reasons": step.reasons,
+        "outcome": outcome,
+        "seconds": step.seconds,
+    }
+    with open(paths.root / step.desired.name / HISTORY, "a") as stream:
+        stream.write(json.dumps(line) + "\n")
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def _collect(steps: list[Step], action: Callable[[Step], object], failures: list[str], parallel: int) -> list[Step]:
@@ -300,7 +386,7 @@ def _collect(steps: list[Step], action: Callable[[Step], object], failures: list
 
 
 @contextmanager
-def lock(paths: Paths, app: str) -> Iterator[None]:
+def lock(paths: Paths, app: str, who: str = "unknown") -> Iterator[None]:
     """Hold the app's lock; the kernel lets go of it when the holder ends, however it ends.
 
     Raises:
@@ -308,11 +394,16 @@ def lock(paths: Paths, app: str) -> Iterator[None]:
     """
     folder = paths.root / app
     folder.mkdir(mode=0o711, exist_ok=True)
-    with open(folder / ".lock", "w") as holder:
+    with open(folder / ".lock", "a+") as holder:
         try:
             fcntl.flock(holder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ReleaseError(f'app "{app}": another run is deploying it; wait for that one to end') from None
+            holder.seek(0)
+            by = holder.read().strip() or "another run"
+            raise ReleaseError(f'app "{app}" is being deployed by {by}; wait for that run to end') from None
+        holder.truncate(0)
+        holder.write(f"{who} since {_now()}")
+        holder.flush()
         yield
 
 
@@ -346,6 +437,7 @@ def _assemble(paths: Paths, step: Step) -> None:
     shutil.copytree(paths.config / app, partial / "etc")
     (partial / "etc" / "start").rename(partial / "start")
     _own_by_group(partial, app)
+    write_file(partial / SETTINGS, desired.settings)
     # After the rest has been given to the group: only systemd, which is root, reads this one.
     write_file(partial / "etc" / "environment", desired.environment, 0o600)
     facts = {
@@ -354,7 +446,7 @@ def _assemble(paths: Paths, step: Step) -> None:
         "config": desired.config,
         "settings": _short(desired.settings),
     }
-    facts.update(source=desired.source, created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+    facts.update(source=desired.source, created=_now())
     write_file(partial / "release.json", json.dumps(facts, indent=2) + "\n", 0o600)
     _plant_seed(paths, app, desired.build)
     partial.rename(releases / step.number)
@@ -398,9 +490,11 @@ def _activate(paths: Paths, step: Step, systemd: ServiceManager) -> None:
         wait_healthy(paths.socket(app, step.number), step, systemd)
     except (ReleaseError, SystemdError) as error:
         journal = systemd.journal(step.unit, JOURNAL_LINES)
-        if step.kind == "deploy":
+        if step.kind in ("deploy", "rollback"):
             _give_up(paths, step, systemd, str(error))
         raise ReleaseError(_failure(step, str(error), journal)) from error
+    if step.kind == "rollback":
+        write_file(paths.release(app, step.previous) / WITHDRAWN, "")
     write_file(paths.release(app, step.number) / PROVED, "")
     replace_link(paths.current(app), f"releases/{step.number}")
 
@@ -473,7 +567,7 @@ def prune(paths: Paths, app: str, keep: int) -> None:
     Of those that failed, the last stays for a person to look at. The current one always stays.
     """
     numbers = release_numbers(paths, app)
-    good = [number for number in numbers if (paths.release(app, number) / PROVED).exists()]
+    good = [number for number in numbers if has_proved(paths, app, number)]
     failed = [number for number in numbers if (paths.release(app, number) / FAILED).exists()]
     kept = {current_release(paths, app), *good[-keep:], *failed[-1:]}
     for number in set(numbers) - kept:

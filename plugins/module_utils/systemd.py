@@ -10,6 +10,16 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+PROPERTIES = (
+    "Id",
+    "ActiveState",
+    "SubState",
+    "NRestarts",
+    "NeedDaemonReload",
+    "MainPID",
+    "MemoryCurrent",
+    "ActiveEnterTimestamp",
+)
 COMMAND_TIMEOUT = 900  # seconds; longer than any start or stop time limit a unit sensibly has
 
 
@@ -49,12 +59,16 @@ class Systemd:
 
     def states(self, units: Iterable[str]) -> dict[str, UnitState]:
         """The states of units, read in one call."""
+        return {unit: _state(values) for unit, values in self.properties(units).items()}
+
+    def properties(self, units: Iterable[str]) -> dict[str, dict[str, str]]:
+        """What systemd tells of units, read in one call."""
         names = list(units)
         if not names:
             return {}
-        properties = "--property=Id,ActiveState,SubState,NRestarts,NeedDaemonReload"
-        text = self._systemctl("show", properties, *names)
-        return {state[0]: state[1] for state in map(_parse_state, text.strip().split("\n\n"))}
+        text = self._systemctl("show", f"--property={','.join(PROPERTIES)}", *names)
+        blocks = (dict(line.split("=", 1) for line in block.splitlines()) for block in text.strip().split("\n\n"))
+        return {values["Id"]: values for values in blocks}
 
     def start(self, unit: str) -> None:
         """Start a unit and wait until it is ready."""
@@ -101,14 +115,13 @@ def _run(command: list[str], check: bool = True) -> str:
     return done.stdout
 
 
-def _parse_state(text: str) -> tuple[str, UnitState]:
-    values = dict(line.split("=", 1) for line in text.splitlines())
+def _state(values: Mapping[str, str]) -> UnitState:
     restarts = values.get("NRestarts", "0")
-    return values["Id"], UnitState(
-        values["ActiveState"],
-        values["SubState"],
-        int(restarts) if restarts.isdigit() else 0,
-        values.get("NeedDaemonReload") == "yes",
+    return UnitState(
+        active=values["ActiveState"],
+        sub=values["SubState"],
+        restarts=int(restarts) if restarts.isdigit() else 0,
+        stale=values.get("NeedDaemonReload") == "yes",
     )
 
 

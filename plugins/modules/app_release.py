@@ -115,6 +115,17 @@ options:
         description: How many releases stay on disk.
         type: int
         default: 5
+  rollback:
+    description:
+      - Go back to an earlier release, by app, instead of deploying.
+      - V(previous) is the last good one before the current.
+      - Nothing is built or written again. The release is started, checked and made current as a new one is.
+    type: dict
+    default: {}
+  who:
+    description: The person and machine that asked for it; the action plugin sets this.
+    type: str
+    default: unknown
   absent:
     description: Apps to remove; the action plugin makes this from O(apps).
     type: list
@@ -137,6 +148,11 @@ EXAMPLES = r"""
     apps: "{{ __wsgi_apps }}"
     builds: "{{ __python_app_builds.builds }}"
     configs: "{{ __gunicorn_config.digests }}"
+
+- name: Go back to the release before
+  webops.wsgi.app_release:
+    apps: "{{ __wsgi_apps | selectattr('name', 'eq', 'api') }}"
+    rollback: {api: previous}
 """
 
 RETURN = r"""
@@ -207,6 +223,8 @@ def main() -> None:
             "builds": {"type": "dict"},
             "configs": {"type": "dict"},
             "releases": {"type": "list", "elements": "dict", "options": RELEASE_OPTIONS},
+            "rollback": {"type": "dict", "default": {}},
+            "who": {"type": "str", "default": "unknown"},
             "absent": {"type": "list", "elements": "dict", "default": [], "options": ABSENT_OPTIONS},
         },
         supports_check_mode=True,
@@ -215,10 +233,11 @@ def main() -> None:
     wanted = [desired_release(options) for options in module.params["releases"] or []]
     going = [app for app in module.params["absent"] if release.leftovers(paths, app["name"], app["purge"])]
     try:
-        steps = release.plan(paths, wanted, systemd)
+        back = module.params["rollback"]
+        steps = release.plan_rollback(paths, wanted, back) if back else release.plan(paths, wanted, systemd)
         failures = []
         if not module.check_mode:
-            failures = release.carry_out(paths, steps, systemd, parallel=os.cpu_count() or 1)
+            failures = release.carry_out(paths, steps, systemd, os.cpu_count() or 1, module.params["who"])
             for app in going:
                 release.remove(paths, app["name"], app["purge"], systemd)
     except (SystemdError, release.ReleaseError) as error:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.webops.wsgi.plugins.module_utils import health, release
+from ansible_collections.webops.wsgi.plugins.module_utils import health, release, status
 from ansible_collections.webops.wsgi.plugins.module_utils.systemd import SystemdError, UnitState
 
 # A release belongs to the group that is named like its app; the test's own group always exists.
@@ -261,7 +261,7 @@ def test_environment_is_for_root_alone(paths: release.Paths, systemd: FakeSystem
 def test_second_run_at_the_same_time_is_refused(paths: release.Paths, systemd: FakeSystemd) -> None:
     with release.lock(paths, APP):
         _step, failures = run(paths, systemd, desired())
-    assert "another run is deploying it" in failures[0]
+    assert "is being deployed by unknown since 20" in failures[0]
 
 
 def test_what_the_source_ships_is_planted_once(
@@ -293,6 +293,87 @@ def test_removal_keeps_the_data_unless_purged(paths: release.Paths, systemd: Fak
     release.remove(paths, APP, True, systemd)
     assert not release.leftovers(paths, APP, True)
     assert not [path for folder in (paths.units, paths.runtime, paths.run) for path in folder.rglob(f"*{APP}*")]
+
+
+def roll_back(paths: release.Paths, systemd: FakeSystemd, target: str = release.PREVIOUS) -> list[str]:
+    steps = release.plan_rollback(paths, [desired(build="", config="", settings="of the inventory")], {APP: target})
+    return release.carry_out(paths, steps, systemd, 1, "me@here")
+
+
+def test_rollback_brings_code_settings_and_environment_back(paths: release.Paths, systemd: FakeSystemd) -> None:
+    run(paths, systemd, desired(settings="first"))
+    (paths.root / APP / "builds" / "b2").mkdir(exist_ok=True)
+    run(paths, systemd, desired(build="b2", settings="second", environment='A="2"\n'))
+    assert roll_back(paths, systemd) == []
+    assert serving(paths) == "1"
+    assert paths.settings(APP, "1").read_text() == "first"
+    assert list(systemd.running) == [f"{APP}@1.service"]
+    assert (paths.root / APP / "builds" / "b2").exists(), "a rollback must leave the way back"
+
+
+def test_rollback_passes_over_what_failed_and_what_was_rolled_back_from(
+    paths: release.Paths, systemd: FakeSystemd
+) -> None:
+    run(paths, systemd, desired(environment="1", keep=5))
+    run(paths, systemd, desired(environment="2", keep=5))
+    configure(paths, "500")
+    run(paths, systemd, desired(environment="3", keep=5))
+    configure(paths, "200")
+    run(paths, systemd, desired(environment="4", keep=5))
+    assert roll_back(paths, systemd) == []
+    assert serving(paths) == "2"
+    run(paths, systemd, desired(environment="5", keep=5))
+    assert roll_back(paths, systemd) == []
+    assert serving(paths) == "2", "4 was rolled back from and 3 has failed"
+
+
+def test_rollback_to_a_release_by_number(paths: release.Paths, systemd: FakeSystemd) -> None:
+    for number in ("1", "2"):
+        run(paths, systemd, desired(environment=number))
+    assert roll_back(paths, systemd, "1") == []
+    assert roll_back(paths, systemd, "2") == []
+    assert serving(paths) == "2"
+
+
+@pytest.mark.parametrize(
+    ("target", "words"), [("7", "no good release 7"), (release.PREVIOUS, "no earlier good release")]
+)
+def test_rollback_to_nothing_names_the_choice(
+    paths: release.Paths, systemd: FakeSystemd, target: str, words: str
+) -> None:
+    run(paths, systemd, desired())
+    with pytest.raises(release.ReleaseError, match=f'app "{APP}": there is {words} .* from 1; .* are: none'):
+        roll_back(paths, systemd, target)
+
+
+def test_rollback_that_fails_leaves_the_current_one_and_rules_the_target_out(
+    paths: release.Paths, systemd: FakeSystemd
+) -> None:
+    for number in ("1", "2"):
+        run(paths, systemd, desired(environment=number))
+    (paths.release(APP, "1") / "etc" / "behaviour").write_text("500")
+    assert "release 2 still serves" in roll_back(paths, systemd)[0]
+    assert serving(paths) == "2"
+    assert not release.has_proved(paths, APP, "1")
+
+
+def test_history_tells_who_what_and_how_it_went(paths: release.Paths, systemd: FakeSystemd) -> None:
+    run(paths, systemd, desired(environment="1"))
+    configure(paths, "500")
+    run(paths, systemd, desired(environment="2"))
+    configure(paths, "200")
+    run(paths, systemd, desired(environment="3"))
+    roll_back(paths, systemd)
+    told = [(line["action"], line["from"], line["to"], line["outcome"]) for line in status.history(paths, APP)]
+    assert told == [
+        ("deploy", "", "1", "ok"),
+        ("deploy", "1", "2", "failed"),
+        ("deploy", "1", "3", "ok"),
+        ("rollback", "3", "1", "ok"),
+    ]
+    last = status.history(paths, APP)[-1]
+    assert last["who"] == "me@here"
+    assert set(last["seconds"]) == {"prepare", "start", "drain"}
 
 
 # -- killed at any instant ---------------------------------------------------------------------------------------

@@ -1,0 +1,25 @@
+# Copyright (c) webops.wsgi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Controller's half of app_status: says how each app is asked for its health."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.webops.wsgi.plugins.action.app_release import health_options
+
+
+class ActionModule(ActionBase):
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        apps = [app for app in self._task.args["apps"] if app["state"] == "present"]
+        options = {
+            "checks": {app["name"]: health_options(app) for app in apps},
+            "host": (task_vars or {}).get("inventory_hostname", ""),
+        }
+        result.update(
+            self._execute_module(module_name="webops.wsgi.app_status", module_args=options, task_vars=task_vars)
+        )
+        return result

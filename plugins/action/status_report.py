@@ -1,0 +1,27 @@
+# Copyright (c) webops.wsgi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Shows what app_status read, as lines that no result format wraps or quotes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.webops.wsgi.plugins.module_utils.settings import plain
+from ansible_collections.webops.wsgi.plugins.module_utils.status import table
+
+
+class ActionModule(ActionBase):
+    _requires_connection = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        rows, wanted = plain(self._task.args["rows"]), self._task.args.get("format", "table")
+        if wanted not in ("table", "json"):
+            raise AnsibleActionFail(f'format is "{wanted}"; write -e format=table or -e format=json')
+        self._display.display(table(rows) if wanted == "table" else json.dumps(rows, indent=2))
+        result["changed"] = False
+        return result

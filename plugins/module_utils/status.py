@@ -1,0 +1,146 @@
+# Copyright (c) webops.wsgi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a person wants to know of the apps on a host, read without changing anything."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.webops.wsgi.plugins.module_utils import health as probe
+from ansible_collections.webops.wsgi.plugins.module_utils import release
+
+COLUMNS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "HOST": lambda row: row["host"],
+    "APP": lambda row: row["app"],
+    "RELEASE": lambda row: row["release"] or "-",
+    "FROM": lambda row: row["source"] or "-",
+    "SINCE": lambda row: " ".join(row["since"].split()[1:3]) or "-",
+    "STATE": lambda row: row["state"],
+    "HEALTH": lambda row: row["health"] or "good",
+    "WORKERS": lambda row: str(row["workers"]),
+    "MEMORY": lambda row: _size(row["memory_bytes"]),
+    "RESTARTS": lambda row: str(row["restarts"]),
+    "BACK TO": lambda row: " ".join(row["previous"]) or "-",
+    "DISK": lambda row: _size(row["disk_bytes"]),
+    "CERT DAYS": lambda row: "-" if row["certificate_days"] is None else str(row["certificate_days"]),
+}
+
+
+def read(
+    paths: release.Paths,
+    checks: Mapping[str, probe.Health],
+    properties: Callable[[Iterable[str]], Mapping[str, Mapping[str, str]]],
+    certificates: Path,
+) -> list[dict[str, Any]]:
+    """One row for each app.
+
+    Args:
+        paths: Where things lie.
+        checks: What a healthy instance answers, by app.
+        properties: Reads systemd's properties of units.
+        certificates: Directory that leads to each app's certificate.
+    """
+    units = {app: release.unit_name(app, number) for app in checks if (number := release.current_release(paths, app))}
+    found = properties(units.values()) if units else {}
+    with ThreadPoolExecutor(8) as pool:
+        return list(
+            pool.map(lambda app: _row(paths, app, checks[app], found.get(units.get(app, ""), {}), certificates), checks)
+        )
+
+
+def _row(
+    paths: release.Paths, app: str, check: probe.Health, unit: Mapping[str, str], certificates: Path
+) -> dict[str, Any]:
+    number = release.current_release(paths, app)
+    runs = unit.get("ActiveState") == "active"
+    good = [other for other in release.release_numbers(paths, app) if release.has_proved(paths, app, other)]
+    return {
+        "app": app,
+        "release": number,
+        "source": release.description(paths, app, number).get("source", "") if number else "",
+        "since": unit.get("ActiveEnterTimestamp", ""),
+        "state": unit.get("ActiveState", "absent"),
+        "health": probe.ask(paths.run / app / "current.sock", check) if runs else "does not run",
+        "workers": workers(int(unit.get("MainPID", "0"))),
+        "memory_bytes": _number(unit.get("MemoryCurrent", "")),
+        "restarts": _number(unit.get("NRestarts", "")) or 0,
+        "previous": [other for other in good if other != number],
+        "failed": [
+            other
+            for other in release.release_numbers(paths, app)
+            if (paths.release(app, other) / release.FAILED).exists()
+        ],
+        "disk_bytes": disk_used(paths.root / app),
+        "certificate_days": certificate_days(certificates / app / "fullchain.pem"),
+        "history": history(paths, app),
+    }
+
+
+def workers(master: int, proc: Path = Path("/proc")) -> int:
+    """How many processes the server's first process has started."""
+    try:
+        return len((proc / str(master) / "task" / str(master) / "children").read_text().split())
+    except OSError:
+        return 0
+
+
+def disk_used(folder: Path) -> int:
+    """Bytes that a directory occupies; a file that has several names in it counts once."""
+    seen: dict[tuple[int, int], int] = {}
+    for place, _folders, files in os.walk(folder):
+        for name in files:
+            entry = os.lstat(os.path.join(place, name))
+            seen[entry.st_dev, entry.st_ino] = entry.st_blocks * 512
+    return sum(seen.values())
+
+
+def certificate_days(path: Path) -> int | None:
+    """Whole days for which a certificate is still valid; None where there is no certificate to read."""
+    try:
+        from cryptography import x509
+
+        certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    except (ImportError, OSError, ValueError):
+        return None
+    ends = getattr(certificate, "not_valid_after_utc", None)
+    if ends is None:  # cryptography before 42
+        ends = certificate.not_valid_after.replace(tzinfo=datetime.UTC)
+    return int((ends.timestamp() - time.time()) // 86400)
+
+
+def history(paths: release.Paths, app: str, lines: int = 10) -> list[dict[str, Any]]:
+    """The last changes of what serves the app, oldest first."""
+    try:
+        text = (paths.root / app / release.HISTORY).read_text()
+    except OSError:
+        return []
+    found = []
+    for line in text.splitlines()[-lines:]:
+        try:
+            found.append(json.loads(line))
+        except ValueError:  # the last line of a run that was killed while it wrote
+            continue
+    return found
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdigit() else None
+
+
+def _size(size: int | None) -> str:
+    return "-" if size is None else f"{size / 1_000_000:.0f} MB"
+
+
+def table(rows: Iterable[Mapping[str, Any]]) -> str:
+    """The rows as a table for a terminal."""
+    lines = [list(COLUMNS), *([cell(row) for cell in COLUMNS.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)

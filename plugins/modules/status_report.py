@@ -1,0 +1,46 @@
+#!/usr/bin/python
+# Copyright (c) webops.wsgi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Documentation of webops.wsgi.status_report; the work is done by the action plugin of the same name."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: status_report
+short_description: Show what the apps are doing
+version_added: 0.1.0
+description:
+  - Prints the rows that M(webops.wsgi.app_status) read, as a table for people or as JSON for machines.
+  - Runs on the controller only.
+author: webops.wsgi contributors (@webops)
+attributes:
+  check_mode:
+    description: Can run in check mode and return changed status prediction without modifying target.
+    support: full
+    details: Nothing is changed.
+  diff_mode:
+    description: Will return details on what has changed, or would change, when in diff mode.
+    support: none
+    details: Nothing is changed.
+options:
+  rows:
+    description: Rows of one or more hosts.
+    type: list
+    elements: dict
+    required: true
+  format:
+    description: How to show them.
+    type: str
+    choices: [table, json]
+    default: table
+"""
+
+EXAMPLES = r"""
+- name: Show the apps of this host
+  webops.wsgi.status_report:
+    rows: "{{ __wsgi_status.apps }}"
+    format: table
+"""
+
+RETURN = r"""#"""

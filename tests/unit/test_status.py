@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What status shows of an app, read from a tree as a run leaves it."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from ansible_collections.webops.wsgi.plugins.module_utils import health, release, status
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+
+def certificate(path: Path, days: float) -> None:
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "api.example.test")])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + datetime.timedelta(days=days))
+    path.parent.mkdir(parents=True)
+    path.write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> release.Paths:
+    found = release.Paths(tmp_path / "srv", tmp_path / "run")
+    for number, marks in {"1": ["proved"], "2": ["failed"], "3": ["proved"]}.items():
+        folder = found.release("api", number)
+        folder.mkdir(parents=True)
+        (folder / "release.json").write_text('{"source": "reports==1"}')
+        for mark in marks:
+            (folder / mark).write_text("x" * 10000)
+    found.current("api").symlink_to("releases/3")
+    return found
+
+
+def no_units(_units: Iterable[str]) -> dict[str, dict[str, str]]:
+    return {}
+
+
+def test_row_of_an_app_that_does_not_run(paths: release.Paths, tmp_path: Path) -> None:
+    certificate(tmp_path / "tls" / "api" / "fullchain.pem", 60.5)
+    (row,) = status.read(paths, {"api": health.Health()}, no_units, tmp_path / "tls")
+    assert (row["release"], row["previous"], row["failed"]) == ("3", ["1"], ["2"])
+    assert (row["source"], row["health"], row["certificate_days"]) == ("reports==1", "does not run", 60)
+    assert row["disk_bytes"] >= 30000
+
+
+def test_app_that_is_not_there_yet(paths: release.Paths, tmp_path: Path) -> None:
+    (row,) = status.read(paths, {"new": health.Health()}, no_units, tmp_path / "tls")
+    assert (row["release"], row["state"], row["certificate_days"], row["previous"]) == ("", "absent", None, [])
+
+
+def test_numbers_of_the_unit_are_shown(paths: release.Paths, tmp_path: Path) -> None:
+    unit = {"ActiveState": "active", "MainPID": str(os.getpid()), "MemoryCurrent": "81000000", "NRestarts": "2"}
+    unit["ActiveEnterTimestamp"] = "Sun 2026-11-22 14:23:47 UTC"
+    (row,) = status.read(paths, {"api": health.Health()}, lambda _units: {"api@3.service": unit}, tmp_path / "tls")
+    lines = status.table([{"host": "web1", **row}]).splitlines()
+    assert lines[0].split()[:3] == ["HOST", "APP", "RELEASE"]
+    for words in ("web1", "api", "reports==1", "2026-11-22 14:23:47", "active", "got no answer", "81 MB"):
+        assert words in lines[1], f"{words} is missing"
+
+
+def test_file_with_two_names_counts_once(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("x" * 100_000)
+    once = status.disk_used(tmp_path)
+    os.link(tmp_path / "a", tmp_path / "b")
+    assert status.disk_used(tmp_path) == once
+
+
+def test_line_of_a_killed_run_is_passed_over(paths: release.Paths) -> None:
+    (paths.root / "api" / release.HISTORY).write_text('{"to": "1"}\n{"to": "2"}\n{"to": ')
+    assert [line["to"] for line in status.history(paths, "api")] == ["1", "2"]
