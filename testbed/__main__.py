@@ -42,9 +42,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.verb == "engine":
         engine.ensure()
     elif options.verb == "images":
-        for release in images.SUITES:
-            images.host_image(release)
-        images.ca_image()
+        images.build_all()
     elif options.verb == "up":
         host = labs.Host(options.host, options.release, tuple(options.domain), dict(options.publish))
         print(json.dumps(labs.up(labs.lab(options.lab, host)), indent=2))

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 
@@ -29,6 +30,13 @@ def host_image(release: str) -> str:
 def ca_image() -> str:
     """Name of the image of the ACME certificate authority, built where missing."""
     return _image("ca", "13")
+
+
+def build_all() -> None:
+    """Build every image that is missing, side by side."""
+    with ThreadPoolExecutor() as pool:
+        for building in [pool.submit(ca_image), *(pool.submit(host_image, release) for release in SUITES)]:
+            building.result()
 
 
 def _image(kind: str, release: str) -> str:

@@ -48,6 +48,7 @@ def steps() -> list[Step]:
         Step("lint", "role READMEs current", [python, "tests/quality/role_readmes.py", "--check"]),
         Step("lint", "ansible-lint", ["ansible-lint", "--offline"]),
         Step("lint", "ansible-test sanity", [python, "tests/quality/sanity.py"]),
+        Step("lint", "changelog", ["antsibull-changelog", "lint"]),
         Step("lint", "installs", [python, "tests/quality/installs.py"]),
         Step("unit", "unit and template tests", [python, "-m", "pytest", "-q"]),
         Step("unit", "examples/flask_api", [python, "tests/example.py"]),

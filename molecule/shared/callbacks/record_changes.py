@@ -52,7 +52,7 @@ class CallbackModule(CallbackBase):
     def v2_playbook_on_stats(self, stats: Any) -> None:
         """Write the line."""
         path = os.environ.get("RECORD_CHANGES_TO")
-        if path:
+        if path and os.path.isdir(os.path.dirname(path)):  # create and destroy have nowhere to write
             check = bool(context.CLIARGS.get("check"))
             run = {"playbook": self._playbook, "hosts": sorted(stats.processed), "check": check}
             run |= {"changed": self._changed, "failed": self._failed}
