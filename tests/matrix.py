@@ -10,12 +10,13 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from testbed import python_env
 from testbed.engine import ROOT
 from testbed.errors import TestbedError
 
-PYTHONS = ("python3.15", "python3.14", "python3.13", "python3.12", "python3.11")  # newest first
+PYTHONS = ("python3.15", "python3.14", "python3.13", "python3.12", "python3.11")
 OLDEST = ("ansible-core==2.18.*", "ansible==11.*")  # the first that manages Debian 13
 NEWEST = ("ansible-core", "ansible")  # that the interpreter can run
 
@@ -49,14 +50,22 @@ def variants() -> list[Variant]:
 
 
 def newest_python() -> str:
-    """The newest interpreter of this machine that runs."""
-    for python in PYTHONS:
-        try:
-            if subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0:
-                return python
-        except FileNotFoundError:
-            continue
-    return sys.executable
+    """The newest interpreter of this machine that runs, pyenv's versions included."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    candidates = [*PYTHONS, *map(str, pyenv.glob("versions/3.*/bin/python3"))]
+    found = {version: python for python in candidates if (version := _python_version(python))}
+    return found[max(found)] if found else sys.executable
+
+
+def _python_version(python: str) -> tuple[int, ...]:
+    """Version of an interpreter; empty where it does not run."""
+    try:
+        asked = subprocess.run(
+            [python, "-c", "import sys; print(*sys.version_info[:3])"], capture_output=True, text=True
+        )
+    except FileNotFoundError:
+        return ()
+    return tuple(map(int, asked.stdout.split()))
 
 
 def run(variant: Variant) -> Outcome:
