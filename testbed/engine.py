@@ -74,9 +74,22 @@ def ensure() -> None:
                 "no container engine answers `docker info`. Start Docker, or add yourself to the group `docker`, "
                 "or run as root so that Debian's docker.io can be installed."
             )
-        if shutil.which("dockerd") is None:
-            install(["docker.io", "iptables"])
+        missing = {"dockerd": "docker.io", "iptables": "iptables"}
+        packages = [package for program, package in missing.items() if shutil.which(program) is None]
+        if packages:
+            install(packages)
         _start()
+
+
+def installed() -> bool:
+    """Tell whether this machine has an engine, running or not."""
+    return shutil.which("dockerd") is not None or answers()
+
+
+def need(program: str, package: str) -> None:
+    """Install a Debian package unless the program it brings is there."""
+    if shutil.which(program) is None:
+        install([package])
 
 
 def install(packages: list[str]) -> None:

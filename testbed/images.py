@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import subprocess
 import tempfile
 import time
@@ -13,7 +12,7 @@ from datetime import date
 from pathlib import Path
 
 from . import machine
-from .engine import docker, ensure, install, only_one, say
+from .engine import docker, ensure, need, only_one, say
 from .errors import TestbedError
 
 RECIPES = Path(__file__).parent / "images"
@@ -119,8 +118,7 @@ def _debootstrap(image: str, suite: str) -> None:
             "no registry is reachable to pull a Debian image from, and this machine's apt names no Debian mirror to "
             "make one from. Pull or load `debian:12` and `debian:13` by hand, then run again."
         )
-    if shutil.which("mmdebstrap") is None:
-        install(["mmdebstrap"])
+    need("mmdebstrap", "mmdebstrap")
     say(f"no registry answers; making a bare Debian {suite} with mmdebstrap")
     with tempfile.TemporaryDirectory(prefix="webops-testbed-") as scratch:
         archive = Path(scratch) / "base.tar"

@@ -7,6 +7,7 @@ import json
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from . import machine
-from .engine import CACHE, ROOT, docker, ensure, only_one, say, systemd_options
+from .engine import CACHE, ROOT, docker, ensure, installed, need, only_one, say, systemd_options
 from .errors import TestbedError
 from .images import ca_image, host_image, write
 
@@ -88,6 +89,7 @@ def up(wanted: Lab) -> dict[str, Any]:
         TestbedError: the engine, an image or a host did not come up; the message says which and why.
     """
     ensure()
+    need("ssh", "openssh-client")
     with only_one(f"lab-{wanted.name}"):
         images = _images(wanted)
         recipe = _recipe(wanted, images)
@@ -106,9 +108,10 @@ def up(wanted: Lab) -> dict[str, Any]:
 
 def down(wanted: Lab) -> None:
     """Remove a lab: containers, network and state."""
-    ensure()
     with only_one(f"lab-{wanted.name}"):
-        _remove(wanted)
+        if installed():
+            ensure()
+            _remove(wanted)
         shutil.rmtree(wanted.state, ignore_errors=True)
 
 
@@ -175,7 +178,8 @@ def _runs(wanted: Lab, recipe: str) -> bool:
     """Tell whether all containers run, made by this recipe. The CA forgets its keys when stopped: then start over."""
     listed = docker("ps", "--filter", f"label={LABEL}.recipe={recipe}", "--format", "{{.Names}}")
     names = {wanted.ca, *(wanted.container(host) for host in wanted.hosts)}
-    return names <= set(listed.split()) and (wanted.state / "ca.pem").is_file()
+    ready = wanted.state / "ready"
+    return names <= set(listed.split()) and ready.is_file() and ready.read_text(encoding="utf-8") == recipe
 
 
 def _remove(wanted: Lab) -> None:
@@ -201,6 +205,7 @@ def _create(wanted: Lab, images: dict[str, str], recipe: str) -> None:
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda host: _settle(wanted, host), wanted.hosts))
     _trust(wanted)
+    (wanted.state / "ready").write_text(recipe, encoding="utf-8")
 
 
 def _network(wanted: Lab) -> Callable[[int], list[str]]:
@@ -211,11 +216,14 @@ def _network(wanted: Lab) -> Callable[[int], list[str]]:
     docker("network", "create", wanted.network)
     picked = json.loads(docker("network", "inspect", wanted.network))[0]["IPAM"]["Config"][0]["Subnet"]
     docker("network", "rm", wanted.network)
-    unique = hashlib.sha256(f"{ROOT}{wanted.name}".encode()).hexdigest()
-    ipv6 = f"fd{unique[:2]}:{unique[2:6]}:{unique[6:10]}::/64"
-    docker("network", "create", f"--subnet={picked}", "--ipv6", f"--subnet={ipv6}", wanted.network)
     ipv4 = IPv4Network(picked).network_address
-    return lambda number: [f"--ip={ipv4 + number}", f"--ip6={ipv6.removesuffix('/64')}{number:x}"]
+    if sys.platform == "linux" and not Path("/proc/sys/net/ipv6").exists():
+        docker("network", "create", f"--subnet={picked}", wanted.network)
+        return lambda number: [f"--ip={ipv4 + number}"]
+    unique = hashlib.sha256(f"{ROOT}{wanted.name}".encode()).hexdigest()
+    ipv6 = f"fd{unique[:2]}:{unique[2:6]}:{unique[6:10]}::"
+    docker("network", "create", f"--subnet={picked}", "--ipv6", f"--subnet={ipv6}/64", wanted.network)
+    return lambda number: [f"--ip={ipv4 + number}", f"--ip6={ipv6}{number:x}"]
 
 
 def _run_ca(wanted: Lab, image: str, options: list[str]) -> None:

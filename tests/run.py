@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+SUMMARY = ROOT / ".cache" / "test-summary.txt"  # what .ci/run shows last
 SOURCES = ["plugins", "tests", "testbed", "molecule", "bench", "examples"]
 
 
@@ -88,6 +89,8 @@ def main(groups: list[str]) -> int:
         print(f"no such group: {' '.join(groups)}; there are lint, unit, molecule", file=sys.stderr)
         return 2
     outcomes = [run(step) for step in chosen]
+    SUMMARY.parent.mkdir(exist_ok=True)
+    SUMMARY.write_text(summary(outcomes) + "\n", encoding="utf-8")
     print(f"\n{summary(outcomes)}", flush=True)
     return 0 if all(outcome.passed for outcome in outcomes) else 1
 
