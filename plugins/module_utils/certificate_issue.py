@@ -262,7 +262,7 @@ def _issue_all(
                 continue
         if reasons:
             _note_issued(app, lineage, reasons, outcome)
-        elif before != host.live(app.name):
+        elif before != host.live(app.name) and not check:  # else the phase before has predicted it
             outcome.change(f"{app.name}: the certificate of certbot put in place")
         if (reasons or before != host.live(app.name)) and not check:
             former[app.name] = before

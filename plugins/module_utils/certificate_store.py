@@ -139,7 +139,7 @@ def _write(path: str, content: str, mode: int) -> None:
 def replace_file(path: str, content: str, mode: int) -> None:
     """Put a file in place by rename(2), making its directory when it is missing."""
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    scratch = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}")
+    scratch = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.new")
     if os.path.lexists(scratch):
         os.unlink(scratch)
     _write(scratch, content, mode)
@@ -161,9 +161,11 @@ def write_pair(parent: str, kind: str, pair: Pair) -> str:
 
 
 def point(link: str, target: str) -> None:
-    """Make `link` a symbolic link to `target` by one rename(2)."""
+    """Make `link` a symbolic link to `target` by one rename(2), unless it is one."""
+    if target_of(link) == target:
+        return
     os.makedirs(os.path.dirname(link), mode=0o755, exist_ok=True)
-    scratch = os.path.join(os.path.dirname(link), f".{os.path.basename(link)}.{os.getpid()}")
+    scratch = os.path.join(os.path.dirname(link), f".{os.path.basename(link)}.new")
     if os.path.lexists(scratch):
         os.unlink(scratch)
     os.symlink(target, scratch)
@@ -358,9 +360,11 @@ def ensure_placeholder(host: Host, apps: t.Sequence[App], now: datetime.datetime
                 check_provided(app, now)
             _warn_expiry(app, now, outcome)
     for app, placement in placements:
-        if not placement.reason:
-            continue
         current = in_use(host, app.name)
+        if not placement.reason:
+            if not check:
+                prune(host, app.name, current.target)  # what a run that was killed has left
+            continue
         outcome.change(
             f"{app.name}: {placement.kind} certificate put in place: {placement.reason}",
             summary(app, current.kind, current.certificate.names) if current.certificate else "",
@@ -380,7 +384,9 @@ def ensure_placeholder(host: Host, apps: t.Sequence[App], now: datetime.datetime
 def _new_ca(host: Host, now: datetime.datetime) -> Pair:
     """Make the host's own CA, in place of one that is damaged or too old to sign."""
     ca = make_ca(socket.gethostname(), now)
-    shutil.rmtree(host.ca, ignore_errors=True)
+    for entry in os.listdir(host.store) if os.path.isdir(host.store) else ():
+        if entry.startswith(("_ca", ".new-")):
+            shutil.rmtree(os.path.join(host.store, entry))
     written = write_pair(host.store, "_ca", ca)
     os.chmod(host.store, 0o755)
     os.rename(written, host.ca)

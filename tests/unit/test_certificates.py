@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import pathlib
+import shutil
 import socket
 import ssl
 import threading
@@ -776,6 +778,29 @@ class TestIssued:
         assert not outcome.errors
         assert snapshot(tmp_path) == {}
 
+    def test_check_mode_before_anything_is_installed(
+        self, host: store.Host, authority: Authority, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for module in (certificates, store):
+            monkeypatch.setattr(module, "CRYPTOGRAPHY_IMPORT_ERROR", "no module named cryptography")
+        nothing = replace(host, port=1, run=lambda *_: store.Completed(127, "not found"))
+        pair = authority.pair("given.example.test")
+        apps = [app("api"), app("own", tls="selfsigned")]
+        apps.append(app("given", tls="provided", chain_pem=pair.chain, key_pem=pair.key))
+        assert len(store.ensure_placeholder(nothing, apps, NOW, check=True).actions) == 3
+        assert self.run(nothing, *apps, check=True).issued == ["api"]
+
+    def test_check_mode_leaves_a_kept_lineage_to_the_phase_before(self, host: store.Host, programs: Programs) -> None:
+        start(host, programs, app())
+        self.run(host, app())
+        self.run(host, app(tls="off"))
+        programs.nginx.sites.clear()
+        self.run(host, app(tls="off"))
+        assert store.ensure_placeholder(host, [app()], NOW, check=True).changed
+        assert not self.run(host, app(), check=True, nginx_reloads=True).changed
+        start(host, programs, app())
+        assert not self.run(host, app()).changed
+
     def test_check_mode_predicts_the_reload_for_a_replaced_certificate(
         self, host: store.Host, programs: Programs, authority: Authority
     ) -> None:
@@ -813,6 +838,84 @@ class TestIssued:
         start(host, programs, app())
         programs.timer = "LoadState=not-found\nActiveState=inactive\nUnitFileState=\n"
         assert "certbot.timer is not there" in self.run(host, app(), timer="certbot.timer").errors[0]
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing catches it."""
+
+
+class TestKilled:
+    """A run that ends at any of its effects leaves what nginx can load, and the next run finishes the job."""
+
+    def apps(self, authority: Authority, later: bool) -> list[App]:
+        domains = ("www.example.test",) if later else ()
+        pair = authority.pair("given.example.test")
+        return [
+            app("api", "api.example.test", *domains),
+            app("own", "own.example.test", *(f"own.{domain}" for domain in domains), tls="selfsigned"),
+            app("given", tls="provided", chain_pem=pair.chain, key_pem=pair.key),
+            app("new", present=later),
+            app("gone", tls="selfsigned", present=not later),
+        ]
+
+    def everything(self, host: store.Host, programs: Programs, apps: t.Sequence[App]) -> store.Outcome:
+        """Run both phases, and in between what the role nginx_proxy does."""
+        first = store.ensure_placeholder(host, apps, NOW)
+        programs.nginx.sites = {domain: each.name for each in apps if each.served for domain in each.domains}
+        programs.nginx.test()
+        programs.nginx.reload()
+        second = issue.ensure_issued(host, apps, NOW)
+        second.actions += first.actions
+        return second
+
+    def kill_at(self, monkeypatch: pytest.MonkeyPatch, number: int) -> list[str]:
+        """Have the effect of that number kill the run; return the list in which effects are noted."""
+        effects: list[str] = []
+
+        def guard(owner: t.Any, name: str) -> None:
+            original = getattr(owner, name)
+
+            def effect(*arguments: t.Any, **options: t.Any) -> t.Any:
+                effects.append(f"{name} {arguments}")
+                if len(effects) == number:
+                    raise Killed
+                return original(*arguments, **options)
+
+            monkeypatch.setattr(owner, name, effect)
+
+        for owner, names in ((os, ("rename", "symlink", "unlink", "fsync")), (store.shutil, ("rmtree",))):
+            for name in names:
+                guard(owner, name)
+        return effects
+
+    def test_at_every_effect(
+        self, host: store.Host, programs: Programs, authority: Authority, tmp_path: pathlib.Path
+    ) -> None:
+        before, after = self.apps(authority, later=False), self.apps(authority, later=True)
+        number = 0
+        while True:
+            number += 1
+            for name in ("tls", "tls.d", "letsencrypt"):
+                shutil.rmtree(tmp_path / name, ignore_errors=True)
+            assert not self.everything(host, programs, before).errors
+            with pytest.MonkeyPatch.context() as monkeypatch:
+                effects = self.kill_at(monkeypatch, number)
+                with contextlib.suppress(Killed):
+                    self.everything(host, programs, after)
+            programs.nginx.test()
+            if len(effects) < number:
+                break
+            finished = self.everything(host, programs, after)
+            assert not finished.errors, effects[-1]
+            assert not self.everything(host, programs, after).changed, effects[-1]
+            self.assert_tidy(host)
+        assert number > 20
+
+    def assert_tidy(self, host: store.Host) -> None:
+        assert sorted(os.listdir(host.links)) == ["api", "given", "new", "own"]
+        assert sorted(os.listdir(host.store)) == ["_ca", "ca.pem", "given", "own"]
+        for name in ("given", "own"):
+            assert len(os.listdir(os.path.join(host.store, name))) == 1
 
 
 def test_action_sends_only_what_concerns_certificates() -> None:
