@@ -8,6 +8,7 @@ import os
 import stat
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ class Program:
         self.state = folder / "generation-in-service"
         self.broken = folder / "reload-fails"
         self.deaf = folder / "reload-does-nothing"
+        self.complains = folder / "reload-complains"
         self.reloads = folder / "reloads"
         self.url = ""
         self.log.write_text("an old line\n")
@@ -48,6 +50,8 @@ open({str(self.reloads)!r}, "a").write("x")
 if os.path.exists({str(self.broken)!r}):
     open({str(self.log)!r}, "a").write("2026/01/02 03:04:05 [emerg] 12#12: bind() failed\\n")
     sys.exit("job failed")
+if os.path.exists({str(self.complains)!r}):
+    open({str(self.log)!r}, "a").write("[emerg] still could not bind()\\n")
 if not os.path.exists({str(self.deaf)!r}):
     try:
         text = open({str(self.main)!r}).read()
@@ -441,6 +445,32 @@ def test_a_reload_that_fails_puts_the_tree_before_back(program: Program, how: st
     getattr(program, how).unlink()
     assert apply(spec).changed
     assert program.generation() == os.path.basename(os.readlink(program.folder / "etc/tree"))
+
+
+def test_a_program_that_logs_an_emergency_is_given_up_early(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config_tree, "EMERGENCY_TIMEOUT", 0.1)
+    applied(make_spec(program, site("api")))
+    program.deaf.touch()
+    program.complains.touch()
+    start = time.monotonic()
+    with pytest.raises(TreeError, match=r"\[emerg\] still could not bind"):
+        apply(make_spec(program, site("api", "more;\n"), timeout=20.0))
+    assert time.monotonic() - start < 15
+
+
+def test_a_link_that_breaks_the_program_is_taken_back(program: Program) -> None:
+    spec = make_spec(program, site("api"))
+    applied(spec)
+    main = program.folder / "etc/main.conf"
+    main.unlink()
+    main.write_text("by hand\n")
+    program.broken.touch()
+    with pytest.raises(TreeError, match="Put back generation"):
+        apply(spec)
+    assert main.read_text() == "by hand\n"
+    program.broken.unlink()
+    assert apply(spec).changed
+    check_valid(program)
 
 
 def test_a_first_reload_that_fails_puts_the_packages_own_file_back(program: Program) -> None:
