@@ -156,6 +156,11 @@ def managed_apps(root: Path) -> dict[str, str]:
     return apps
 
 
+def with_certificate(names: Iterable[str], folder: Path = Path("/etc/nginx/tls")) -> list[str]:
+    """Those of the apps whose certificate files are where nginx looks for them."""
+    return [name for name in names if all((folder / name / part).exists() for part in ("fullchain.pem", "privkey.pem"))]
+
+
 def program_version(command: list[str], pattern: str) -> str:
     """The version a program prints; empty where the program is missing."""
     try:

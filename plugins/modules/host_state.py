@@ -111,6 +111,11 @@ orphans:
   returned: success
   type: list
   elements: str
+certificates:
+  description: Those of O(apps) that nginx has a certificate for, be it a placeholder.
+  returned: success
+  type: list
+  elements: str
 listeners:
   description: The program that holds each of O(ports), empty for a free one.
   returned: success
@@ -167,6 +172,7 @@ def main() -> None:
         "apps": apps,
         "orphans": sorted(set(apps) - set(module.params["apps"])),
         "listeners": held,
+        "certificates": host.with_certificate(module.params["apps"]),
         "ipv6": host.has_ipv6(),
         "uv": uv if Path(uv).is_file() else "",
     }
