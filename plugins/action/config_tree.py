@@ -52,19 +52,24 @@ class Renderer:
         loop = start + text + mark + "{% endfor %}"
         try:
             rendered = self._render(path, loop, {**extra, "__config_tree_items": items})
-        except (AnsibleError, UnicodeError):
-            return None
+        except AnsibleError:
+            return None  # one by one, the item at fault is named
         return rendered.split(mark)[:-1]
 
     def _render(self, path: str, text: str, extra: Mapping[str, Any]) -> str:
         templar = self._templar(os.path.dirname(path))
         templar.available_variables = {**self.task_vars, **extra}
-        if trust_as_template is None:
-            rendered = templar.do_template(
-                text, preserve_trailing_newlines=True, escape_backslashes=False, overrides=OVERRIDES
-            )
-        else:
-            rendered = templar.template(trust_as_template(text), escape_backslashes=False, overrides=OVERRIDES)
+        try:
+            if trust_as_template is None:
+                rendered = templar.do_template(
+                    text, preserve_trailing_newlines=True, escape_backslashes=False, overrides=OVERRIDES
+                )
+            else:
+                rendered = templar.template(trust_as_template(text), escape_backslashes=False, overrides=OVERRIDES)
+        except AnsibleError:
+            raise
+        except Exception as error:  # whatever a filter or an expression of the template raises
+            raise AnsibleActionFail(f"{type(error).__name__}: {error}") from error
         return "" if rendered is None else str(rendered)
 
     def _source(self, template: str) -> tuple[str, str]:
@@ -129,6 +134,9 @@ def _check_entry(entry: Any) -> None:
         raise AnsibleActionFail(f"files: {entry['dest']}: unknown {', '.join(unknown)}")
     if (entry.get("template") is None) == (entry.get("content") is None):
         raise AnsibleActionFail(f"files: {entry['dest']}: give either template or content")
+    mode = entry.get("mode") or "0644"
+    if not isinstance(mode, int) and not re.fullmatch(r"0?[0-7]{3,4}", str(mode)):
+        raise AnsibleActionFail(f'files: {entry["dest"]}: mode is {mode!r}, expected octal digits such as "0644"')
     if not isinstance(entry.get("each", []) or [], list) or not isinstance(entry.get("vars", {}) or {}, dict):
         raise AnsibleActionFail(f"files: {entry['dest']}: each must be a list and vars a dictionary")
 
@@ -160,11 +168,11 @@ def _render(
 
 
 def _file(entry: Mapping[str, Any], item: Mapping[str, Any], text: str) -> TreeFile:
-    mode = entry.get("mode")
+    mode = entry.get("mode") or "0644"
     return TreeFile(
         _fill(str(entry["dest"]), item),
         text,
-        mode if isinstance(mode, int) else int(str(mode or "0644"), 8),
+        mode if isinstance(mode, int) else int(str(mode), 8),
         _fill(str(entry.get("owner") or ""), item),
     )
 
