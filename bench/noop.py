@@ -16,46 +16,22 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
+from lab import RESULTS, ROOT, TWO_APPS, WORK, BenchError, Run, fresh_host, inventory, playbook, timed
 
-ROOT = Path(__file__).resolve().parents[1]
-WORK = ROOT / ".cache" / "bench"
-RESULTS = ROOT / "bench" / "results" / "noop.json"
-LAB = "bench"
-LAB_INVENTORY = ROOT / ".cache" / "lab" / LAB / "inventory.yml"
 HOST_CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
 PACKAGES = "ca-certificates certbot nginx python3-cryptography python3-venv"  # those the roles install for two apps
 REPEATS = 3  # runs without work, of which the median counts
 MANY = 50
 BUDGETS = {"ratio": 4.0, "ratio_50_apps": 6.0, "first_ratio": 1.5}
-
-TWO_APPS: list[dict[str, Any]] = [
-    {
-        "name": "api",
-        "source": {"path": str(ROOT / "examples" / "flask_api")},
-        "entrypoint": "app:create_app()",
-        "domains": ["api.example.test"],
-    },
-    {
-        "name": "httpbin",
-        "source": {"package": "httpbin", "version": "0.10.4"},
-        "entrypoint": "httpbin:app",
-        "domains": ["httpbin.example.test"],
-    },
-]
 
 SMALL_APP = """\
 def app(environ, start_response):
@@ -64,27 +40,15 @@ def app(environ, start_response):
 """
 
 
-class BenchError(Exception):
-    """A run did not do what it must for its time to mean something."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run of the playbook: seconds it took, tasks that ran on the host, tasks that changed something."""
-
-    seconds: float
-    tasks: int
-    changed: int
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--apps", type=int, default=MANY, help=f"how many small apps (default {MANY}; results need it)")
     count = parser.parse_args().apps
-    WORK.mkdir(parents=True, exist_ok=True)
     try:
         with fresh_host() as host:
-            bare = timed(["docker", "exec", host, "bash", "-euc", bare_commands(host)], "bare", 600)
+            bare = timed(
+                ["docker", "exec", host["container"], "bash", "-euc", bare_commands(host["container"])], "bare", 600
+            )
         # Not in the work directory, which git ignores: so would the upload.
         with fresh_host(), TemporaryDirectory(prefix="wsgi-bench-") as sources:
             results = {"bare_s": bare, **measure(count, Path(sources))}
@@ -93,8 +57,8 @@ def main() -> int:
         return 1
     report(results, count)
     if count == MANY:
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / "noop.json").write_text(json.dumps(results, indent=2) + "\n")
     return 0
 
 
@@ -139,75 +103,6 @@ def repeat(name: str, inventories: list[str]) -> tuple[float, Run]:
             )
         pings.append(timed(["ansible", *inventories, "wsgi", "-m", "ansible.builtin.ping"], f"{name}-ping", 60))
     return statistics.median(pings), sorted(runs, key=lambda run: run.seconds)[len(runs) // 2]
-
-
-def playbook(name: str, inventories: list[str]) -> Run:
-    """Run ``playbooks/site.yml``."""
-    seconds = timed(["ansible-playbook", *inventories, "playbooks/site.yml"], name, 1200)
-    recap = re.search(r"^\S+ +: ok=(\d+) +changed=(\d+)", (WORK / f"{name}.log").read_text(), re.MULTILINE)
-    if not recap:
-        raise BenchError(f"no recap in {WORK}/{name}.log")
-    return Run(seconds, tasks=int(recap[1]), changed=int(recap[2]))
-
-
-def timed(command: list[str], name: str, timeout: float) -> float:
-    """Seconds a command takes; what it prints goes to its log.
-
-    Raises:
-        BenchError: it failed, or took longer than ``timeout`` seconds.
-    """
-    print(f"bench: {name}", end=" … ", flush=True)
-    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
-    log = WORK / f"{name}.log"
-    start = time.monotonic()
-    with log.open("w") as output:
-        try:
-            done = subprocess.run(
-                command,
-                cwd=ROOT,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                text=True,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                timeout=timeout,
-            )
-        except subprocess.TimeoutExpired:
-            raise BenchError(f"{name} took longer than {timeout:.0f} s: see {log}") from None
-    seconds = time.monotonic() - start
-    if done.returncode:
-        raise BenchError(f"{name} failed ({done.returncode}): see {log}\n{log.read_text()[-2000:]}")
-    print(f"{seconds:.2f} s", flush=True)
-    return round(seconds, 3)
-
-
-@contextmanager
-def fresh_host() -> Iterator[str]:
-    """A host that nothing has been done to; the name of its container."""
-    domains = [option for app in TWO_APPS for option in ("--domain", app["domains"][0])]
-    testbed("down", LAB)
-    try:
-        yield json.loads(testbed("up", LAB, *domains))["hosts"]["host"]["container"]
-    finally:
-        testbed("down", LAB)
-
-
-def testbed(*arguments: str) -> str:
-    """Ask the testbed; the JSON it prints last."""
-    done = subprocess.run(
-        [sys.executable, "-m", "testbed", *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=900
-    )
-    if done.returncode:
-        raise BenchError(f"testbed {arguments[0]} failed: {done.stdout}")
-    return done.stdout[done.stdout.find("{") :]
-
-
-def inventory(name: str, apps: list[dict[str, Any]], **variables: Any) -> list[str]:
-    """Options that name the lab's inventory and one with apps beside it."""
-    file = WORK / f"{name}.yml"
-    settings = {"wsgi_apps": apps, "python_app_index_url": os.environ.get("PIP_INDEX_URL", ""), **variables}
-    file.write_text(json.dumps({"wsgi": {"vars": settings}}, indent=1))
-    return ["-i", str(LAB_INVENTORY), "-i", str(file)]
 
 
 def small_app(sources: Path, number: int) -> dict[str, Any]:
