@@ -341,6 +341,11 @@ def _inventory(facts: dict[str, Any]) -> str:
     return json.dumps({"wsgi": {"hosts": hosts, "vars": shared}}, indent=2) + "\n"
 
 
+def _domains(host: str) -> tuple[str, ...]:
+    """Domains of the apps that the Molecule scenario may put on a host."""
+    return tuple(f"{app}.{host}.example.test" for app in ("api", "httpbin", "packed"))
+
+
 DEMO = lab(
     "demo",
     Host(
@@ -352,6 +357,6 @@ DEMO = lab(
 )
 MOLECULE = lab(
     "molecule",
-    Host("d12", "12", domains=("api.d12.example.test", "httpbin.d12.example.test")),
-    Host("d13", "13", domains=("api.d13.example.test", "httpbin.d13.example.test")),
+    Host("d12", "12", domains=_domains("d12")),
+    Host("d13", "13", domains=_domains("d13")),
 )

@@ -52,7 +52,7 @@ class Client:
     def get(self, url: str, *options: str) -> Answer:
         """Ask for a URL; the chain and the name of the certificate are verified."""
         written = '%{stderr}{"about":%{json},"headers":%{header_json}}'
-        fixed = ["-s", "--max-time", "20", "--cacert", self.root, "--write-out", written]
+        fixed = ["-s", "--max-time", "60", "--cacert", self.root, "--write-out", written]
         asked = _run(["docker", "exec", "-i", self.container, "curl", *fixed, *options, url])
         told = json.loads(asked.stderr)
         return Answer(

@@ -25,8 +25,8 @@ def test_static_files_need_no_app(host, client):
 
 def test_a_killed_app_comes_back(host, client):
     host.run(f"systemctl kill --signal=KILL {host.instance('api')}")
-    status = _status_within(client, host.url("api"), seconds=15)
-    assert status == 200, f"15 s after kill -9, / answered {status}"
+    status = _status_within(client, host.url("api"), seconds=60)
+    assert status == 200, f"a minute after kill -9, / answered {status}"
 
 
 def test_renewed_certificate_is_served(host, client):
@@ -43,7 +43,7 @@ def test_everything_serves_again_after_a_reboot(hosts, client):
     for host in hosts:
         labs.wait_booted(host.container)
         for app in APPS:
-            status = _status_within(client, host.url(app), seconds=20)
+            status = _status_within(client, host.url(app), seconds=60)
             assert status == 200, f"after a reboot {host.url(app)} answered {status}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 import tarfile
@@ -9,6 +10,19 @@ import tarfile
 import pytest
 
 ROOT_FILES = ("app", "requirements.txt")
+CURL_UNTRUSTED = 60
+COUNTER = """\
+import json, os, pathlib
+
+FILE = pathlib.Path(__file__).parent / "instance" / "count"
+
+
+def app(environ, start_response):
+    count = int(FILE.read_text()) + 1 if FILE.exists() else 1
+    FILE.write_text(str(count))
+    start_response("200 OK", [("Content-Type", "application/json")])
+    return [json.dumps({"count": count, "greeting": os.environ.get("GREETING")}).encode()]
+"""
 
 
 def test_check_mode_predicted_the_first_run(runs):
@@ -34,6 +48,29 @@ def source(repository_example, tmp_path):
         origin = repository_example / name
         (shutil.copytree if origin.is_dir() else shutil.copy)(origin, copy / name)
     return copy
+
+
+@pytest.fixture(scope="session")
+def packed(tmp_path_factory):
+    """An app of one file, packed into an archive."""
+    directory = tmp_path_factory.mktemp("packed")
+    (directory / "counter.py").write_text(COUNTER, encoding="utf-8")
+    (directory / "requirements.txt").write_text("gevent\npackaging\n", encoding="utf-8")
+    archive = directory / "counter.tar.gz"
+    with tarfile.open(archive, "w:gz") as pack:
+        for name in ("counter.py", "requirements.txt"):
+            pack.add(directory / name, arcname=f"counter/{name}")
+    return {
+        "name": "packed",
+        "source": {"archive": str(archive), "sha256": hashlib.sha256(archive.read_bytes()).hexdigest()},
+        "entrypoint": "counter:app",
+        "domains": ["packed.{{ inventory_hostname }}.example.test"],
+        "tls": "selfsigned",
+        "env": {"GREETING": "hello"},
+        "persistent": ["instance"],
+        "python": {"installer": "pip"},
+        "gunicorn": {"worker_class": "gevent", "workers": 1},
+    }
 
 
 def test_a_failed_run_loses_nothing(play, apps, hosts, client, source):
@@ -78,9 +115,7 @@ def test_archive_with_another_digest_is_refused(play, apps, serving, source):
 
 
 def test_git_version_that_does_not_exist_is_refused(play, apps, serving, source):
-    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "one"]):
-        identity = ["-c", "user.name=Test", "-c", "user.email=test@example.test"]
-        subprocess.run(["git", "-C", str(source), *identity, *command], check=True)
+    _commit(source, tag="v1.0.0")
     apps["api"]["source"] = {"git": f"file://{source}", "version": "v9.9.9"}
     run = play(wsgi_apps=list(apps.values()))
     _refused(run, "api", "v9.9.9")
@@ -116,65 +151,82 @@ def test_unreachable_authority_leaves_the_site_serving(play, apps, hosts, client
         assert new.status == 200, f"the new domain answered {new.status} {new.error}"
 
 
+def test_other_sources_and_settings(play, apps, hosts, client, source, packed):
+    """An app from git; another from an archive, installed by pip, run by gevent, behind a self-signed certificate."""
+    _replace(source / "app" / "views.py", 'version=config["VERSION"]', 'version="from-git"')
+    _commit(source, tag="v1.0.0")
+    apps["api"]["source"] = {"git": f"file://{source}", "version": "v1.0.0"}
+    run = play(wsgi_apps=[*apps.values(), packed])
+    assert run.code == 0, run.output
+    for host in hosts:
+        assert client.get(host.url("api")).json["version"] == "from-git"
+        assert client.get(host.url("packed")).exit == CURL_UNTRUSTED, "the self-signed certificate was not shown"
+        told = [client.get(host.url("packed"), "--insecure").json for _ in range(2)]
+        assert told[0]["greeting"] == "hello", "the app's env did not reach it"
+        assert [answer["count"] for answer in told] == [1, 2], "what the app writes beside its code does not stay"
+        assert host.run("cat /var/lib/packed/instance/count") == "2", "persistent data lies elsewhere"
+        assert "gevent" in host.run("cat /etc/wsgi/packed/gunicorn.conf.py")
+
+
 def test_the_inventory_as_it_was_heals_everything(play, hosts, client):
+    """After all that: the inventory's own apps again, and what it does not name is reported and left alone."""
+    look = "readlink /srv/packed/current; systemctl show --property=MainPID 'packed@*'"
+    look += "; cat /etc/nginx/wsgi/sites/packed.conf"
+    before = [host.run(look) for host in hosts]
     mended = play()
     assert mended.code == 0, mended.output
     again = play()
     assert again.code == 0, again.output
     assert again.changed == [], "a run right after a successful one changed something"
+    assert [host.run(look) for host in hosts] == before, "an app that the inventory does not name was touched"
     for host in hosts:
+        lines = [line for line in again.output.splitlines() if host.name in line and "packed" in line]
+        assert lines, f"no line of the run names {host.name} and packed:\n{again.output}"
+        assert client.get(host.url("packed"), "--insecure").status == 200
         for app in ("api", "httpbin"):
             answer = client.get(host.url(app))
             assert answer.status == 200, f"{host.url(app)}: {answer.status} {answer.error}"
 
 
-def test_app_the_inventory_no_longer_names_is_reported_and_kept(play, apps, hosts, client):
-    look = "readlink /srv/httpbin/current; systemctl show --property=MainPID 'httpbin@*'"
-    look += "; cat /etc/nginx/wsgi/sites/httpbin.conf"
-    before = [host.run(look) for host in hosts]
-    run = play(wsgi_apps=[apps["api"]])
-    assert run.code == 0, run.output
-    assert [host.run(look) for host in hosts] == before, "an app that the inventory does not name was touched"
-    for host in hosts:
-        lines = [line for line in run.output.splitlines() if host.name in line and "httpbin" in line]
-        assert lines, f"no line of the run names {host.name} and httpbin:\n{run.output}"
-        assert client.get(host.url("httpbin")).status == 200
-
-
-def test_absent_removes_all_but_the_data(play, apps, hosts, client):
-    for host in hosts:
-        host.run("echo precious >/var/lib/httpbin/data.txt")
-    removal = {"wsgi_apps": [apps["api"], {**apps["httpbin"], "state": "absent"}]}
+def test_absent_removes_all_but_the_data(play, apps, hosts, client, packed):
+    removal = {"wsgi_apps": [*apps.values(), {**packed, "state": "absent"}]}
     predicted = play("--check", **removal)
     run = play(**removal)
     assert run.code == 0, run.output
     assert _tasks(predicted.changed) == _tasks(run.changed)
     for host in hosts:
         left = host.run(
-            "ls -d /srv/httpbin /run/httpbin /etc/wsgi/httpbin /etc/nginx/wsgi/sites/httpbin.conf "
-            "/etc/nginx/tls/httpbin /etc/letsencrypt/live/httpbin /etc/letsencrypt/renewal/httpbin.conf "
-            "/etc/systemd/system/httpbin* /etc/systemd/system/*/httpbin* 2>/dev/null || true"
+            "ls -d /srv/packed /run/packed /etc/wsgi/packed /etc/nginx/wsgi/sites/packed.conf "
+            "/etc/nginx/tls/packed /etc/letsencrypt/live/packed /etc/letsencrypt/renewal/packed.conf "
+            "/etc/systemd/system/packed* /etc/systemd/system/*/packed* 2>/dev/null || true"
         )
         assert left == "", f"{host.name}: left behind:\n{left}"
-        assert host.try_("getent passwd httpbin").returncode != 0, f"{host.name}: user httpbin is still there"
-        units = host.run("systemctl list-units --all --plain --no-legend 'httpbin*'")
+        assert host.try_("getent passwd packed").returncode != 0, f"{host.name}: user packed is still there"
+        units = host.run("systemctl list-units --all --plain --no-legend 'packed*'")
         assert units == "", f"{host.name}: units left:\n{units}"
-        assert client.get(host.url("httpbin")).exit != 0, "the domain is still served"
-        assert host.run("cat /var/lib/httpbin/data.txt") == "precious", "data went without purge: true"
+        assert client.get(host.url("packed"), "--insecure").exit != 0, "the domain is still served"
+        assert host.run("cat /var/lib/packed/instance/count"), "data went without purge: true"
         assert client.get(host.url("api")).status == 200
     again = play(**removal)
     assert again.changed == [], "removing what is gone changed something"
 
 
-def test_purge_removes_the_data(play, apps, hosts):
-    run = play(wsgi_apps=[apps["api"], {**apps["httpbin"], "state": "absent", "purge": True}])
+def test_purge_removes_the_data(play, apps, hosts, packed):
+    run = play(wsgi_apps=[*apps.values(), {**packed, "state": "absent", "purge": True}])
     assert run.code == 0, run.output
     for host in hosts:
-        assert host.try_("test -e /var/lib/httpbin").returncode != 0, f"{host.name}: /var/lib/httpbin is still there"
+        assert host.try_("test -e /var/lib/packed").returncode != 0, f"{host.name}: /var/lib/packed is still there"
 
 
 def _tasks(changed):
     return {tuple(pair) for pair in changed}
+
+
+def _commit(directory, tag):
+    """Make a directory a git repository with one tagged commit."""
+    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.test"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "one"], ["tag", tag]):
+        subprocess.run(["git", "-C", str(directory), *identity, *command], check=True)
 
 
 def _replace(path, old, new):
