@@ -40,6 +40,9 @@ def health_options(app: Mapping[str, Any]) -> dict[str, Any]:
         "scheme": "http" if app["tls"] == "off" else "https",
         "timeout": settings["health_timeout"],
         "interval": settings["health_interval"],
+        "body": settings["health_body"],
+        "headers": settings["health_headers"],
+        "successes": settings["health_successes"],
     }
 
 

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 BUILD_FORMAT = 1  # part of every digest; raise it when the way a build is made changes what is in it
 UV_CACHE = Path("/var/cache/wsgi/uv")
+FREE_NEEDED = 500_000_000  # bytes; a large app's environment and what is downloaded for it
 INSTALL_TIMEOUT = 1800  # seconds for one installer run: a large dependency compiled on a small host
 
 
@@ -135,6 +136,7 @@ def make_build(root: Path, inputs: BuildInputs, archive: Path | None) -> Path:
     """
     path = build_path(root, inputs)
     shutil.rmtree(path, ignore_errors=True)
+    _refuse_full_disk(root, inputs)
     _make_parents(root, inputs.app, path)
     try:
         _unpack(archive, path / "src", inputs)
@@ -147,6 +149,15 @@ def make_build(root: Path, inputs: BuildInputs, archive: Path | None) -> Path:
         shutil.rmtree(path, ignore_errors=True)
         raise
     return path
+
+
+def _refuse_full_disk(root: Path, inputs: BuildInputs) -> None:
+    free = shutil.disk_usage(root).free
+    if free < FREE_NEEDED:
+        raise BuildError(
+            f'app "{inputs.app}": {root} has {free // 1_000_000} MB free, a build needs {FREE_NEEDED // 1_000_000} MB; '
+            "make room, or keep fewer releases with release_keep"
+        )
 
 
 def _make_parents(root: Path, app: str, path: Path) -> None:

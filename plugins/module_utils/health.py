@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import http.client
 import socket
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+
+BODY_LIMIT = 65536  # bytes of an answer that are looked at
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,9 @@ class Health:
         statuses: Accepted statuses, single (C(200)) or ranges (C(200-399)).
         host: The Host header, the app's first domain.
         scheme: C(https) or C(http), as the client's proxy would say.
+        body: Text that the answer must hold; empty for any.
+        headers: Further request headers.
+        successes: Good answers in a row that it takes.
         timeout: Seconds until an instance that does not answer well is given up.
         interval: Seconds between two questions.
     """
@@ -29,6 +34,9 @@ class Health:
     statuses: tuple[str, ...] = ("200-499",)
     host: str = "localhost"
     scheme: str = "https"
+    body: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    successes: int = 1
     timeout: float = 30.0
     interval: float = 0.2
 
@@ -60,14 +68,17 @@ def ask(socket_path: Path, health: Health) -> str:
     connection = UnixConnection(socket_path, timeout=max(health.timeout, 1.0))
     headers = {"Host": health.host, "X-Forwarded-Proto": health.scheme, "X-Forwarded-For": "127.0.0.1"}
     headers.update({"X-Forwarded-Host": health.host, "User-Agent": "webops.wsgi", "Connection": "close"})
+    headers.update(health.headers)
     try:
         connection.request("GET", health.path, headers=headers)
         answer = connection.getresponse()
-        answer.read(65536)
+        text = answer.read(BODY_LIMIT).decode(errors="replace")
     except (OSError, http.client.HTTPException) as error:
         return f"GET {health.path} got no answer: {error}"
     finally:
         connection.close()
-    if accepts(health.statuses, answer.status):
-        return ""
-    return f"GET {health.path} answered {answer.status}, expected is {', '.join(map(str, health.statuses))}"
+    if not accepts(health.statuses, answer.status):
+        return f"GET {health.path} answered {answer.status}, expected is {', '.join(map(str, health.statuses))}"
+    if health.body not in text:
+        return f"GET {health.path} answered {answer.status} without {health.body!r}, but: {text[:200]!r}"
+    return ""

@@ -513,17 +513,22 @@ def wait_healthy(socket: Path, step: Step, systemd: ServiceManager) -> None:
     Raises:
         ReleaseError: It has not within the time limit, or has ended.
     """
-    health = step.desired.health
+    health, good = step.desired.health, 0
     deadline = time.monotonic() + health.timeout
     look = time.monotonic() + STATE_INTERVAL
-    while fault := probe.ask(socket, health):
+    while True:
+        fault = probe.ask(socket, health)
+        good = 0 if fault else good + 1
+        if good >= health.successes:
+            return
         now = time.monotonic()
         if now > look:
             look = now + STATE_INTERVAL
             if systemd.states([step.unit])[step.unit].broken:
                 raise ReleaseError("the instance ended by itself")
         if now > deadline:
-            raise ReleaseError(f"not healthy within {health.timeout:g} s: {fault}")
+            seen = fault or f"{good} good answers in a row of {health.successes}"
+            raise ReleaseError(f"not healthy within {health.timeout:g} s: {seen}")
         time.sleep(health.interval)
 
 

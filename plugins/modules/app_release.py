@@ -107,6 +107,18 @@ options:
             description: Seconds between two questions.
             type: float
             default: 0.2
+          body:
+            description: Text that the answer must hold.
+            type: str
+            default: ""
+          headers:
+            description: Further request headers.
+            type: dict
+            default: {}
+          successes:
+            description: Good answers in a row that it takes.
+            type: int
+            default: 1
       drain:
         description: Seconds between the switch and the stop of the old instance.
         type: float
@@ -185,6 +197,9 @@ HEALTH_OPTIONS: dict[str, Any] = {
     "scheme": {"type": "str", "default": "https"},
     "timeout": {"type": "float", "default": 30},
     "interval": {"type": "float", "default": 0.2},
+    "body": {"type": "str", "default": ""},
+    "headers": {"type": "dict", "default": {}},
+    "successes": {"type": "int", "default": 1},
 }
 RELEASE_OPTIONS: dict[str, Any] = {
     **{

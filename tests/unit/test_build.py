@@ -163,3 +163,12 @@ def test_interrupted_build_is_made_afresh(tmp_path: Path) -> None:
     build.make_build(tmp_path, INPUTS, packed(tmp_path, {"app.py": ""}))
     assert build.is_complete(path)
     assert not (path / "src/stale.py").exists()
+
+
+def test_disk_that_would_fill_is_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "FREE_NEEDED", 10**18)
+    with pytest.raises(build.BuildError, match=rf'app "{APP}": {tmp_path} has \d+ MB free, a build needs'):
+        build.make_build(tmp_path, INPUTS, None)
+    assert list(tmp_path.iterdir()) == []

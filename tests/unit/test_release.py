@@ -295,6 +295,21 @@ def test_removal_keeps_the_data_unless_purged(paths: release.Paths, systemd: Fak
     assert not [path for folder in (paths.units, paths.runtime, paths.run) for path in folder.rglob(f"*{APP}*")]
 
 
+def test_answer_without_the_expected_text_is_not_healthy(paths: release.Paths, systemd: FakeSystemd) -> None:
+    _step, failures = run(paths, systemd, desired(health=health.Health(body="pong", timeout=0.1, interval=0.01)))
+    assert "answered 200 without 'pong', but: '1'" in failures[0]
+
+
+def test_good_answers_must_come_in_a_row(paths: release.Paths, systemd: FakeSystemd) -> None:
+    asked: list[str] = []
+    answers = iter(["", "bad", "", "", ""])
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(release.probe, "ask", lambda *_: (asked.append("?"), next(answers))[1])
+        step = release.Step(desired(health=health.Health(successes=3, interval=0)), "", number="1")
+        release.wait_healthy(paths.socket(APP, "1"), step, systemd)
+    assert len(asked) == 5
+
+
 def roll_back(paths: release.Paths, systemd: FakeSystemd, target: str = release.PREVIOUS) -> list[str]:
     steps = release.plan_rollback(paths, [desired(build="", config="", settings="of the inventory")], {APP: target})
     return release.carry_out(paths, steps, systemd, 1, "me@here")
