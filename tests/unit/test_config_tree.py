@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import http.server
+import json
 import os
 import stat
+import subprocess
 import sys
 import threading
 import time
@@ -532,19 +534,26 @@ def test_a_tree_never_in_service_gives_way_when_the_made_up_reload_fails(program
 # ---------------------------------------------------------------- killed
 
 
+KILLED = """
+import json, os, sys
+import config_tree as c
+given = json.load(sys.stdin)
+spec = c.Spec(**{**given, "files": [c.TreeFile(**item) for item in given["files"]]})
+c.apply(spec, step=lambda name: os._exit(9) if name == sys.argv[1] else None)
+"""
+
+
 def killed_at(spec: Spec, point: str) -> bool:
     """Run in a process of its own that dies at a step, without any clean-up; returns whether the step was reached."""
-    child = os.fork()
-    if child == 0:
-
-        def die(name: str) -> None:
-            if name == point:
-                os._exit(9)
-
-        with contextlib.suppress(BaseException):
-            apply(spec, step=die)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, point],
+        input=json.dumps(dataclasses.asdict(spec)),
+        env={**os.environ, "PYTHONPATH": str(Path(config_tree.__file__).parent)},
+        text=True,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
+    return done.returncode == 9
 
 
 @pytest.mark.parametrize("fresh", [True, False])
