@@ -191,6 +191,7 @@ def test_the_inventory_as_it_was_heals_everything(play, hosts, client):
 def test_absent_removes_all_but_the_data(play, apps, hosts, client, packed):
     removal = {"wsgi_apps": [*apps.values(), {**packed, "state": "absent"}]}
     predicted = play("--check", **removal)
+    assert predicted.code == 0, predicted.output
     run = play(**removal)
     assert run.code == 0, run.output
     assert _tasks(predicted.changed) == _tasks(run.changed)
