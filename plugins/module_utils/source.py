@@ -18,8 +18,6 @@ import stat
 import subprocess
 import tarfile
 import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -268,16 +266,23 @@ def _download(location: str, target: Path) -> str:
             while block := stream.read(1 << 20):
                 digest.update(block)
                 copy.write(block)
-    except (OSError, urllib.error.URLError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise SourceError(f"source.archive {_without_credentials(location)} cannot be read: {error}") from None
     return digest.hexdigest()
 
 
 def _opened(location: str) -> IO[bytes]:
-    if "://" in location:
-        stream: IO[bytes] = urllib.request.urlopen(location, timeout=NETWORK_TIMEOUT)
-        return stream
-    return open(location, "rb")
+    if "://" not in location:
+        return open(location, "rb")
+    # Not at the top: a run with nothing to fetch need not wait for it.
+    from ansible.module_utils.urls import ConnectionError as RefusedError
+    from ansible.module_utils.urls import open_url
+
+    try:
+        stream: IO[bytes] = open_url(location, timeout=NETWORK_TIMEOUT)
+    except RefusedError as error:  # no OSError: a certificate that is not trusted, for one
+        raise OSError(str(error)) from error
+    return stream
 
 
 def _repack(archive: Path, location: str, target: Path) -> None:

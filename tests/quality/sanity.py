@@ -15,6 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from subprocess import PIPE, STDOUT
 
@@ -23,7 +24,22 @@ CACHE = ROOT / ".cache" / "sanity"
 HOME = CACHE / "home"
 CHECKOUT = CACHE / "ansible_collections" / "webops" / "wsgi"
 
-TESTS = ("validate-modules", "pep8", "yamllint", "import", "compile")
+TESTS = (
+    "action-plugin-docs",
+    "ansible-doc",
+    "compile",
+    "import",
+    "line-endings",
+    "no-illegal-filenames",
+    "no-smart-quotes",
+    "pep8",
+    "replace-urlopen",
+    "runtime-metadata",
+    "shebang",
+    "use-argspec-type-path",
+    "validate-modules",
+    "yamllint",
+)
 TESTS_PER_PYTHON = ("import", "compile")
 TARGET_PYTHONS = ("3.11", "3.13")  # what the managed hosts run: Debian 12 and 13
 
@@ -38,19 +54,15 @@ def main() -> int:
     copy_collection()
     prepare_home()
 
-    failed = [test for test in tests if not passes(test, Path(sys.executable))]
-    for version in TARGET_PYTHONS:
+    passed = run(tests, Path(sys.executable))
+    again = [test for test in tests if test in TESTS_PER_PYTHON]
+    for version in TARGET_PYTHONS if again else ():
         python = interpreter(version)
         if python is None:
-            print(f"sanity: no Python {version} here, so import and compile are not tried with it", flush=True)
+            print(f"sanity: no Python {version} here, so {', '.join(again)} are not tried with it", flush=True)
         elif version != python_version(Path(sys.executable)):
-            again = [test for test in tests if test in TESTS_PER_PYTHON]
-            failed += [f"{test} (Python {version})" for test in again if not passes(test, python)]
-    if failed:
-        print(f"sanity: failed: {', '.join(failed)}. The files above are relative to {ROOT}", file=sys.stderr)
-        return 1
-    print(f"sanity: {', '.join(tests)} passed")
-    return 0
+            passed &= run(again, python)
+    return 0 if passed else 1
 
 
 def copy_collection() -> None:
@@ -106,17 +118,19 @@ def interpreter(version: str) -> Path | None:
     return None
 
 
-def passes(test: str, python: Path) -> bool:
-    """Run one test with an interpreter, and show what it says where it fails."""
+def run(tests: Sequence[str], python: Path) -> bool:
+    """Run tests with an interpreter, and show what they say where one fails."""
     path = os.pathsep.join((str(python.parent), str(Path(sys.executable).parent), os.environ["PATH"]))
     environment = {**os.environ, "HOME": str(HOME), "PATH": path}
     environment.pop("XDG_CONFIG_HOME", None)
     command = [str(Path(sys.executable).with_name("ansible-test")), "sanity", "--color", "no"]
-    command += ["--test", test, "--python", python_version(python)]
+    command += [option for test in tests for option in ("--test", test)]
+    command += ["--python", python_version(python)]
     done = subprocess.run(command, cwd=CHECKOUT, env=environment, stdout=PIPE, stderr=STDOUT, text=True)
-    print(f"sanity: {test} with Python {python_version(python)}: {'failed' if done.returncode else 'ok'}", flush=True)
     if done.returncode:
-        print(done.stdout, flush=True)
+        print(f"{done.stdout}\nsanity: paths above are relative to {ROOT}", flush=True)
+    outcome = "failed" if done.returncode else "passed"
+    print(f"sanity: {outcome} with Python {python_version(python)}: {', '.join(tests)}", flush=True)
     return done.returncode == 0
 
 
