@@ -64,17 +64,45 @@ class ManagedFile:
 
 @dataclass(frozen=True)
 class Lineage:
-    """A certificate that certbot keeps, as it lies on disk."""
+    """A certificate that certbot keeps, as it lies on disk; `renewal` is the text of its renewal configuration."""
 
     certificate: Certificate | None
-    server: str
-    known: bool
+    renewal: str
+
+    @property
+    def known(self) -> bool:
+        """Whether certbot knows how to renew it."""
+        return bool(self.renewal.strip())
+
+    @property
+    def server(self) -> str:
+        """The ACME directory it came from."""
+        return self._setting("server")
+
+    @property
+    def authenticator(self) -> str:
+        """How certbot answers the challenge when it renews."""
+        return self._setting("authenticator")
+
+    @property
+    def webroot(self) -> str:
+        """Where certbot puts the answer to the challenge when it renews."""
+        return self._setting("webroot_path").rstrip(", ")
+
+    def _setting(self, name: str) -> str:
+        found = re.search(rf"^{name}\s*=\s*(.*?)\s*$", self.renewal, re.M)
+        return found[1] if found else ""
 
 
 def read_lineage(host: Host, app: str) -> Lineage:
-    """Return what certbot has for the app; `known` tells whether there is a renewal configuration."""
-    settings = dict(re.findall(r"^\s*([a-z_]+)\s*=\s*(.*?)\s*$", read_text(host.renewal(app)), re.M))
-    return Lineage(read_certificate(host.live(app)), settings.get("server", ""), bool(settings))
+    """Return what certbot has for the app."""
+    return Lineage(read_certificate(host.live(app)), read_text(host.renewal(app)))
+
+
+def moved_webroot(lineage: Lineage, webroot: str) -> str:
+    """Return the renewal configuration with another webroot."""
+    line = re.compile(rf"^(.+ = ){re.escape(lineage.webroot)}(,?)[ \t]*$", re.M)
+    return line.sub(lambda found: f"{found[1]}{webroot}{found[2]}", lineage.renewal)
 
 
 def identity_differences(lineage: Lineage, app: App) -> list[str]:
@@ -89,6 +117,8 @@ def identity_differences(lineage: Lineage, app: App) -> list[str]:
         reasons.append(f"key type {certificate.key_type} -> {app.acme.key_type}")
     if lineage.server != app.acme.directory:
         reasons.append(f"CA {lineage.server or 'unknown'} -> {app.acme.directory}")
+    if lineage.known and lineage.authenticator != "webroot":
+        reasons.append(f"challenge {lineage.authenticator or 'unknown'} -> webroot")
     return reasons
 
 
@@ -230,6 +260,8 @@ class Issuer:
         directory = app.acme.directory
         if directory in self.down:
             return self.down[directory]
+        if not shutil.which(self.host.certbot[0]):
+            return f"{self.host.certbot[0]} is not installed"
         try:
             completed = issue(self.host, app, self.now)
         except CertificateError as error:
@@ -260,6 +292,8 @@ def _issue_all(
             if problem:
                 outcome.errors.append(_issue_error(host, app, problem))
                 continue
+        if not reasons and lineage.webroot != host.webroot:
+            _move_webroot(host, app, lineage, check, outcome)
         if reasons:
             _note_issued(app, lineage, reasons, outcome)
         elif before != host.live(app.name) and not check:  # else the phase before has predicted it
@@ -268,6 +302,18 @@ def _issue_all(
             former[app.name] = before
             point(host.link(app.name), host.live(app.name))
     return former
+
+
+def _move_webroot(host: Host, app: App, lineage: Lineage, check: bool, outcome: Outcome) -> None:
+    """Tell certbot where nginx looks for the answer to the challenge now; the certificate stays as it is."""
+    path = host.renewal(app.name)
+    outcome.change(
+        f"{app.name}: webroot {lineage.webroot} -> {host.webroot}",
+        f"{path}: webroot_path = {lineage.webroot}",
+        f"{path}: webroot_path = {host.webroot}",
+    )
+    if not check:
+        replace_file(path, moved_webroot(lineage, host.webroot), 0o644)
 
 
 def _note_issued(app: App, lineage: Lineage, reasons: t.Sequence[str], outcome: Outcome) -> None:

@@ -161,9 +161,14 @@ def write_pair(parent: str, kind: str, pair: Pair) -> str:
 
 
 def point(link: str, target: str) -> None:
-    """Make `link` a symbolic link to `target` by one rename(2), unless it is one."""
+    """Make `link` a symbolic link to `target` by one rename(2), unless it is one.
+
+    Raises CertificateError when a directory is in its place.
+    """
     if target_of(link) == target:
         return
+    if os.path.isdir(link) and not os.path.islink(link):
+        raise CertificateError(f"{link} is a directory, not a symbolic link; move it away and run again")
     os.makedirs(os.path.dirname(link), mode=0o755, exist_ok=True)
     scratch = os.path.join(os.path.dirname(link), f".{os.path.basename(link)}.new")
     if os.path.lexists(scratch):

@@ -240,6 +240,7 @@ errors:
 import datetime
 import os
 import shlex
+import traceback
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
@@ -385,6 +386,10 @@ def main() -> None:
         outcome = run_phase(module, host, apps)
     except certificates.CertificateError as error:
         module.fail_json(msg=str(error), actions=[], issued=[], certificates={}, errors=[str(error)])
+    except OSError as error:
+        module.fail_json(
+            msg=f"{error.filename or 'system'}: {error.strerror or error}", exception=traceback.format_exc()
+        )
     for warning in outcome.warnings:
         module.warn(warning)
     result = {

@@ -101,6 +101,15 @@ def authority() -> Authority:
     return Authority()
 
 
+def renewal(server: str, webroot: str = "/var/www/acme", authenticator: str = "webroot") -> str:
+    """Return a renewal configuration as certbot writes it."""
+    return (
+        "# renew_before_expiry = 30 days\nversion = 4.0.0\ncert = /etc/letsencrypt/live/api/cert.pem\n\n"
+        f"# Options used in the renewal process\n[renewalparams]\nkey_type = ecdsa\nserver = {server}\n"
+        f"authenticator = {authenticator}\nwebroot_path = {webroot},\n[[webroot_map]]\napi.example.test = {webroot}\n"
+    )
+
+
 class Nginx:
     """A TLS server that serves ``<links>/<app>`` by SNI, as it was at the last reload, as nginx does."""
 
@@ -211,9 +220,9 @@ class Programs:
         live.mkdir(parents=True, exist_ok=True)
         (live / "fullchain.pem").write_text(pair.chain)
         (live / "privkey.pem").write_text(pair.key)
-        renewal = self.letsencrypt / "renewal" / f"{name}.conf"
-        renewal.parent.mkdir(exist_ok=True)
-        renewal.write_text(f"version = 4.0.0\n[renewalparams]\nserver = {server}\nkey_type = ecdsa\n")
+        path = self.letsencrypt / "renewal" / f"{name}.conf"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(renewal(server, str(self.letsencrypt.parent / "acme")))
 
     def _delete(self, name: str) -> store.Completed:
         (self.letsencrypt / "renewal" / f"{name}.conf").unlink()
@@ -456,6 +465,11 @@ class TestPlaceholder:
         store.ensure_placeholder(host, [app(tls="selfsigned")], NOW)
         assert not store.ensure_placeholder(host, [app()], NOW).changed
 
+    def test_directory_in_place_of_the_link(self, host: store.Host) -> None:
+        os.makedirs(host.link("api"))
+        with pytest.raises(CertificateError, match="is a directory, not a symbolic link; move it away"):
+            store.ensure_placeholder(host, [app()], NOW)
+
     def test_provided(self, host: store.Host, authority: Authority) -> None:
         first, second = authority.pair("api.example.test", left=20), authority.pair("api.example.test")
         given = app(tls="provided", chain_pem=first.chain, key_pem=first.key)
@@ -479,7 +493,7 @@ class TestPlaceholder:
 class TestLineage:
     def of(self, authority: Authority, *names: str, server: str = DIRECTORY, left: float = 89) -> issue.Lineage:
         pair = authority.pair(*names, left=left, age=90 - left)
-        return issue.Lineage(certificates.parse(pair.chain), server, known=True)
+        return issue.Lineage(certificates.parse(pair.chain), renewal(server))
 
     @pytest.mark.parametrize(
         ("wanted", "reason"),
@@ -496,6 +510,11 @@ class TestLineage:
         assert "; ".join(reasons).startswith(reason)
         assert bool(reasons) is bool(reason)
 
+    def test_challenge_that_nginx_does_not_answer(self, authority: Authority) -> None:
+        facts = certificates.parse(authority.pair("api.example.test").chain)
+        lineage = issue.Lineage(facts, renewal(DIRECTORY, authenticator="standalone"))
+        assert issue.differences(lineage, app(), NOW) == ["challenge standalone -> webroot"]
+
     @pytest.mark.parametrize(("left", "reason"), [(30, ""), (10, "renewal overdue"), (-1, "expired on")])
     def test_age(self, authority: Authority, left: float, reason: str) -> None:
         reasons = issue.differences(self.of(authority, "api.example.test", left=left), app(), NOW)
@@ -508,7 +527,7 @@ class TestLineage:
 
     def test_first_command(self, host: store.Host) -> None:
         wanted = app("api", "api.example.test", "www.example.test", acme=Acme(DIRECTORY, email="ops@example.test"))
-        command = issue.certbot_command(host, wanted, issue.Lineage(None, "", known=False))
+        command = issue.certbot_command(host, wanted, issue.Lineage(None, ""))
         assert command[2:] == [
             *("certonly", "--non-interactive", "--cert-name", "api", "--server", DIRECTORY, "--key-type", "ecdsa"),
             *(
@@ -708,6 +727,22 @@ class TestIssued:
         store.ensure_placeholder(host, [app()], NOW)
         assert not self.run(host, app()).errors
         assert len(programs.asked("certonly")) == 1
+
+    def test_moved_webroot_asks_nobody(self, host: store.Host, programs: Programs, tmp_path: pathlib.Path) -> None:
+        start(host, programs, app())
+        self.run(host, app())
+        moved = replace(host, webroot=str(tmp_path / "elsewhere"))
+        predicted = self.run(moved, app(), check=True)
+        assert predicted.actions == [f"api: webroot {host.webroot} -> {moved.webroot}"]
+        assert self.run(moved, app()) == predicted
+        assert pathlib.Path(host.renewal("api")).read_text() == renewal(DIRECTORY, moved.webroot)
+        assert not self.run(moved, app()).changed
+        assert len(programs.asked("certonly")) == 1
+
+    def test_without_certbot(self, host: store.Host, programs: Programs) -> None:
+        start(host, programs, app())
+        errors = self.run(replace(host, certbot=("/nonexistent/certbot",)), app()).errors
+        assert "/nonexistent/certbot is not installed" in errors[0]
 
     @pytest.mark.parametrize("lost", ["renewal", "pair"])
     def test_damaged_lineage_is_set_aside(self, host: store.Host, programs: Programs, lost: str) -> None:
