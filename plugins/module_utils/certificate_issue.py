@@ -23,6 +23,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.certificate_store impo
     Host,
     Outcome,
     ca_on_disk,
+    ensure_placeholder,
     in_use,
     place,
     point,
@@ -290,6 +291,8 @@ def _issue_all(
         if reasons and not check:
             problem = issuer.problem(app)
             if problem:
+                if _stand_in(host, app, now, outcome):
+                    former[app.name] = before
                 outcome.errors.append(_issue_error(host, app, problem))
                 continue
         if not reasons and lineage.webroot != host.webroot:
@@ -302,6 +305,16 @@ def _issue_all(
             former[app.name] = before
             point(host.link(app.name), host.live(app.name))
     return former
+
+
+def _stand_in(host: Host, app: App, now: datetime.datetime, outcome: Outcome) -> bool:
+    """Put a placeholder where nothing can be served, so that nginx can at least start; return whether it was needed."""
+    if in_use(host, app.name).certificate is not None:
+        return False
+    placed = ensure_placeholder(host, [app], now)
+    outcome.actions += placed.actions
+    outcome.after += placed.after
+    return True
 
 
 def _move_webroot(host: Host, app: App, lineage: Lineage, check: bool, outcome: Outcome) -> None:

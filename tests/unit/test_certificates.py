@@ -769,6 +769,16 @@ class TestIssued:
         assert store.in_use(host, "api").certificate == before
         assert not store.ensure_placeholder(host, [app()], NOW).changed
 
+    def test_unreadable_lineage_is_stood_in_for_when_the_ca_is_down(self, host: store.Host, programs: Programs) -> None:
+        start(host, programs, app())
+        self.run(host, app())
+        pathlib.Path(host.live("api"), "privkey.pem").write_text("damaged")
+        programs.certbot_problems = {"api": NO_CA}
+        outcome = self.run(host, app())
+        assert len(outcome.errors) == 1
+        assert "it keeps its placeholder certificate" in outcome.errors[0]
+        programs.nginx.test()
+
     def test_missing_certificate_is_reported(self, host: store.Host) -> None:
         outcome = self.run(host, app(tls="selfsigned"))
         assert 'app "api": there is no usable certificate' in outcome.errors[0]
