@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 
 APT = Path("/etc/apt")
+OS_RELEASE = Path("/etc/os-release")
 ARCHIVE_KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 CA_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 
@@ -45,14 +46,15 @@ def debian_mirrors() -> dict[str, str]:
 
     Empty on a machine that is no Debian: images then keep the sources they came with.
     """
-    if "ID=debian" not in Path("/etc/os-release").read_text(encoding="utf-8").split():
+    about = OS_RELEASE.read_text(encoding="utf-8") if OS_RELEASE.is_file() else ""
+    codename = re.search(r"^VERSION_CODENAME=(\w+)", about, re.MULTILINE)
+    if "ID=debian" not in about.split() or codename is None:
         return {}
-    codename = re.search(r"^VERSION_CODENAME=(\w+)", Path("/etc/os-release").read_text(encoding="utf-8"), re.MULTILINE)
     mirrors: dict[str, str] = {}
     for url, suite in _entries():
-        if codename and suite == codename[1]:
+        if suite == codename[1]:
             mirrors.setdefault("main", url)
-        if codename and suite in (f"{codename[1]}-security", f"{codename[1]}/updates"):
+        if suite in (f"{codename[1]}-security", f"{codename[1]}/updates"):
             mirrors.setdefault("security", url)
     return mirrors if "main" in mirrors else {}
 
