@@ -21,10 +21,9 @@ import socket
 import ssl
 import tempfile
 import typing as t
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from ansible_collections.webops.wsgi.plugins.module_utils.certificates import (
-    CRYPTOGRAPHY_IMPORT_ERROR,
     REMAKE_DAYS,
     SELFSIGNED_DAYS,
     WARN_DAYS,
@@ -32,10 +31,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.certificates import (
     Certificate,
     CertificateError,
     Pair,
-    check_provided,
-    load_chain,
-    make_ca,
-    make_certificate,
+    check_suits,
     parse,
 )
 
@@ -300,15 +296,14 @@ def _place_letsencrypt(host: Host, app: App, current: InUse, now: datetime.datet
 
 def _place_selfsigned(app: App, current: InUse, ca: Pair | None, now: datetime.datetime) -> Placement:
     reason = _own_reason(app, current, "selfsigned", now)
-    signed_by = load_chain(ca.chain)[0].subject.public_bytes() if ca else None
+    signed_by = parse(ca.chain).subject_name if ca else None
     if not reason and current.certificate and current.certificate.issuer_name != signed_by:
         reason = "the host's own CA is another one"
     return Placement("selfsigned", reason)
 
 
 def _place_provided(app: App, current: InUse, now: datetime.datetime) -> Placement:
-    if CRYPTOGRAPHY_IMPORT_ERROR is None:  # else a check run on a host that has nothing yet
-        check_provided(replace(app, key_pem=""), now)
+    check_suits(app, now)
     if current.kind != "provided":
         return Placement("provided", "no provided certificate yet")
     if current.certificate is None:
@@ -360,10 +355,10 @@ def ensure_placeholder(host: Host, apps: t.Sequence[App], now: datetime.datetime
     ca = ca_on_disk(host, now) if any(app.tls == "selfsigned" for app in served) else None
     placements = [(app, place(host, app, now, ca)) for app in served]
     for app, placement in placements:
-        if placement.kind == "provided" and CRYPTOGRAPHY_IMPORT_ERROR is None:
-            if placement.reason:
-                check_provided(app, now)
+        if placement.kind == "provided":
             _warn_expiry(app, now, outcome)
+    if any(placement.reason and not placement.target for _app, placement in placements):
+        _check_before_making(placements, now, check)
     for app, placement in placements:
         current = in_use(host, app.name)
         if not placement.reason:
@@ -386,9 +381,23 @@ def ensure_placeholder(host: Host, apps: t.Sequence[App], now: datetime.datetime
     return outcome
 
 
+def _check_before_making(placements: t.Iterable[tuple[App, Placement]], now: datetime.datetime, check: bool) -> None:
+    """Check what is about to be written, before any of it is. Raises CertificateError."""
+    from ansible_collections.webops.wsgi.plugins.module_utils import certificate_making
+
+    if check and not certificate_making.AVAILABLE:
+        return  # a check run, on a host that has nothing yet
+    certificate_making.require()
+    for app, placement in placements:
+        if placement.kind == "provided" and placement.reason:
+            certificate_making.check_provided(app, now)
+
+
 def _new_ca(host: Host, now: datetime.datetime) -> Pair:
     """Make the host's own CA, in place of one that is damaged or too old to sign."""
-    ca = make_ca(socket.gethostname(), now)
+    from ansible_collections.webops.wsgi.plugins.module_utils import certificate_making
+
+    ca = certificate_making.make_ca(socket.gethostname(), now)
     for entry in os.listdir(host.store) if os.path.isdir(host.store) else ():
         if entry.startswith(("_ca", ".new-")):
             shutil.rmtree(os.path.join(host.store, entry))
@@ -411,7 +420,9 @@ def _warn_expiry(app: App, now: datetime.datetime, outcome: Outcome) -> None:
 def _pair(app: App, kind: str, ca: Pair | None, now: datetime.datetime) -> Pair:
     if kind == "provided":
         return Pair(app.chain_pem, app.key_pem)
-    return make_certificate(app, ca if kind == "selfsigned" else None, now)
+    from ansible_collections.webops.wsgi.plugins.module_utils import certificate_making
+
+    return certificate_making.make_certificate(app, ca if kind == "selfsigned" else None, now)
 
 
 def table(host: Host, apps: t.Sequence[App]) -> dict[str, dict[str, t.Any]]:

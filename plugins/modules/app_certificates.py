@@ -243,7 +243,7 @@ import shlex
 import traceback
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.webops.wsgi.plugins.module_utils import certificate_issue, certificate_store, certificates
 
 
@@ -376,11 +376,6 @@ def main() -> None:
         reload_timeout=params["reload_timeout"],
     )
     apps = [read_app(app, params["provided"]) for app in params["apps"]]
-    # A check run may look at a host before its packages are there; then there are no certificates to read either.
-    if certificates.CRYPTOGRAPHY_IMPORT_ERROR and any(app.served for app in apps) and not module.check_mode:
-        module.fail_json(
-            msg=missing_required_lib("python3-cryptography"), exception=certificates.CRYPTOGRAPHY_IMPORT_ERROR
-        )
     try:
         check_apps(apps, params["ensure"] == "placeholder")
         outcome = run_phase(module, host, apps)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import ipaddress
 import os
 import pathlib
 import shutil
@@ -17,13 +18,14 @@ from dataclasses import replace
 import pytest
 from ansible_collections.webops.wsgi.plugins.action import app_certificates as action
 from ansible_collections.webops.wsgi.plugins.module_utils import certificate_issue as issue
+from ansible_collections.webops.wsgi.plugins.module_utils import certificate_making as making
 from ansible_collections.webops.wsgi.plugins.module_utils import certificate_store as store
 from ansible_collections.webops.wsgi.plugins.module_utils import certificate_wire as wire
 from ansible_collections.webops.wsgi.plugins.module_utils import certificates
 from ansible_collections.webops.wsgi.plugins.module_utils.certificates import Acme, App, CertificateError, Pair
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
 NOW = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
@@ -284,6 +286,60 @@ class TestFacts:
         assert certificates.parse(authority.pair("a.example.test", key=key).chain).key_type == "rsa"
 
     @pytest.mark.parametrize(
+        ("issuer", "shown"),
+        [
+            ({NameOID.COMMON_NAME: "R11", NameOID.ORGANIZATION_NAME: "Let's Encrypt"}, "Let's Encrypt R11"),
+            ({NameOID.COMMON_NAME: "Pebble Intermediate CA 3a3f42"}, "Pebble Intermediate CA 3a3f42"),
+            ({NameOID.COMMON_NAME: "Müller CA", NameOID.ORGANIZATION_NAME: "Müller"}, "Müller CA"),
+            ({NameOID.COUNTRY_NAME: "DE", NameOID.LOCALITY_NAME: "Köln"}, "DE, Köln"),
+        ],
+    )
+    @pytest.mark.parametrize("key_type", ["ecdsa", "rsa", "ed25519"])
+    @pytest.mark.parametrize("year", [2027, 2060])
+    def test_agree_with_the_library(self, issuer: dict[t.Any, str], shown: str, key_type: str, year: int) -> None:
+        keys: dict[str, t.Any] = {
+            "ecdsa": lambda: ec.generate_private_key(ec.SECP384R1()),
+            "rsa": lambda: rsa.generate_private_key(65537, 2048),
+            "ed25519": ed25519.Ed25519PrivateKey.generate,
+        }
+        key = keys[key_type]()
+        names = [f"{'a' * number}.example.test" for number in range(1, 40)]
+        general = [x509.DNSName(name) for name in names]
+        general.insert(3, x509.IPAddress(ipaddress.ip_address("192.0.2.1")))
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([]))
+            .issuer_name(x509.Name([x509.NameAttribute(kind, value) for kind, value in issuer.items()]))
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(datetime.datetime(1999, 1, 2, 3, 4, 5, tzinfo=datetime.UTC))
+            .not_valid_after(datetime.datetime(year, 1, 2, 3, 4, 5, tzinfo=datetime.UTC))
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(x509.SubjectAlternativeName(general), critical=True)
+            .sign(key, None if key_type == "ed25519" else hashes.SHA256())
+        )
+        facts = certificates.parse(pem(certificate))
+        assert facts == certificates.Certificate(
+            names=tuple(sorted(names)),
+            issuer=shown,
+            not_before=certificate.not_valid_before_utc,
+            not_after=certificate.not_valid_after_utc,
+            fingerprint=certificate.fingerprint(hashes.SHA256()).hex(),
+            key_type=key_type,
+            issuer_name=certificate.issuer.public_bytes(),
+            subject_name=certificate.subject.public_bytes(),
+        )
+
+    def test_no_alternative_names(self, authority: Authority) -> None:
+        assert certificates.parse(pem(authority.root)).names == ()
+
+    def test_cut_off(self, authority: Authority) -> None:
+        der = authority.root.public_bytes(serialization.Encoding.DER)
+        for length in range(1, len(der), 7):
+            with pytest.raises(CertificateError, match="cannot be read"):
+                certificates.parse(ssl.DER_cert_to_PEM_cert(der[:length]))
+
+    @pytest.mark.parametrize(
         ("domain", "covered"),
         [
             ("a.example.test", True),
@@ -310,8 +366,7 @@ class TestProvided:
         return app("api", *domains, tls="provided", chain_pem=pair.chain, key_pem=pair.key)
 
     def test_accepted(self, authority: Authority) -> None:
-        facts = certificates.check_provided(self.given(authority.pair("api.example.test")), NOW)
-        assert facts.names == ("api.example.test",)
+        making.check_provided(self.given(authority.pair("api.example.test")), NOW)
 
     @pytest.mark.parametrize(
         ("left", "age", "message"),
@@ -319,54 +374,54 @@ class TestProvided:
     )
     def test_dates(self, authority: Authority, left: float, age: float, message: str) -> None:
         with pytest.raises(CertificateError, match=message):
-            certificates.check_provided(self.given(authority.pair("api.example.test", left=left, age=age)), NOW)
+            making.check_provided(self.given(authority.pair("api.example.test", left=left, age=age)), NOW)
 
     def test_names(self, authority: Authority) -> None:
         given = self.given(authority.pair("api.example.test"), "api.example.test", "www.example.test")
         with pytest.raises(
             CertificateError, match=r'app "api": .* not cover www.example.test: it is for api.example.test'
         ):
-            certificates.check_provided(given, NOW)
+            making.check_provided(given, NOW)
 
     def test_key_of_another_certificate(self, authority: Authority) -> None:
         pair = authority.pair("api.example.test")
         other = Pair(pair.chain, authority.pair("api.example.test").key)
         with pytest.raises(CertificateError, match=r"certificate.key does not belong to the certificate") as raised:
-            certificates.check_provided(self.given(other), NOW)
+            making.check_provided(self.given(other), NOW)
         assert "PRIVATE KEY" not in str(raised.value)
 
     def test_key_with_passphrase(self, authority: Authority) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
         pair = Pair(authority.pair("api.example.test", key=key).chain, key_pem(key, b"secret"))
         with pytest.raises(CertificateError, match="encrypted with a passphrase"):
-            certificates.check_provided(self.given(pair), NOW)
+            making.check_provided(self.given(pair), NOW)
 
     def test_order_of_chain(self, authority: Authority) -> None:
         pair = authority.pair("api.example.test")
-        leaf, intermediate = certificates.load_chain(pair.chain)
+        leaf, intermediate = making.load_chain(pair.chain)
         wrong = Pair(pem(leaf) + pem(authority.root) + pem(intermediate), pair.key)
         with pytest.raises(CertificateError, match=r"not in order: api\.example\.test was not issued by Test Root"):
-            certificates.check_provided(self.given(wrong), NOW)
+            making.check_provided(self.given(wrong), NOW)
 
     def test_chain_with_the_right_name_but_another_key(self, authority: Authority) -> None:
         pair = authority.pair("api.example.test")
-        wrong = Pair(pem(certificates.load_chain(pair.chain)[0]) + pem(Authority().intermediate), pair.key)
+        wrong = Pair(pem(making.load_chain(pair.chain)[0]) + pem(Authority().intermediate), pair.key)
         with pytest.raises(CertificateError, match="the chain is not in order"):
-            certificates.check_provided(self.given(wrong), NOW)
+            making.check_provided(self.given(wrong), NOW)
 
     @pytest.mark.parametrize("text", ["", "no PEM", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
     def test_no_certificate(self, text: str) -> None:
         with pytest.raises(CertificateError, match=r'app "api": certificate\.cert: '):
-            certificates.check_provided(self.given(Pair(text, "")), NOW)
+            making.check_provided(self.given(Pair(text, "")), NOW)
 
     def test_no_key(self, authority: Authority) -> None:
         with pytest.raises(CertificateError, match="is not a private key in PEM"):
-            certificates.check_provided(self.given(Pair(authority.pair("api.example.test").chain, "nonsense")), NOW)
+            making.check_provided(self.given(Pair(authority.pair("api.example.test").chain, "nonsense")), NOW)
 
     def test_short_key(self, authority: Authority) -> None:
         key = rsa.generate_private_key(65537, 1024)
         with pytest.raises(CertificateError, match="RSA key of 1024 bits; at least 2048"):
-            certificates.check_provided(self.given(authority.pair("api.example.test", key=key)), NOW)
+            making.check_provided(self.given(authority.pair("api.example.test", key=key)), NOW)
 
 
 class TestPlaceholder:
@@ -826,14 +881,15 @@ class TestIssued:
     def test_check_mode_before_anything_is_installed(
         self, host: store.Host, authority: Authority, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        for module in (certificates, store):
-            monkeypatch.setattr(module, "CRYPTOGRAPHY_IMPORT_ERROR", "no module named cryptography")
+        monkeypatch.setattr(making, "AVAILABLE", False)
         nothing = replace(host, port=1, run=lambda *_: store.Completed(127, "not found"))
         pair = authority.pair("given.example.test")
         apps = [app("api"), app("own", tls="selfsigned")]
         apps.append(app("given", tls="provided", chain_pem=pair.chain, key_pem=pair.key))
         assert len(store.ensure_placeholder(nothing, apps, NOW, check=True).actions) == 3
         assert self.run(nothing, *apps, check=True).issued == ["api"]
+        with pytest.raises(CertificateError, match="install python3-cryptography"):
+            store.ensure_placeholder(nothing, apps, NOW)
 
     def test_check_mode_leaves_a_kept_lineage_to_the_phase_before(self, host: store.Host, programs: Programs) -> None:
         start(host, programs, app())
