@@ -1,7 +1,7 @@
 # Copyright (c) webops.wsgi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Controller's half of app_build: resolve the sources, ask which builds are missing, send only those."""
+"""Controller's half of app_build: resolve the sources, and send those whose build the host lacks."""
 
 from __future__ import annotations
 
@@ -11,13 +11,22 @@ import os
 import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.webops.wsgi.plugins.module_utils.build import (
+    BuildError,
+    BuildInputs,
+    build_path,
+    choose_python,
+)
+from ansible_collections.webops.wsgi.plugins.module_utils.settings import plain
 from ansible_collections.webops.wsgi.plugins.module_utils.source import Source, SourceError, resolve
 
+ROOT = Path("/srv")  # of all apps on a host
 PARALLEL_SOURCES = 8  # each mostly waits for git, the disk or the network
 
 
@@ -56,52 +65,85 @@ def first_seen(source: Source) -> int:
     return int(marker.stat().st_mtime)
 
 
-def build_options(app: Mapping[str, Any], source: Source) -> dict[str, Any]:
-    """An app's entry of the module's option C(builds)."""
+def build_inputs(app: Mapping[str, Any], source: Source, host: Mapping[str, Any], uv: str) -> BuildInputs:
+    """Everything that shapes an app's build on a host.
+
+    Raises:
+        BuildError: The host has no such interpreter.
+    """
     python = app["python"]
+    version, interpreter = choose_python(app["name"], python["version"], host["python"], host["default_python"])
+    return BuildInputs(
+        app=app["name"],
+        source=source.identity,
+        label=source.label,
+        stamp=first_seen(source),
+        python=version,
+        interpreter=interpreter,
+        installer=python["installer"],
+        uv=uv,
+        requirements=python["requirements"],
+        packages=list(python["packages"]),
+        server=f"gunicorn=={app['gunicorn']['version']}",
+        index_url=python["index_url"],
+        extra_index_urls=list(python["extra_index_urls"]),
+        ca_bundle=python["ca_bundle"],
+        public=sorted(set(app["nginx"]["static"].values())),
+        persistent=sorted(app["persistent"]),
+    )
+
+
+def answer(root: Path, wanted: list[BuildInputs], missing: list[BuildInputs]) -> dict[str, Any]:
+    """The task's result."""
     return {
-        "app": app["name"],
-        "source": source.identity,
-        "label": source.label,
-        "stamp": first_seen(source),
-        "python": python["version"],
-        "installer": python["installer"],
-        "requirements": python["requirements"],
-        "packages": list(python["packages"]),
-        "server": f"gunicorn=={app['gunicorn']['version']}",
-        "index_url": python["index_url"],
-        "extra_index_urls": list(python["extra_index_urls"]),
-        "ca_bundle": python["ca_bundle"],
-        "public": sorted(set(app["nginx"]["static"].values())),
-        "persistent": sorted(app["persistent"]),
+        "changed": bool(missing),
+        "missing": [inputs.app for inputs in missing],
+        "builds": {
+            inputs.app: {"digest": inputs.digest, "path": str(build_path(root, inputs)), "source": inputs.label}
+            for inputs in wanted
+        },
+        "diff": [
+            {
+                "before_header": inputs.app,
+                "after_header": inputs.app,
+                "before": "",
+                "after": f"build {inputs.digest}: {inputs.label}\n",
+            }
+            for inputs in missing
+        ],
     }
 
 
 class ActionModule(ActionBase):
     TRANSFERS_FILES = True
+    _supports_check_mode = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        apps = self._task.args["apps"]
+        arguments = plain(self._task.args)
+        apps, host = arguments["apps"], arguments["host"]
         sources = resolve_all(apps)
-        options = {
-            "builds": [build_options(app, sources[app["name"]]) for app in apps],
-            "uv": self._task.args["uv"],
-            "root": self._task.args.get("root", "/srv"),
-        }
-        plan = self._module(options, task_vars)
-        missing = plan.get("missing", [])
-        if plan.get("failed") or not missing or self._task.check_mode:
-            result.update(plan)
-            return result
-        result.update(self._build(options, {name: sources[name] for name in missing}, task_vars))
+        try:
+            wanted = [build_inputs(app, sources[app["name"]], host, arguments["uv"]) for app in apps]
+        except BuildError as error:
+            raise AnsibleActionFail(str(error)) from error
+        missing = [inputs for inputs in wanted if inputs.digest not in host["builds"].get(inputs.app, [])]
+        if missing and not self._task.check_mode:
+            made = self._build(missing, {inputs.app: sources[inputs.app] for inputs in missing}, task_vars)
+            if made.get("failed"):
+                result.update(made)
+                return result
+        result.update(answer(ROOT, wanted, missing))
         return result
 
-    def _build(self, options: dict[str, Any], sources: Mapping[str, Source], task_vars: Any) -> dict[str, Any]:
+    def _build(self, missing: list[BuildInputs], sources: Mapping[str, Source], task_vars: Any) -> dict[str, Any]:
         remote_tmp = self._make_tmp_path()
         try:
-            archives = self._send(sources, remote_tmp)
-            return self._module({**options, "archives": archives, "build": True}, task_vars)
+            options = {"builds": [asdict(inputs) for inputs in missing], "archives": self._send(sources, remote_tmp)}
+            made: dict[str, Any] = self._execute_module(
+                module_name="webops.wsgi.app_build", module_args=options, task_vars=task_vars
+            )
+            return made
         finally:
             self._remove_tmp_path(remote_tmp)
 
@@ -122,9 +164,3 @@ class ActionModule(ActionBase):
                 )
         self._fixup_perms2([remote_tmp, *archives.values()])
         return archives
-
-    def _module(self, options: dict[str, Any], task_vars: Any) -> dict[str, Any]:
-        answer: dict[str, Any] = self._execute_module(
-            module_name="webops.wsgi.app_build", module_args=options, task_vars=task_vars
-        )
-        return answer

@@ -12,6 +12,8 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from ansible_collections.webops.wsgi.plugins.module_utils.build import BuildError, choose_python
+
 LISTEN = "0A"  # the state TCP_LISTEN in /proc/net/tcp, see include/net/tcp_states.h of Linux
 SUPPORTED_DEBIAN = ("12", "13")
 OLDEST_PYTHON = (3, 11)
@@ -47,6 +49,17 @@ def interpreters(folders: Iterable[Path] = (Path("/usr/local/bin"), Path("/usr/b
             if re.fullmatch(r"3\.\d+", version) and os.access(path, os.X_OK):
                 found.setdefault(version, str(path))
     return found
+
+
+def missing_pythons(wanted: Mapping[str, str], found: Mapping[str, str], default: str) -> list[str]:
+    """Why apps do not get the Python version they ask for, each with what the host has."""
+    problems = []
+    for app, version in wanted.items():
+        try:
+            choose_python(app, version, found, default)
+        except BuildError as error:
+            problems.append(str(error))
+    return problems
 
 
 def default_python(path: Path = Path("/usr/bin/python3")) -> str:
@@ -154,6 +167,11 @@ def managed_apps(root: Path) -> dict[str, str]:
         current = releases.parent / "current"
         apps[releases.parent.name] = os.path.basename(os.readlink(current)) if current.is_symlink() else ""
     return apps
+
+
+def builds(names: Iterable[str], root: Path) -> dict[str, list[str]]:
+    """The digests of the complete builds of each app."""
+    return {name: sorted(path.parent.name for path in (root / name / "builds").glob("*/build.json")) for name in names}
 
 
 def with_certificate(names: Iterable[str], folder: Path = Path("/etc/nginx/tls")) -> list[str]:

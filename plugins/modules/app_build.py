@@ -27,14 +27,12 @@ options:
     description: The apps as the action M(webops.wsgi.app_settings) resolves them.
     type: list
     elements: dict
+  host:
+    description: The host's state as M(webops.wsgi.host_state) returns it.
+    type: dict
   uv:
     description: Path of the uv program on the host.
     type: path
-    required: true
-  root:
-    description: Directory of all apps.
-    type: path
-    default: /srv
   builds:
     description: The inputs of each build; the action plugin makes this from O(apps).
     type: list
@@ -57,7 +55,15 @@ options:
         type: int
         default: 0
       python:
-        description: Python version; empty for the host's python3.
+        description: Python version.
+        type: str
+        required: true
+      interpreter:
+        description: Path of that Python.
+        type: str
+        required: true
+      uv:
+        description: Path of the uv program.
         type: str
         default: ""
       installer:
@@ -105,16 +111,13 @@ options:
     description: Uploaded source archives by app; the action plugin sets this.
     type: dict
     default: {}
-  build:
-    description: Make the missing builds instead of naming them; the action plugin sets this.
-    type: bool
-    default: false
 """
 
 EXAMPLES = r"""
 - name: Build the apps
   webops.wsgi.app_build:
     apps: "{{ __wsgi_apps }}"
+    host: "{{ __wsgi_host }}"
     uv: /opt/wsgi/uv/bin/uv
 """
 
@@ -138,14 +141,17 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.webops.wsgi.plugins.module_utils import build, host
+from ansible_collections.webops.wsgi.plugins.module_utils import build
 
+ROOT = Path("/srv")
 BUILD_OPTIONS: dict[str, Any] = {
     "app": {"type": "str", "required": True},
     "source": {"type": "dict", "required": True},
     "label": {"type": "str", "required": True},
     "stamp": {"type": "int", "default": 0},
-    "python": {"type": "str", "default": ""},
+    "python": {"type": "str", "required": True},
+    "interpreter": {"type": "str", "required": True},
+    "uv": {"type": "str", "default": ""},
     "installer": {"type": "str", "choices": ["uv", "pip"], "default": "uv"},
     "requirements": {"type": "str", "default": ""},
     "packages": {"type": "list", "elements": "str", "default": []},
@@ -158,69 +164,39 @@ BUILD_OPTIONS: dict[str, Any] = {
 }
 
 
-def build_inputs(options: dict[str, Any], uv: str, found: dict[str, str], default: str) -> build.BuildInputs:
-    """The module's options with this host's interpreter filled in."""
-    version, interpreter = build.choose_python(options["app"], options["python"], found, default)
-    return build.BuildInputs(**{**options, "python": version, "interpreter": interpreter, "uv": uv})
-
-
-def make_missing(root: Path, missing: list[build.BuildInputs], archives: dict[str, str]) -> list[str]:
+def make_all(builds: list[build.BuildInputs], archives: dict[str, str]) -> list[str]:
     """Make builds side by side; returns the failures."""
 
     def make(inputs: build.BuildInputs) -> str:
         archive = archives.get(inputs.app)
         try:
-            build.make_build(root, inputs, Path(archive) if archive else None)
+            build.make_build(ROOT, inputs, Path(archive) if archive else None)
         except build.BuildError as error:
             return str(error)
         return ""
 
     with ThreadPoolExecutor(cpu_count()) as pool:
-        return [failure for failure in pool.map(make, missing) if failure]
+        return [failure for failure in pool.map(make, builds) if failure]
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "apps": {"type": "list", "elements": "dict"},
-            "uv": {"type": "path", "required": True},
-            "root": {"type": "path", "default": "/srv"},
+            "host": {"type": "dict"},
+            "uv": {"type": "path"},
             "builds": {"type": "list", "elements": "dict", "options": BUILD_OPTIONS},
             "archives": {"type": "dict", "default": {}},
-            "build": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
-    root = Path(module.params["root"])
-    found, default = host.interpreters(), host.default_python()
-    try:
-        wanted = [
-            build_inputs(options, module.params["uv"], found, default) for options in module.params["builds"] or []
-        ]
-    except build.BuildError as error:
-        module.fail_json(msg=str(error))
-    missing = [inputs for inputs in wanted if not build.is_complete(build.build_path(root, inputs))]
-    if module.params["build"]:
-        failures = make_missing(root, missing, module.params["archives"])
+    wanted = [build.BuildInputs(**options) for options in module.params["builds"] or []]
+    missing = [inputs for inputs in wanted if not build.is_complete(build.build_path(ROOT, inputs))]
+    if not module.check_mode:
+        failures = make_all(missing, module.params["archives"])
         if failures:
             module.fail_json(msg="\n".join(failures))
-    module.exit_json(
-        changed=bool(missing),
-        missing=[inputs.app for inputs in missing],
-        builds={
-            inputs.app: {"digest": inputs.digest, "path": str(build.build_path(root, inputs)), "source": inputs.label}
-            for inputs in wanted
-        },
-        diff=[
-            {
-                "before_header": inputs.app,
-                "after_header": inputs.app,
-                "before": "",
-                "after": f"build {inputs.digest}: {inputs.label}\n",
-            }
-            for inputs in missing
-        ],
-    )
+    module.exit_json(changed=bool(missing))
 
 
 if __name__ == "__main__":

@@ -38,6 +38,10 @@ options:
     type: list
     elements: int
     default: []
+  pythons:
+    description: The Python version each app asks for, empty for the host's own; one the host lacks is an error.
+    type: dict
+    default: {}
   uv:
     description: Path at which uv would be.
     type: path
@@ -101,6 +105,11 @@ users:
   returned: success
   type: list
   elements: str
+builds:
+  description: Digests of the complete builds of O(apps).
+  returned: success
+  type: dict
+  sample: {api: [3f2a9c51d04be877]}
 apps:
   description: Apps that this collection put on the host, with their current release.
   returned: success
@@ -143,6 +152,7 @@ def main() -> None:
             "apps": {"type": "list", "elements": "str", "default": []},
             "packages": {"type": "list", "elements": "str", "default": []},
             "ports": {"type": "list", "elements": "int", "default": []},
+            "pythons": {"type": "dict", "default": {}},
             "uv": {"type": "path"},
             "root": {"type": "path", "default": "/srv"},
         },
@@ -155,6 +165,8 @@ def main() -> None:
     problems = host.problems(release, default, held)
     for app in module.params["apps"]:
         problems += host.foreign(app, root)
+    found = host.interpreters()
+    problems += host.missing_pythons(module.params["pythons"], found, default)
     if problems:
         module.fail_json(msg="This host cannot be set up:\n" + "\n".join(f"- {problem}" for problem in problems))
     apps = host.managed_apps(root)
@@ -163,13 +175,14 @@ def main() -> None:
         "distribution": release.get("ID", ""),
         "release": release.get("VERSION_ID", ""),
         "codename": release.get("VERSION_CODENAME", ""),
-        "python": host.interpreters(),
+        "python": found,
         "default_python": default,
         "nginx_version": host.program_version(["/usr/sbin/nginx", "-v"], r"nginx/([\d.]+)"),
         "nginx_enabled": Path("/etc/systemd/system/multi-user.target.wants/nginx.service").exists(),
         "packages_missing": host.missing_packages(Path("/var/lib/dpkg/status").read_text(), module.params["packages"]),
         "users": host.existing_users(module.params["apps"]),
         "apps": apps,
+        "builds": host.builds(module.params["apps"], root),
         "orphans": sorted(set(apps) - set(module.params["apps"])),
         "listeners": held,
         "certificates": host.with_certificate(module.params["apps"]),
