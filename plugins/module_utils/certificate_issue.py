@@ -15,7 +15,7 @@ import re
 import shutil
 import time
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ansible_collections.webops.wsgi.plugins.module_utils.certificate_store import (
     NONE_YET,
@@ -168,6 +168,10 @@ _WHY = re.compile(
 )
 
 
+_MASKED = "AttributeError: can't set attribute"
+_REFUSED = re.compile(r"urn:ietf:params:acme:error:(?P<type>\w+) :: (?P<title>[^\n]*?) :: (?P<detail>[^\n]+)")
+
+
 def _no_answer(output: str) -> str:
     """Return why certbot had no answer from the CA at all, or nothing when it had one."""
     for pattern in _NO_ANSWER:
@@ -190,6 +194,9 @@ def cause(output: str) -> str:
     ]
     if failed:
         return "; ".join(failed)
+    refused = _REFUSED.search(output)
+    if refused:
+        return f"{refused['detail']} ({refused['type']})"
     _, unexpected, text = output.partition("An unexpected error occurred:")
     lines = [line.strip() for line in (text or output).splitlines() if not _NOISE.match(line.strip())]
     line = " ".join(lines[:3] if unexpected else lines[-3:])
@@ -201,16 +208,34 @@ def unreachable(output: str) -> bool:
     return not _FAILED.search(output) and bool(_no_answer(output))
 
 
+def unmasked(output: str) -> str:
+    """Return certbot's output with the CA's own answer in it.
+
+    certbot before 2.2 under Python 3.11, which is Debian 12's, says "can't set attribute" for every error that the CA
+    returns (https://github.com/certbot/certbot/issues/9539). The answer itself is in its log.
+    """
+    log = re.search(r"Saving debug log to (\S+)", output)
+    if _MASKED not in output or not log:
+        return output
+    answers = re.findall(r"^acme\.messages\.Error: (.+)$", read_text(log[1]), re.M)
+    return output.replace(_MASKED, answers[-1]) if answers else output
+
+
 def run_certbot(host: Host, command: t.Sequence[str], sleep: t.Callable[[float], None] = time.sleep) -> Completed:
     """Run certbot, again while its timer's run holds the lock or the CA refuses a nonce."""
     environment = {"REQUESTS_CA_BUNDLE": host.ca_bundle} if host.ca_bundle else {}
-    completed = host.run(command, environment)
+    completed = _run_once(host, command, environment)
     for _attempt in range(PASSING_TRIES):
         if completed.rc == 0 or not any(phrase in completed.output for phrase in PASSING):
             break
         sleep(PASSING_WAIT)
-        completed = host.run(command, environment)
+        completed = _run_once(host, command, environment)
     return completed
+
+
+def _run_once(host: Host, command: t.Sequence[str], environment: t.Mapping[str, str]) -> Completed:
+    completed = host.run(command, environment)
+    return replace(completed, output=unmasked(completed.output))
 
 
 def set_aside(host: Host, app: str, lineage: Lineage, now: datetime.datetime) -> None:

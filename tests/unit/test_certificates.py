@@ -675,6 +675,27 @@ class TestCause:
         assert issue.cause(output) == expected
         assert issue.unreachable(output) is unreachable
 
+    def test_answer_that_debian_12_masks(self, host: store.Host, tmp_path: pathlib.Path) -> None:
+        log = tmp_path / "letsencrypt.log"
+        log.write_text(
+            "acme.messages.Error: urn:ietf:params:acme:error:badNonce :: The client sent :: JWS has an invalid one\n\n"
+            "acme.messages.Error: urn:ietf:params:acme:error:rateLimited :: There were too many requests "
+            ":: too many failed authorizations recently\n\nDuring handling of the above exception\n"
+            "AttributeError: can't set attribute\n"
+        )
+        said = f"Saving debug log to {log}\nAn unexpected error occurred:\nAttributeError: can't set attribute\n{ASK}\n"
+        completed = issue.run_certbot(replace(host, run=lambda *_: store.Completed(1, said)), ["certbot"])
+        assert issue.cause(completed.output) == "too many failed authorizations recently (rateLimited)"
+
+    def test_nonce_that_debian_12_masks_is_tried_again(self, host: store.Host, tmp_path: pathlib.Path) -> None:
+        log = tmp_path / "letsencrypt.log"
+        log.write_text("acme.messages.Error: urn:ietf:params:acme:error:badNonce :: The client sent :: JWS has one\n")
+        answers = [
+            store.Completed(1, f"Saving debug log to {log}\nAttributeError: can't set attribute\n"),
+            store.Completed(0, ""),
+        ]
+        assert issue.run_certbot(replace(host, run=lambda *_: answers.pop(0)), ["certbot"], lambda _: None).rc == 0
+
     def test_waits_while_certbot_runs_already(self, host: store.Host) -> None:
         answers = [store.Completed(1, "Another instance of Certbot is already running."), store.Completed(0, "")]
         waited: list[float] = []
