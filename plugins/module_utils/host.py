@@ -13,11 +13,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ansible_collections.webops.wsgi.plugins.module_utils.build import BuildError, choose_python
+from ansible_collections.webops.wsgi.plugins.module_utils.marks import KEPT, UNIT_MARK, USER_MARK
 
 LISTEN = "0A"  # the state TCP_LISTEN in /proc/net/tcp, see include/net/tcp_states.h of Linux
 SUPPORTED_DEBIAN = ("12", "13")
 OLDEST_PYTHON = (3, 11)
-MARK = "written by webops.wsgi"  # in the first lines of every unit of ours
 
 
 def os_release(text: str) -> dict[str, str]:
@@ -132,7 +132,7 @@ def foreign(
     """
     found = []
     user = _user(app)
-    if user and user.pw_dir != f"{state}/{app}":
+    if user and not user.pw_gecos.startswith(USER_MARK):
         found.append(f"the user {app} with home {user.pw_dir}")
     folder = root / app
     if (
@@ -142,10 +142,10 @@ def foreign(
     ):
         found.append(f"the directory {folder}")
     owner = _owner(state / app)
-    if owner not in ("", app):
+    if owner not in ("", app) and not (state / app / KEPT).exists():
         found.append(f"the directory {state / app} of the user {owner}")
     for unit in (units / f"{app}@.service", units / f"{app}.target"):
-        if unit.exists() and MARK not in unit.read_text():
+        if unit.exists() and UNIT_MARK not in unit.read_text():
             found.append(f"the unit {unit}")
     return [
         f'app "{app}": the host has {thing}, which is not this app\'s; rename the app or move that' for thing in found
@@ -158,6 +158,18 @@ def _owner(path: Path) -> str:
         return pwd.getpwuid(path.stat().st_uid).pw_name
     except (OSError, KeyError):
         return ""
+
+
+def foreign_sites(nginx: Path = Path("/etc/nginx")) -> list[str]:
+    """Sites that nginx serves on this host and that would go dark, since the role nginx_proxy owns all of nginx."""
+    if (nginx / "wsgi").is_symlink():
+        return []
+    sites = [path for path in sorted((nginx / "sites-enabled").glob("*")) if path.name != "default"]
+    sites += sorted((nginx / "conf.d").glob("*.conf"))
+    if not sites:
+        return []
+    names = ", ".join(map(str, sites))
+    return [f"nginx serves {names}, and would not any more; move these sites to another host, or remove the files"]
 
 
 def managed_apps(root: Path) -> dict[str, str]:

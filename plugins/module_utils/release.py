@@ -11,7 +11,6 @@ and the directories it serves are reached through it, so one rename(2) switches 
 from __future__ import annotations
 
 import fcntl
-import functools
 import grp
 import hashlib
 import json
@@ -19,6 +18,7 @@ import os
 import pwd
 import re
 import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ansible_collections.webops.wsgi.plugins.module_utils import health as probe
+from ansible_collections.webops.wsgi.plugins.module_utils.marks import KEPT
 from ansible_collections.webops.wsgi.plugins.module_utils.systemd import SystemdError, UnitState
 
 JOURNAL_LINES = 30  # enough for a Python traceback
@@ -37,6 +38,7 @@ FAILED = "failed"  # marks one that has not, and says why
 WITHDRAWN = "withdrawn"  # marks one that a person has rolled back from
 HISTORY = "history.jsonl"  # one line for each change of what serves, in the app's directory
 PREVIOUS = "previous"  # stands for the release before the current one in a request to roll back
+COPY_WHOLE = 'rm -rf -- "$2"; cp -R -- "$1" "$2"; mv -T -- "$2" "$3"'  # it appears whole or not at all
 STATE_INTERVAL = 1.0  # seconds between two looks at the state of an instance that does not answer yet
 
 
@@ -462,25 +464,42 @@ def _own_by_group(folder: Path, app: str) -> None:
 
 
 def _plant_seed(paths: Paths, app: str, build: str) -> None:
-    """Copy what the source ships in its persistent directories to where nothing is yet."""
+    """Copy what the source ships in its persistent directories to where nothing is yet.
+
+    The app owns its state directory and could swap a path in it for a link at any moment, so nothing is done there
+    as root: the copy runs as the app's user.
+    """
     seed = paths.root / app / "builds" / build / "seed"
     for shipped in sorted(seed.iterdir()) if seed.is_dir() else []:
         home = paths.state / app
         if not home.exists():
-            _appear(home, app, lambda partial: partial.mkdir(mode=0o750))
+            _make_home(home, app)
         if not os.path.lexists(home / shipped.name):
-            _appear(home / shipped.name, app, functools.partial(shutil.copytree, shipped))
+            _as_user(app, COPY_WHOLE, str(shipped), str(home / f".{shipped.name}.partial"), str(home / shipped.name))
 
 
-def _appear(folder: Path, app: str, make: Callable[[Path], object]) -> None:
-    """Make a directory of the app's user that is there whole or not at all."""
+def _make_home(home: Path, app: str) -> None:
+    """Make the state directory; its parent is root's, so nobody can interfere."""
     user = pwd.getpwnam(app)
-    partial = folder.with_name(f".{folder.name}.partial")
+    partial = home.with_name(f".{home.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    make(partial)
-    for path in [partial, *partial.rglob("*")]:
-        os.lchown(path, user.pw_uid, user.pw_gid)
-    partial.rename(folder)
+    partial.mkdir(mode=0o750)
+    os.chown(partial, user.pw_uid, user.pw_gid)
+    partial.rename(home)
+
+
+def _as_user(app: str, script: str, *arguments: str) -> None:
+    """Run a shell script without any right that the app's user has not.
+
+    Raises:
+        ReleaseError: It failed.
+    """
+    user = pwd.getpwnam(app)
+    rights: dict[str, Any] = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if os.getuid() == 0 else {}
+    command = ["/bin/sh", "-ec", script, "sh", *arguments]
+    done = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False, **rights)
+    if done.returncode:
+        raise ReleaseError(f'app "{app}": {arguments[-1]} could not be filled: {done.stderr.strip()}')
 
 
 def _activate(paths: Paths, step: Step, systemd: ServiceManager) -> None:
@@ -537,6 +556,7 @@ def _give_up(paths: Paths, step: Step, systemd: ServiceManager, reason: str) -> 
     systemd.stop(step.unit)
     _forget(paths, step.desired.name, step.number)
     write_file(paths.release(step.desired.name, step.number) / FAILED, reason + "\n", 0o600)
+    prune(paths, step.desired.name, step.desired.keep)
 
 
 def _failure(step: Step, reason: str, journal: str) -> str:
@@ -603,8 +623,23 @@ def remove(paths: Paths, app: str, purge: bool, systemd: ServiceManager) -> None
             path.unlink(missing_ok=True)
         (paths.units / "multi-user.target.wants" / f"{app}.target").unlink(missing_ok=True)
         systemd.reload()
+        if not purge:
+            _keep_data(paths.state / app)
         for folder in (paths.wants(app), paths.run / app, paths.root / app, *([paths.state / app] if purge else [])):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _keep_data(home: Path) -> None:
+    """Close the data of an app whose user goes: the user's number may be given to the next app.
+
+    When the app comes back, systemd gives a C(StateDirectory) of another owner to the app's user.
+    """
+    if not home.is_dir() or home.is_symlink():
+        return
+    os.chown(home, 0 if os.getuid() == 0 else -1, 0 if os.getuid() == 0 else -1)
+    home.chmod(0o700)
+    (home / KEPT).unlink(missing_ok=True)
+    os.close(os.open(home / KEPT, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
 
 
 def leftovers(paths: Paths, app: str, purge: bool) -> list[str]:

@@ -104,7 +104,8 @@ def _git_listed(root: Path) -> list[str] | None:
     try:
         answer = subprocess.run(ask, capture_output=True, check=False)
         if answer.returncode == 0:
-            return [name for name in answer.stdout.decode(errors="surrogateescape").split("\0") if name]
+            names = [name for name in answer.stdout.decode(errors="surrogateescape").split("\0") if name]
+            return [inner for name in names for inner in _with_submodule(root, name)]
         if not any(root.rglob(".gitignore")):
             return None
         with tempfile.TemporaryDirectory() as scratch:
@@ -121,6 +122,16 @@ def _git_listed(root: Path) -> list[str] | None:
         return None
     except subprocess.CalledProcessError as error:
         raise SourceError(f"source.path {root}: git cannot list its files: {error.stderr.decode().strip()}") from error
+
+
+def _with_submodule(root: Path, name: str) -> list[str]:
+    """The files an entry stands for: itself, or those of a submodule or nested repository, which git does not list."""
+    folder = root / name
+    if not folder.is_dir() or folder.is_symlink():
+        return [name]
+    if not any(folder.iterdir()):
+        raise SourceError(f"source.path {root}: the submodule {name} is empty; run `git submodule update --init` there")
+    return [f"{name.rstrip('/')}/{inner}" for inner in _git_listed(folder) or []]
 
 
 def _walk(root: Path) -> Iterator[str]:
@@ -198,7 +209,18 @@ def _export_commit(url: str, version: str, commit: str, mirror: Path, target: Pa
             _git(["-C", str(mirror), "fetch", "--quiet", "--force", "--", url, "+refs/*:refs/*"], url)
         if not _has_commit(mirror, commit):
             raise SourceError(f"source.version {version!r} (commit {commit}) is not in {_without_credentials(url)}")
+        _refuse_submodules(url, mirror, commit)
         _git(["-C", str(mirror), "archive", "--format=tar.gz", "-3", "-o", str(target), commit], url)
+
+
+def _refuse_submodules(url: str, mirror: Path, commit: str) -> None:
+    listed = _git(["-C", str(mirror), "ls-tree", "-r", commit], url).splitlines()
+    modules = [line.split("\t", 1)[1] for line in listed if line.startswith("160000 ")]
+    if modules:
+        raise SourceError(
+            f"source.git {_without_credentials(url)} has submodules ({', '.join(modules)}), "
+            "which a git source leaves out; clone it with them and use source.path"
+        )
 
 
 def _has_commit(mirror: Path, commit: str) -> bool:

@@ -165,6 +165,7 @@ def main() -> None:
     problems = host.problems(release, default, held)
     for app in module.params["apps"]:
         problems += host.foreign(app, root)
+    problems += host.foreign_sites() if module.params["ports"] else []
     found = host.interpreters()
     problems += host.missing_pythons(module.params["pythons"], found, default)
     if problems:

@@ -9,7 +9,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from ansible_collections.webops.wsgi.plugins.module_utils import host
+from ansible_collections.webops.wsgi.plugins.module_utils import host, marks
 
 TRIXIE = {"ID": "debian", "VERSION_ID": "13", "PRETTY_NAME": "Debian GNU/Linux 13 (trixie)"}
 
@@ -112,7 +112,7 @@ def test_what_bears_the_name_without_being_the_apps_is_named(tmp_path: Path) -> 
 def test_what_the_app_has_made_is_its_own(tmp_path: Path) -> None:
     (tmp_path / "srv/api/builds").mkdir(parents=True)
     (tmp_path / "units").mkdir()
-    (tmp_path / "units/api.target").write_text(f"# Everything of api, {host.MARK}\n")
+    (tmp_path / "units/api.target").write_text(f"# Everything of api, {marks.UNIT_MARK}\n")
     assert host.foreign("api", tmp_path / "srv", tmp_path / "lib", tmp_path / "units") == []
 
 
@@ -123,3 +123,29 @@ def test_data_of_another_user_is_foreign_and_of_a_removed_one_is_not(tmp_path: P
     if os.getuid() == 0:
         os.chown(tmp_path / "lib/api", 54321, 54321)
         assert host.foreign("api", tmp_path / "srv", tmp_path / "lib", tmp_path / "units") == []
+
+
+def test_data_kept_of_a_removed_app_is_its_own(tmp_path: Path) -> None:
+    (tmp_path / "lib/api").mkdir(parents=True)
+    (tmp_path / "lib/api" / marks.KEPT).touch()
+    assert host.foreign("api", tmp_path / "srv", tmp_path / "lib", tmp_path / "units") == []
+
+
+def test_user_of_a_package_is_foreign_wherever_its_home_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    munin = pwd.struct_passwd(("munin", "x", 990, 990, "Munin", f"{tmp_path}/lib/munin", "/bin/bash"))
+    ours = pwd.struct_passwd(("munin", "x", 990, 990, marks.USER_MARK, f"{tmp_path}/lib/munin", "/usr/sbin/nologin"))
+    folders = (tmp_path / "srv", tmp_path / "lib", tmp_path / "units")
+    monkeypatch.setattr(host, "_user", lambda _name: munin)
+    assert "the user munin" in host.foreign("munin", *folders)[0]
+    monkeypatch.setattr(host, "_user", lambda _name: ours)
+    assert host.foreign("munin", *folders) == []
+
+
+def test_sites_that_would_go_dark_are_named(tmp_path: Path) -> None:
+    for name in ("sites-enabled/default", "sites-enabled/legacy", "conf.d/shop.conf", "conf.d/notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (problem,) = host.foreign_sites(tmp_path)
+    assert f"{tmp_path}/sites-enabled/legacy, {tmp_path}/conf.d/shop.conf, and would not any more" in problem
+    (tmp_path / "wsgi").symlink_to("wsgi.d/1")
+    assert host.foreign_sites(tmp_path) == []

@@ -243,8 +243,8 @@ def test_prune_keeps_the_last_good_ones_and_the_last_failed_one(paths: release.P
         configure(paths, "500")
         run(paths, systemd, desired(environment=f"bad {number}"))
         configure(paths, "200")
-    # Good are 1, 3, 5, 7 and failed 2, 4, 6, 8; two are kept, and the failure of 8 came after the last pruning.
-    assert release.release_numbers(paths, APP) == ["5", "6", "7", "8"]
+    # Good are 1, 3, 5, 7 and failed 2, 4, 6, 8.
+    assert release.release_numbers(paths, APP) == ["5", "7", "8"]
     assert sorted(path.name for path in (paths.root / APP / "builds").iterdir()) == ["b1"]
 
 
@@ -280,6 +280,42 @@ def test_what_the_source_ships_is_planted_once(
     kept.write_text("changed by the app")
     run(paths, systemd, desired(environment="2"))
     assert kept.read_text() == "changed by the app"
+
+
+def test_seed_is_planted_without_following_links_of_the_app(
+    paths: release.Paths, systemd: FakeSystemd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nobody = release.pwd.getpwnam("nobody" if os.getuid() == 0 else release.pwd.getpwuid(os.getuid()).pw_name)
+    monkeypatch.setattr(release.pwd, "getpwnam", lambda _name: nobody)
+    for folder in (paths.root, *paths.root.parents):
+        if folder.owner() == paths.root.owner() and str(folder).startswith("/tmp/"):
+            folder.chmod(0o755)
+    seed = paths.root / APP / "builds" / "b1" / "seed" / "instance"
+    seed.mkdir(parents=True)
+    (seed / "config.py").write_text("shipped")
+    target = paths.state / "of-root"
+    target.mkdir()
+    (target / "shadow").write_text("secret")
+    before = (target.stat(), (target / "shadow").stat())
+    home = paths.state / APP
+    home.mkdir()
+    os.chown(home, nobody.pw_uid, nobody.pw_gid)
+    (home / ".instance.partial").symlink_to(target)
+    run(paths, systemd, desired())
+    assert ((target.stat().st_uid, target.stat().st_mode), (target / "shadow").stat().st_uid) == (
+        (before[0].st_uid, before[0].st_mode),
+        before[1].st_uid,
+    )
+    assert [path.name for path in target.iterdir()] == ["shadow"]
+    assert (home / "instance" / "config.py").stat().st_uid == nobody.pw_uid
+
+
+def test_data_of_a_removed_app_is_closed_and_marked(paths: release.Paths, systemd: FakeSystemd) -> None:
+    run(paths, systemd, desired())
+    (paths.state / APP).mkdir(mode=0o755)
+    release.remove(paths, APP, False, systemd)
+    assert (paths.state / APP).stat().st_mode & 0o777 == 0o700
+    assert (paths.state / APP / release.KEPT).exists()
 
 
 def test_removal_keeps_the_data_unless_purged(paths: release.Paths, systemd: FakeSystemd) -> None:

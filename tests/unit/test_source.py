@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shutil
 import subprocess
 import tarfile
 from pathlib import Path
@@ -102,6 +103,38 @@ def test_hard_linked_files_both_arrive_whole(tmp_path: Path) -> None:
 def test_empty_directory_is_named(tmp_path: Path) -> None:
     with pytest.raises(source.SourceError, match=str(tmp_path)):
         resolve_path(tmp_path, tmp_path)
+
+
+def with_submodule(repository: Path) -> Path:
+    make_tree(repository / "vendor", {"m.py": "", ".gitignore": "*.log\n", "x.log": ""})
+    git(repository / "vendor", "init", "-q")
+    git(repository / "vendor", "add", ".")
+    git(repository / "vendor", "commit", "-qm", "m")
+    return repository
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+def test_submodule_of_a_path_comes_along(repository: Path, tmp_path: Path, tracked: bool) -> None:
+    with_submodule(repository)
+    if tracked:
+        git(repository, "add", "vendor")
+    assert archived(resolve_path(repository, tmp_path), tmp_path) == ["app.py", "vendor/.gitignore", "vendor/m.py"]
+
+
+def test_empty_submodule_is_named(repository: Path, tmp_path: Path) -> None:
+    git(with_submodule(repository), "add", "vendor")
+    shutil.rmtree(repository / "vendor")
+    (repository / "vendor").mkdir()
+    with pytest.raises(source.SourceError, match="the submodule vendor is empty; run `git submodule update --init`"):
+        resolve_path(repository, tmp_path)
+
+
+def test_git_source_with_submodules_is_refused(repository: Path, tmp_path: Path) -> None:
+    git(with_submodule(repository), "add", "vendor")
+    git(repository, "commit", "-qm", "with vendor")
+    found = source.resolve({"kind": "git", "git": str(repository), "version": "main"}, tmp_path / "cache")
+    with pytest.raises(source.SourceError, match=r"has submodules \(vendor\)"):
+        archived(found, tmp_path)
 
 
 @pytest.mark.parametrize("version", ["v1", "main"])
