@@ -72,8 +72,8 @@ class Lineage:
 
     @property
     def known(self) -> bool:
-        """Whether certbot knows how to renew it."""
-        return bool(self.renewal.strip())
+        """Whether certbot knows how to renew it; when it is killed it leaves a configuration that is empty or cut off."""
+        return bool(self.server)
 
     @property
     def server(self) -> str:

@@ -820,12 +820,14 @@ class TestIssued:
         errors = self.run(replace(host, certbot=("/nonexistent/certbot",)), app()).errors
         assert "/nonexistent/certbot is not installed" in errors[0]
 
-    @pytest.mark.parametrize("lost", ["renewal", "pair"])
+    @pytest.mark.parametrize("lost", ["renewal", "settings", "pair"])
     def test_damaged_lineage_is_set_aside(self, host: store.Host, programs: Programs, lost: str) -> None:
         start(host, programs, app())
         self.run(host, app())
         if lost == "renewal":
             os.unlink(host.renewal("api"))
+        elif lost == "settings":
+            pathlib.Path(host.renewal("api")).write_text("version = 4.0.0\n[renewalparams]\n")
         else:
             os.unlink(os.path.join(host.live("api"), "privkey.pem"))
             store.ensure_placeholder(host, [app()], NOW)
