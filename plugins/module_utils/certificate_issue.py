@@ -72,7 +72,7 @@ class Lineage:
 
     @property
     def known(self) -> bool:
-        """Whether certbot knows how to renew it; when it is killed it leaves a configuration that is empty or cut off."""
+        """Whether certbot knows how to renew it; killed, it leaves a configuration that is empty or cut off."""
         return bool(self.server)
 
     @property
