@@ -2,8 +2,9 @@
 """Checks of everything the inventory says, run on the controller before any host is touched.
 
 Types, choices and unknown keys are judged while settings are resolved (``settings``). The checks here and in
-``checks_app``, ``checks_source``, ``checks_server`` and ``checks_edge`` go beyond that: each is a small function that
-yields problems, and :func:`examine` runs them all. Values of ``secrets`` never become part of a problem.
+``checks_app``, ``checks_source``, ``checks_server``, ``checks_unit`` and ``checks_edge`` go beyond that: each is a
+small function that yields problems, and :func:`examine` runs them all. Values of ``secrets`` never become part of a
+problem.
 """
 
 from __future__ import annotations
@@ -17,11 +18,18 @@ from ansible_collections.webops.wsgi.plugins.module_utils import (
     checks_edge,
     checks_server,
     checks_source,
+    checks_unit,
     settings,
 )
 from ansible_collections.webops.wsgi.plugins.module_utils.settings import App, Problem, Schema, kind_of, show
 
-CHECKS = (*checks_app.CHECKS, *checks_source.CHECKS, *checks_server.CHECKS, *checks_edge.CHECKS)
+CHECKS = (
+    *checks_app.CHECKS,
+    *checks_source.CHECKS,
+    *checks_server.CHECKS,
+    *checks_unit.CHECKS,
+    *checks_edge.CHECKS,
+)
 
 
 @dataclasses.dataclass

@@ -49,6 +49,9 @@ def check_name(app: App) -> t.Iterator[Problem]:
     elif not _NAME.fullmatch(name):
         guess = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-0123456789")
         yield app.problem(f"name is {show(name)}, which has illegal characters", f"{rule}, such as {guess or 'api'}")
+    elif name.endswith("-"):
+        mend = f"write a letter or digit at its end, such as {name.rstrip('-')}"
+        yield app.problem(f"name is {show(name)}, which ends with a hyphen", mend)
     elif name in RESERVED or name.startswith("systemd-"):
         yield app.problem(
             f"name is {show(name)}, which Debian, systemd or this collection uses itself",

@@ -15,6 +15,13 @@ _HOST_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
 _EMAIL = re.compile(rf"[A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~-]+@{_HOST_LABEL}(\.{_HOST_LABEL})+")
 _RESERVED_TLDS = frozenset({"test", "example", "invalid", "localhost", "local", "internal", "lan", "home", "arpa"})
 _SIZE = re.compile(r"[0-9]+[kKmMgG]?")
+_BUFFER_SIZE = re.compile(r"[0-9]+[kKmM]?")  # nginx reads no g here
+_NGINX_TIME = r"(?=[0-9])([0-9]+y)?([0-9]+M)?([0-9]+w)?([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s?)?"
+_EXPIRES = re.compile(rf"off|max|epoch|(modified )?[+-]?{_NGINX_TIME}|@(2[0-3]|[01]?[0-9])h([0-5]?[0-9]m)?")
+_MEDIA_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!&^_.+-]*/[A-Za-z0-9][A-Za-z0-9!&^_.+-]*|[*]")
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----")
+_KEY = re.compile(rb"-----BEGIN ([A-Z]+ )*PRIVATE KEY-----")
+_LOCKED_KEY = re.compile(rb"-----BEGIN ENCRYPTED PRIVATE KEY-----|Proc-Type: 4,ENCRYPTED")
 _TIME = re.compile(r"([0-9]+)(ms|s|m|h)?")
 
 
@@ -134,6 +141,30 @@ def check_certificate(app: App) -> t.Iterator[Problem]:
                 f'certificate.{key} is a path, "{written}", and {path} {found}',
                 f"write the PEM file of the {what}, relative to the inventory file",
             )
+        else:
+            wrong, mend = _pem_problem(key, path)
+            if wrong:
+                written = app.raw["certificate"][key]
+                yield app.problem(f'certificate.{key} is a path, "{written}", and {path} {wrong}', mend)
+
+
+def _pem_problem(key: str, path: str) -> tuple[str, str]:
+    """What is wrong with a PEM file, and the mend. Nothing of it is repeated; one in a vault is left alone."""
+    try:
+        with open(path, "rb") as stream:
+            text = stream.read()
+    except OSError:
+        return "cannot be read", "give yourself access to it"
+    if text.startswith(b"$ANSIBLE_VAULT"):
+        return "", ""
+    if key == "cert":
+        mend = "write a file that has -----BEGIN CERTIFICATE-----, the app's certificate first, then its chain"
+        return ("", "") if _CERTIFICATE.search(text) else ("has no certificate in PEM form", mend)
+    if not _KEY.search(text):
+        return "has no private key in PEM form", "write a file that has a line -----BEGIN PRIVATE KEY-----"
+    if _LOCKED_KEY.search(text):
+        return "has a passphrase, which nginx cannot ask for", "store it without one, encrypted with Ansible Vault"
+    return "", ""
 
 
 def seconds(value: t.Any) -> float | None:
@@ -184,9 +215,32 @@ def check_sizes(app: App) -> t.Iterator[Problem]:
     for name, value in app.data["nginx"].items():
         if not name.endswith("_size") or not isinstance(value, str) or not app.usable(f"nginx.{name}"):
             continue
-        if not _SIZE.fullmatch(value):
+        form, units = (_BUFFER_SIZE, "k or m") if name.endswith("_buffer_size") else (_SIZE, "k, m or g")
+        if not form.fullmatch(value):
             text = f"{app.setting('nginx', name)} is {show(value)}, which is no size"
-            yield app.problem(text, "write a number and k, m or g, such as 16m")
+            yield app.problem(text, f"write a number and {units}, such as 16m")
+
+
+def check_expires(app: App) -> t.Iterator[Problem]:
+    """How long static files stay fresh, as nginx's ``expires`` reads it."""
+    value = app.data["nginx"].get("static_expires")
+    if isinstance(value, str) and app.usable("nginx.static_expires") and not _EXPIRES.fullmatch(value):
+        text = f"{app.setting('nginx', 'static_expires')} is {show(value)}, which is no time for nginx's expires"
+        yield app.problem(text, "write off, max, epoch, or a number and s, m, h, d, w, M or y, such as 30d")
+
+
+def check_gzip_types(app: App) -> t.Iterator[Problem]:
+    """Media types, one at least: nginx does not take an empty list."""
+    types = app.data["nginx"].get("gzip_types")
+    if not isinstance(types, list) or not app.usable("nginx.gzip_types"):
+        return
+    setting = app.setting("nginx", "gzip_types")
+    if not types:
+        mend = "name one, such as application/json, or leave the list out and set gzip to false"
+        yield app.problem(f"{setting} is [], and nginx needs one type at least", mend)
+    for name in types:
+        if not _MEDIA_TYPE.fullmatch(str(name)):
+            yield app.problem(f"{setting} has {show(name)}, which is no media type", "write such as application/json")
 
 
 def check_email(app: App) -> t.Iterator[Problem]:
@@ -204,5 +258,7 @@ CHECKS: tuple[t.Callable[[App], t.Iterator[Problem]], ...] = (
     check_certificate,
     check_times,
     check_sizes,
+    check_expires,
+    check_gzip_types,
     check_email,
 )

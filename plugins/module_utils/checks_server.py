@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checks of the numbers and names that shape an app's server, its unit and its health check."""
+"""Checks of the numbers and names that shape an app's server and its health check."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ LIMITS: dict[tuple[str, str], tuple[float, float | None]] = {
 }
 
 _COUNT = re.compile(r"-?[0-9]+")
-_MEMORY = re.compile(r"[0-9]+[KMGT]?|[0-9]+%|infinity")
-_QUOTA = re.compile(r"[1-9][0-9]*%")
 _STATUS = re.compile(r"([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?")
 _VERSION = re.compile(r"[0-9]+(\.[0-9]+)*((a|b|rc|\.post|\.dev)[0-9]+)?")
 _SETTING = re.compile(r"[a-z][a-z0-9_]*")
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HEADER_VALUE = re.compile(r"[\t -~\xa0-\xff]*")
 
 # Settings of gunicorn on which the release depends.
 _MANAGED = frozenset(
@@ -88,8 +88,8 @@ def check_workers(app: App) -> t.Iterator[Problem]:
     """``auto`` or a count."""
     value = app.data["gunicorn"].get("workers")
     if isinstance(value, str) and app.usable("gunicorn.workers") and value != "auto" and not _COUNT.fullmatch(value):
-        text = f"{app.setting('gunicorn', 'workers')} is {show(value)}, neither auto nor a whole number"
-        yield app.problem(text, "write auto, or a number from 1 up")
+        wrong, mend = settings.WORD_OR_NUMBER["gunicorn_workers"]
+        yield app.problem(f"{app.setting('gunicorn', 'workers')} is {show(value)}, {wrong}", mend)
 
 
 def check_worker_class(app: App) -> t.Iterator[Problem]:
@@ -140,17 +140,21 @@ def check_health(app: App) -> t.Iterator[Problem]:
             yield app.problem(text, 'write such as "200" or "200-399"')
 
 
-def check_resources(app: App) -> t.Iterator[Problem]:
-    """Limits as systemd reads them."""
-    forms = (
-        ("memory_max", _MEMORY, "write a number and K, M, G or T, such as 512M"),
-        ("memory_high", _MEMORY, "write a number and K, M, G or T, such as 512M"),
-        ("cpu_quota", _QUOTA, "write a percentage, such as 150%"),
-    )
-    for name, form, mend in forms:
-        value = app.data["release"].get(name)
-        if isinstance(value, str) and value and app.usable(f"release.{name}") and not form.fullmatch(value):
-            yield app.problem(f"{app.setting('release', name)} is {show(value)}, which systemd does not take", mend)
+def check_health_headers(app: App) -> t.Iterator[Problem]:
+    """Headers of the health check's question, as HTTP has them. Values stay out of messages: some are credentials."""
+    headers = app.data["release"].get("health_headers")
+    if not isinstance(headers, dict) or not app.usable("release.health_headers"):
+        return
+    setting = app.setting("release", "health_headers")
+    for name, value in headers.items():
+        if not _HEADER.fullmatch(str(name)):
+            text = f"{setting} has {show(name)}, which is no name of a header"
+            yield app.problem(text, "use letters, digits and hyphens, such as X-Health")
+        elif not isinstance(value, (str, int)):
+            yield app.problem(f"{setting} has {name} with no text as its value", "write a text in quotes")
+        elif not _HEADER_VALUE.fullmatch(str(value)):
+            text = f"{setting} has {name} with a character that a header cannot hold, such as a line break"
+            yield app.problem(text, "write one line of plain letters")
 
 
 CHECKS: tuple[t.Callable[[App], t.Iterator[Problem]], ...] = (
@@ -161,5 +165,5 @@ CHECKS: tuple[t.Callable[[App], t.Iterator[Problem]], ...] = (
     check_version,
     check_extra,
     check_health,
-    check_resources,
+    check_health_headers,
 )

@@ -16,6 +16,12 @@ _PINNED = re.compile(rf"\s*{_PACKAGE.pattern}\s*(===?\s*[^\s*;,]+|@\s*\S+)\s*(;.
 _PYTHON = re.compile(r"3\.([0-9]+)")
 _OLDEST_PYTHON = 10  # 3.10, which gunicorn 27 needs
 _DIRECTORY = re.compile(r"[A-Za-z0-9._/-]+")
+_PREFIX = re.compile(r"/[A-Za-z0-9._~/-]*")
+_FOLDER = re.compile(r"""[^"$\\\x00-\x1f\x7f]*""")
+_INDEX = re.compile(
+    r"https?://([^\s/?#]*@)?([\w.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?([/?#]\S*)?|file://(localhost)?/\S+", re.IGNORECASE
+)
+_URL_USER = re.compile(r"(?s)^([A-Za-z][A-Za-z0-9+.-]*://)?.*@")
 
 
 def check_source(app: App) -> t.Iterator[Problem]:
@@ -169,6 +175,9 @@ def check_persistent(app: App) -> t.Iterator[Problem]:
         elif not _DIRECTORY.fullmatch(normal):
             mend = "use letters, digits, hyphens, underscores and dots"
             yield app.problem(f"persistent has {show(path)}, with a character that a unit file does not take", mend)
+        elif any(part.startswith("..") for part in normal.split("/")):
+            text = f"persistent has {show(path)}, a name that begins with two dots"
+            yield app.problem(text, "write a name without them, such as instance")
         elif clash:
             text = f"persistent has {show(path)} and {show(clash)}, one inside the other"
             yield app.problem(text, "keep the outer one")
@@ -190,22 +199,49 @@ def check_static(app: App) -> t.Iterator[Problem]:
         return
     setting = app.setting("nginx", "static")
     tree = tree_at_hand(app)
-    for prefix, folder in static.items():
-        if not str(prefix).startswith("/"):
-            yield app.problem(f"{setting} has the URL prefix {show(prefix)}", f"begin it with a slash: /{prefix}")
-        if not isinstance(folder, str):
-            yield app.problem(
-                f"{setting} maps {prefix} to {show(folder)}, not a directory",
-                "write a directory relative to the source tree",
-            )
-            continue
-        wrong = _outside(folder)
+    seen: dict[str, str] = {}
+    for prefix, folder in ((str(key), value) for key, value in static.items()):
+        wrong, mend = _prefix_problem(prefix)
+        same = seen.setdefault(re.sub(r"/+", "/", f"/{prefix}/"), prefix)
         if wrong:
-            mend = "write a directory inside the source tree, such as static"
-            yield app.problem(f"{setting} maps {prefix} to {show(folder)}, {wrong}", mend)
-        elif tree and not os.path.isdir(os.path.join(tree, folder)):
-            text = f"{setting} maps {prefix} to {show(folder)}, which is no directory in {tree}"
-            yield app.problem(text, "create it there, or correct its name")
+            yield app.problem(f"{setting} has the URL prefix {show(prefix)}, {wrong}", mend)
+        elif same != prefix:
+            text = f"{setting} has the URL prefixes {show(same)} and {show(prefix)}, which are the same to nginx"
+            yield app.problem(text, "keep one of them")
+        wrong, mend = _folder_problem(folder, tree)
+        if wrong:
+            yield app.problem(f"{setting} maps {show(prefix)} to {show(folder)}, {wrong}", mend)
+
+
+def _prefix_problem(prefix: str) -> tuple[str, str]:
+    """What is wrong with a URL prefix of static files, and the mend; two empty strings when nothing is."""
+    parts = prefix.strip("/").split("/")
+    if not _PREFIX.fullmatch(f"/{prefix}"):
+        mend = "use letters, digits, hyphens, underscores, dots, tildes and slashes, such as /static/"
+        return "with a character that such a prefix may not have", mend
+    if parts == [""]:
+        return "which takes every request away from the app", "write one of its own, such as /static/"
+    if not prefix.startswith("/"):
+        return "which does not begin with a slash", f"begin it with a slash: /{prefix}"
+    if parts[0] == ".well-known":
+        return "where the certificate authority asks", "write another, such as /static/"
+    if any(part.startswith(".") for part in parts):
+        return "with a part that begins with a dot, below which nginx serves nothing", "write it without that dot"
+    return "", ""
+
+
+def _folder_problem(folder: t.Any, tree: str) -> tuple[str, str]:
+    """What is wrong with a directory of static files, and the mend; two empty strings when nothing is."""
+    if not isinstance(folder, str):
+        return "not a directory", "write a directory relative to the source tree"
+    outside = _outside(folder)
+    if outside:
+        return outside, "write a directory inside the source tree, such as static"
+    if not _FOLDER.fullmatch(folder):
+        return "with a character that nginx does not take", "rename it, without quotes, dollar signs and backslashes"
+    if tree and not os.path.isdir(os.path.join(tree, folder)):
+        return f"which is no directory in {tree}", "create it there, or correct its name"
+    return "", ""
 
 
 def check_gevent(app: App) -> t.Iterator[Problem]:
@@ -339,11 +375,26 @@ def check_packages(app: App) -> t.Iterator[Problem]:
             )
 
 
+def check_indexes(app: App) -> t.Iterator[Problem]:
+    """Package indexes are URLs. Messages leave out all that might be a password in one."""
+    python = app.data["python"]
+    found = [("index_url", python.get("index_url"))]
+    found.extend(("extra_index_urls", url) for url in python.get("extra_index_urls") or [])
+    for name, url in found:
+        empty = name == "index_url" and not url
+        if app.usable(f"python.{name}") and not empty and not _INDEX.fullmatch(str(url)):
+            verb = "is" if name == "index_url" else "has"
+            shown = show(_URL_USER.sub(r"\1***@", str(url)))
+            text = f"{app.setting('python', name)} {verb} {shown}, which is no URL of a package index"
+            yield app.problem(text, "write an http, https or file URL, such as https://packages.example.com/simple")
+
+
 CHECKS: tuple[t.Callable[[App], t.Iterator[Problem]], ...] = (
     check_source,
     check_persistent,
     check_static,
     check_gevent,
     check_python,
+    check_indexes,
     check_packages,
 )

@@ -50,6 +50,11 @@ REMOVED = {
     ("gunicorn_worker_class", "eventlet"): ("which gunicorn 26 removed", "use gevent or gthread"),
 }
 
+# Variables that are a text only because they may be a word or a number: what to say of a value that is neither.
+WORD_OR_NUMBER = {
+    "gunicorn_workers": ("neither auto nor a whole number", "write a whole number, such as 4, or auto"),
+}
+
 # Stands for a value whose template could not be evaluated; that has been reported already.
 UNEVALUATED: t.Any = object()
 
@@ -354,6 +359,9 @@ def _refusal(app: str, path: str, spec: dict[str, t.Any], value: t.Any, wrong: s
     removed = REMOVED.get((variable, value)) if isinstance(value, str) else None
     if removed:
         return Problem(app, f"{path} is {show(value)}, {removed[0]}", removed[1])
+    if variable in WORD_OR_NUMBER and value is not None:
+        wrong, mend = WORD_OR_NUMBER[variable]
+        return Problem(app, f"{path} is {show(value)}, {wrong}", mend)
     # The values of whole environments stay out of messages: some of them are secret.
     shown = "" if path in ("secrets", "env") else f"{show(value, path)}, "
     return Problem(app, f"{path} is {shown}{wrong}", mend_for(spec, wrong))

@@ -33,6 +33,9 @@ def fixture_base(tmp_path: pathlib.Path) -> pathlib.Path:
     (tree / "requirements.txt").write_text("flask==3.1.1\n")
     (tmp_path / "cert.pem").write_text("-----BEGIN CERTIFICATE-----\n")
     (tmp_path / "key.pem").write_text("-----BEGIN PRIVATE KEY-----\n")
+    (tmp_path / "locked.pem").write_text(f"-----BEGIN ENCRYPTED PRIVATE KEY-----\n{SECRET}\n")
+    (tmp_path / "vault.pem").write_text("$ANSIBLE_VAULT;1.1;AES256\n3339\n")
+    (tmp_path / "void.pem").write_text(f"{SECRET}\n")
     (tmp_path / "file.tar.gz").write_text("x")
     (tmp_path / "void").mkdir()
     return tmp_path
@@ -63,11 +66,13 @@ def test_good_input_has_no_problems(base):
             entrypoint="reports.wsgi:application",
             domains=["reports.example.com", "www.reports.example.com"],
             gunicorn={"timeout": 300, "worker_class": "gevent", "workers": 4},
-            nginx={"read_timeout": 310, "static": {"/static/": "static"}, "client_timeout": "6m"},
+            nginx={"read_timeout": 310, "static": {"/static/": "static", "/~me/s.1": "s"}, "client_timeout": "6m"},
             env={"LOG_LEVEL": "info", "DEBUG": False, "RATE": 0.5},
             persistent=["instance", "data/uploads"],
         ),
-        app(name="wild", domains=["*.example.org"], tls="provided", certificate={"cert": "cert.pem", "key": "key.pem"}),
+        app(
+            name="wild", domains=["*.example.org"], tls="provided", certificate={"cert": "cert.pem", "key": "vault.pem"}
+        ),
         app(
             name="pkg",
             source={"package": "httpbin", "version": "0.10.4"},
@@ -87,6 +92,8 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
     "name with illegal characters": ({"name": "My_App"}, ['app "My_App"', "name is", "illegal", "such as my-app"]),
     "name begins with a digit": ({"name": "2fast"}, ['app "2fast"', "illegal", "such as fast"]),
     "name with a newline": ({"name": "api\n"}, ["name is", "illegal"]),
+    "name ends with a hyphen": ({"name": "api-"}, ['name is "api-"', "ends with a hyphen", "such as api"]),
+    "name ends with hyphens": ({"name": "api--"}, ['name is "api--"', "ends with a hyphen", "such as api"]),
     "name too long": ({"name": "a" * 31}, ["name is", "31 characters", "at most 30"]),
     "name of a system user": ({"name": "www-data"}, ['app "www-data"', "name is", "Debian", "www-data-app"]),
     "name of a unit": ({"name": "network"}, ['app "network"', "name is", "systemd", "network-app"]),
@@ -231,7 +238,12 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
     ),
     "no workers": ({"gunicorn": {"workers": 0}}, ['app "api"', "gunicorn.workers is 0", "write 1 or more, or auto"]),
     "negative workers": ({"gunicorn": {"workers": -2}}, ["gunicorn.workers is -2", "write 1 or more, or auto"]),
-    "workers in words": ({"gunicorn": {"workers": "many"}}, ['gunicorn.workers is "many"', "write auto"]),
+    "workers in words": ({"gunicorn": {"workers": "many"}}, ['gunicorn.workers is "many"', "whole number", "or auto"]),
+    "workers as a boolean": (
+        {"gunicorn": {"workers": True}},
+        ["gunicorn.workers is true, neither auto nor a whole number", "write a whole number, such as 4, or auto"],
+    ),
+    "workers as a float": ({"gunicorn": {"workers": 2.5}}, ["gunicorn.workers is 2.5", "write a whole number", "auto"]),
     "negative time": ({"gunicorn": {"keepalive": -1}}, ["gunicorn.keepalive is -1", "write 0 or more"]),
     "no timeout": ({"gunicorn": {"timeout": 0}}, ["gunicorn.timeout is 0", "write 1 or more"]),
     "too much": ({"nginx": {"gzip_level": 11}}, ["nginx.gzip_level is 11", "write 9 or less"]),
@@ -257,6 +269,30 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
         ["nginx.client_timeout", '"5 min"', "such as 5m"],
     ),
     "size in words": ({"nginx": {"client_max_body_size": "16 MB"}}, ["nginx.client_max_body_size", '"16 MB"', "16m"]),
+    "buffer size with g": (
+        {"nginx": {"client_body_buffer_size": "1g"}},
+        ['nginx.client_body_buffer_size is "1g"', "no size", "k or m"],
+    ),
+    "size empty": ({"nginx": {"client_max_body_size": ""}}, ['nginx.client_max_body_size is ""', "such as 16m"]),
+    "expiry in words": (
+        {"nginx": {"static_expires": "1 hour"}},
+        ['app "api"', 'nginx.static_expires is "1 hour"', "write off, max, epoch", "such as 30d"],
+    ),
+    "expiry without a number": ({"nginx": {"static_expires": "h"}}, ['nginx.static_expires is "h"', "30d"]),
+    "expiry in milliseconds": ({"nginx": {"static_expires": "500ms"}}, ['nginx.static_expires is "500ms"', "30d"]),
+    "expiry with a directive": (
+        {"nginx": {"static_expires": "1h; deny all"}},
+        ['nginx.static_expires is "1h; deny all"', "such as 30d"],
+    ),
+    "type to compress": (
+        {"nginx": {"gzip_types": ["text/css", "json"]}},
+        ['app "api"', 'nginx.gzip_types has "json"', "no media type", "application/json"],
+    ),
+    "type to compress with a directive": (
+        {"nginx": {"gzip_types": ["text/css; x"]}},
+        ['nginx.gzip_types has "text/css; x"', "application/json"],
+    ),
+    "no types to compress": ({"nginx": {"gzip_types": []}}, ["nginx.gzip_types is []", "one type", "gzip to false"]),
     "unpinned gunicorn": ({"gunicorn": {"version": "latest"}}, ['gunicorn.version is "latest"', '"27.0.1"']),
     "free setting that has a variable": (
         {"gunicorn": {"extra": {"preload_app": True}}},
@@ -317,6 +353,22 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
         {"tls": "provided", "certificate": {"cert": "nope.pem", "key": "key.pem"}},
         ["certificate.cert", "nope.pem", "does not exist", "PEM file"],
     ),
+    "certificate that is none": (
+        {"tls": "provided", "certificate": {"cert": "void.pem", "key": "key.pem"}},
+        ['app "api"', "certificate.cert", '"void.pem"', "no certificate in PEM form", "-----BEGIN CERTIFICATE-----"],
+    ),
+    "certificate that is the key": (
+        {"tls": "provided", "certificate": {"cert": "key.pem", "key": "key.pem"}},
+        ["certificate.cert", '"key.pem"', "no certificate in PEM form"],
+    ),
+    "key that is none": (
+        {"tls": "provided", "certificate": {"cert": "cert.pem", "key": "void.pem"}},
+        ['app "api"', "certificate.key is a path", '"void.pem"', "no private key", "-----BEGIN PRIVATE KEY-----"],
+    ),
+    "key with a passphrase": (
+        {"tls": "provided", "certificate": {"cert": "cert.pem", "key": "locked.pem"}},
+        ["certificate.key is a path", '"locked.pem"', "passphrase", "Ansible Vault"],
+    ),
     "certificate without provided": (
         {"certificate": {"cert": "cert.pem", "key": "key.pem"}},
         ["certificate is given", "letsencrypt", "write tls: provided"],
@@ -331,6 +383,41 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
         ["nginx.static", '"nope"', "no directory in", "create it"],
     ),
     "static prefix without a slash": ({"nginx": {"static": {"s/": "static"}}}, ["nginx.static", '"s/"', "/s/"]),
+    "static prefix with a space": (
+        {"nginx": {"static": {"/my files/": "static"}}},
+        ['app "api"', "nginx.static", '"/my files/"', "character", "such as /static/"],
+    ),
+    "static prefix with a quote": (
+        {"nginx": {"static": {'/s"/': "static"}}},
+        ["nginx.static", "character", "/static/"],
+    ),
+    "static prefix with a newline": (
+        {"nginx": {"static": {"/s\n": "static"}}},
+        ["nginx.static", '"/s\\n"', "character"],
+    ),
+    "static prefix with a variable": ({"nginx": {"static": {"/$s/": "static"}}}, ['"/$s/"', "character"]),
+    "static prefix is everything": (
+        {"nginx": {"static": {"/": "static"}}},
+        ["nginx.static", '"/"', "every request", "such as /static/"],
+    ),
+    "static prefix of the authority": (
+        {"nginx": {"static": {"/.well-known/acme-challenge": "static"}}},
+        ["nginx.static", '"/.well-known/acme-challenge"', "certificate authority", "such as /static/"],
+    ),
+    "static prefix with a dot": ({"nginx": {"static": {"/a/../b": "static"}}}, ["nginx.static", '"/a/../b"', "a dot"]),
+    "static prefix twice": (
+        {"nginx": {"static": {"/s": "static", "/s//": "static"}}},
+        ["nginx.static", '"/s" and "/s//"', "the same", "keep one"],
+    ),
+    "static directory with a variable": (
+        {"nginx": {"static": {"/s/": "$x"}}},
+        ["nginx.static", '"/s/" to "$x"', "character", "rename it"],
+    ),
+    "persistent with two dots": (
+        {"persistent": ["..venv"]},
+        ['app "api"', 'persistent has "..venv"', "begins with two dots", "instance"],
+    ),
+    "persistent with two dots inside": ({"persistent": ["data/..x"]}, ['"data/..x"', "begins with two dots"]),
     "persistent outside": (
         {"persistent": ["../data"]},
         ["persistent", '"../data"', "out of the source tree", "instance"],
@@ -352,6 +439,28 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
     "unpinned extra package": (
         {"python": {"packages": ["gevent>=24"]}},
         ["python.packages", '"gevent>=24"', "gevent==1.2.3"],
+    ),
+    "index that is no URL": (
+        {"python": {"index_url": "packages.example.com/simple"}},
+        [
+            'app "api"',
+            'python.index_url is "packages.example.com/simple"',
+            "no URL",
+            "write an http, https or file URL",
+        ],
+    ),
+    "index with another scheme": ({"python": {"index_url": "ftp://a.example/"}}, ["python.index_url", '"ftp://a.']),
+    "index with a password and no scheme": (
+        {"python": {"index_url": f"me:{SECRET}@a.example/simple"}},
+        ["python.index_url", '"***@a.example/simple"', "https://packages.example.com/simple"],
+    ),
+    "index with a slash in the password": (
+        {"python": {"index_url": f"https://me:{SECRET}/{SECRET}@a.example/simple"}},
+        ["python.index_url", '"https://***@a.example/simple"', "no URL"],
+    ),
+    "extra index": (
+        {"python": {"extra_index_urls": ["https://a.example/simple", f"https://me:{SECRET}@b.example/a b"]}},
+        ["python.extra_index_urls", '"https://***@b.example/a b"', "no URL", "write an http, https or file URL"],
     ),
     "Python with a patch level": ({"python": {"version": "3.13.1"}}, ["python.version", '"3.13.1"', '"3.13"']),
     "env name": ({"env": {"LOG-LEVEL": "info"}}, ['app "api"', "env", '"LOG-LEVEL"', "such as LOG_LEVEL"]),
@@ -375,6 +484,60 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
     "health range": ({"release": {"health_status": ["499-200"]}}, ["release.health_status", '"499-200"', '"200-399"']),
     "memory": ({"release": {"memory_max": "1 GB"}}, ["release.memory_max", '"1 GB"', "512M"]),
     "processor": ({"release": {"cpu_quota": "2"}}, ["release.cpu_quota", '"2"', "150%"]),
+    "no memory": ({"release": {"memory_max": "0"}}, ["release.memory_max", '"0"', "512M"]),
+    "more memory than there is": ({"release": {"memory_high": "150%"}}, ["release.memory_high", '"150%"', "512M"]),
+    "health header": (
+        {"release": {"health_headers": {"X Health": "1"}}},
+        ['app "api"', 'release.health_headers has "X Health"', "no name of a header", "X-Health"],
+    ),
+    "health header with a line break": (
+        {"release": {"health_headers": {"X-Token": f"{SECRET}\nHost: x"}}},
+        ["release.health_headers has X-Token", "line break", "one line"],
+    ),
+    "health header without a text": (
+        {"release": {"health_headers": {"X-Token": [SECRET]}}},
+        ["release.health_headers has X-Token", "no text", "in quotes"],
+    ),
+    "line of a unit": (
+        {"release": {"unit_extra": ["CPUWeight: 50"]}},
+        ['app "api"', 'release.unit_extra has "CPUWeight: 50"', "Key=value", "CPUWeight=50"],
+    ),
+    "section of a unit": ({"release": {"unit_extra": ["[Unit]"]}}, ["release.unit_extra", '"[Unit]"', "Key=value"]),
+    "two lines of a unit": ({"release": {"unit_extra": ["A=1\nB=2"]}}, ["release.unit_extra", "one an item"]),
+    "line of a unit that goes on": ({"release": {"unit_extra": ["A=1\\"]}}, ["release.unit_extra", "one an item"]),
+    "writable path relative": (
+        {"release": {"writable_paths": ["srv/data"]}},
+        ['app "api"', "release.writable_paths", '"srv/data"', "not absolute", "slash"],
+    ),
+    "writable path with a space": (
+        {"release": {"writable_paths": ["/srv/my data"]}},
+        ["release.writable_paths", '"/srv/my data"', "white space"],
+    ),
+    "writable path with dots": (
+        {"release": {"writable_paths": ["/srv/../etc"]}},
+        ['"/srv/../etc"', "a part ..", "without"],
+    ),
+    "address family": (
+        {"release": {"address_families": ["AF_UNIX", "AF_INET4"]}},
+        ['app "api"', 'release.address_families has "AF_INET4"', "does not know", "AF_INET6"],
+    ),
+    "address family none and another": (
+        {"release": {"address_families": ["none", "AF_UNIX"]}},
+        ["release.address_families", '"none" beside others', "by itself"],
+    ),
+    "system call": (
+        {"release": {"system_call_filter": ["@system-service", "Read!"]}},
+        ['app "api"', "release.system_call_filter", '"Read!"', "no system call", "@system-service"],
+    ),
+    "system calls over two lines": (
+        {"release": {"system_call_filter": ["@chown\nread"]}},
+        ["release.system_call_filter", '"@chown\\nread"', "no system call"],
+    ),
+    "system call with a late tilde": ({"release": {"system_call_filter": ["@chown ~read"]}}, ['"~read"', "beginning"]),
+    "group of system calls": (
+        {"release": {"system_call_filter": ["~@privileged @resource"]}},
+        ["release.system_call_filter", '"@resource"', "no group", "systemd.exec(5)", "@system-service"],
+    ),
 }
 
 
@@ -385,6 +548,36 @@ def test_bad_app(base, changes, words):
     assert len(lines) == 1, lines
     for word in words:
         assert word in lines[0]
+
+
+GOOD_SETTINGS: list[dict[str, t.Any]] = [
+    *(
+        {"nginx": {"static_expires": value}}
+        for value in ("off", "max", "epoch", "1h", "30d", -1, "1h30m", "modified +1w")
+    ),
+    *({"nginx": {"client_max_body_size": value}} for value in (0, "16m", "1G")),
+    {"nginx": {"gzip_types": ["*"]}},
+    {"nginx": {"gzip_types": ["application/vnd.api+json", "text/x-c"]}},
+    *({"python": {"index_url": value}} for value in ("", "http://me:p%40w@a.example:81/s", "file:///srv/index")),
+    {"python": {"extra_index_urls": ["https://a.example", "https://[2001:db8::1]/simple/"]}},
+    *({"release": {"memory_max": value}} for value in ("512M", "1G", "50%", "infinity")),
+    {"release": {"unit_extra": ["CPUWeight=50", "Environment=A=b", "LoadCredential="]}},
+    {"release": {"writable_paths": ["/srv/data", "-/srv/maybe", "/a..b"]}},
+    {"release": {"health_headers": {"X-Health": 1, "Authorization": "Bearer x"}}},
+    *(
+        {"release": {"address_families": value}}
+        for value in (["none"], ["~AF_PACKET"], ["AF_UNIX", "AF_NETLINK AF_XDP"])
+    ),
+    {"release": {"system_call_filter": ["@system-service", "~@clock reboot", "clone3:ENOSYS"]}},
+    {"name": "a--b"},
+    {"gunicorn": {"workers": 3}},
+    {"persistent": ["data..old", ".cache"]},
+]
+
+
+@pytest.mark.parametrize("changes", GOOD_SETTINGS, ids=[str(changes) for changes in GOOD_SETTINGS])
+def test_good_settings_have_no_problems(base, changes):
+    assert found(base, [app(**changes)]) == []
 
 
 # id: (entries, inventory variables, words of the only problem)
@@ -449,6 +642,16 @@ BAD_INVENTORIES: dict[str, tuple[t.Any, dict[str, t.Any], list[str]]] = {
         [app()],
         {"nginx_proxy_http_port": 443},
         ["nginx_proxy_http_port and nginx_proxy_https_port are both 443", "its own"],
+    ),
+    "workers in the inventory": (
+        [app()],
+        {"gunicorn_workers": False},
+        ["inventory", "gunicorn_workers is false", "write a whole number, such as 4, or auto"],
+    ),
+    "index in the inventory": (
+        [app(), app(name="b", domains=["b.example.com"])],
+        {"python_app_index_url": "pypi.example"},
+        ['apps "api", "b"', 'python_app_index_url is "pypi.example"', "https://packages.example.com/simple"],
     ),
     "no such port": ([app()], {"nginx_proxy_https_port": 70000}, ["nginx_proxy_https_port is 70000", "65535"]),
     "password in the inventory": (
