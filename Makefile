@@ -58,6 +58,10 @@ test-matrix: venv ## the default scenario under the oldest and the newest ansibl
 bench-noop: venv ## how long a run takes that has nothing to do, with two apps and with fifty
 	@python bench/noop.py
 
+.PHONY: bench-deploy
+bench-deploy: venv ## what clients notice of deployments: requests lost, latencies
+	@python bench/deploy.py
+
 .PHONY: clean
 clean: ## remove every lab, virtual environment and cache of this clone
 	@for lab in demo molecule bench; do $(PYTHON) -m testbed down $$lab || true; done
