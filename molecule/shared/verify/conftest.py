@@ -166,9 +166,9 @@ def apps() -> dict[str, dict[str, Any]]:
 
 @pytest.fixture
 def play(tmp_path: Path) -> Callable[..., Playbook]:
-    """Run site.yml against the scenario's hosts; keyword arguments are variables that replace the inventory's."""
+    """Run a playbook against the scenario's hosts; keyword arguments are variables that replace the inventory's."""
 
-    def run(*options: str, **variables: Any) -> Playbook:
+    def run(*options: str, playbook: str = "site", **variables: Any) -> Playbook:
         record = tmp_path / "record.jsonl"
         record.unlink(missing_ok=True)
         extra = tmp_path / "variables.json"
@@ -177,7 +177,7 @@ def play(tmp_path: Path) -> Callable[..., Playbook]:
         command = ["ansible-playbook", "-i", inventory, "-e", f"@{extra}", *options]
         environment = {**os.environ, "RECORD_CHANGES_TO": str(record), "ANSIBLE_FORCE_COLOR": "0"}
         environment["MOLECULE_PROJECT_DIRECTORY"] = str(ROOT)
-        command.append(str(ROOT / "playbooks/site.yml"))
+        command.append(str(ROOT / "playbooks" / f"{playbook}.yml"))
         done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=environment)
         told = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {"changed": [], "failed": []}
         return Playbook(done.returncode, done.stdout + done.stderr, told["changed"], told["failed"])
