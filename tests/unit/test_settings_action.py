@@ -194,7 +194,7 @@ def test_optional_keys_in_the_sample_for_several_hosts_are_right(tmp_path):
     for key, file in app["certificate"].items():
         path = tmp_path / file
         path.parent.mkdir(exist_ok=True)
-        path.write_text(key)
+        path.write_text(f"-----BEGIN {'CERTIFICATE' if key == 'cert' else 'PRIVATE KEY'}-----\n")
     findings = checks.examine(settings.load_schema(), variables, variables, variables["wsgi_apps"], [str(tmp_path)])
     assert checks.lines(findings.problems) == []
 
