@@ -31,7 +31,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils import health as probe
 from ansible_collections.webops.wsgi.plugins.module_utils.marks import KEPT
 from ansible_collections.webops.wsgi.plugins.module_utils.systemd import SystemdError, UnitState
 
-JOURNAL_LINES = 30  # enough for a Python traceback
+JOURNAL_LINES = 100  # the app's traceback, and the server's own ones that may follow it
 SETTINGS = "settings.conf"  # the unit's drop-in, kept with the release for the day it is gone back to
 PROVED = "proved"  # marks a release that has passed its health check
 FAILED = "failed"  # marks one that has not, and says why
