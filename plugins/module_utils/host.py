@@ -172,13 +172,9 @@ def foreign_sites(nginx: Path = Path("/etc/nginx")) -> list[str]:
     return [f"nginx serves {names}, and would not any more; move these sites to another host, or remove the files"]
 
 
-def managed_apps(root: Path) -> dict[str, str]:
-    """The apps that this collection put on the host, with the number of their current release."""
-    apps = {}
-    for releases in sorted(root.glob("*/releases")):
-        current = releases.parent / "current"
-        apps[releases.parent.name] = os.path.basename(os.readlink(current)) if current.is_symlink() else ""
-    return apps
+def managed_apps(root: Path) -> list[str]:
+    """The apps that this collection put on the host."""
+    return sorted(releases.parent.name for releases in root.glob("*/releases"))
 
 
 def builds(names: Iterable[str], root: Path) -> dict[str, list[str]]:

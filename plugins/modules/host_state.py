@@ -61,21 +61,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-distribution:
-  description: Name of the distribution.
-  returned: success
-  type: str
-  sample: debian
 release:
-  description: Its version.
+  description: Version of Debian.
   returned: success
   type: str
   sample: "13"
-codename:
-  description: Its code name.
-  returned: success
-  type: str
-  sample: trixie
 python:
   description: Interpreters by version.
   returned: success
@@ -110,13 +100,8 @@ builds:
   returned: success
   type: dict
   sample: {api: [3f2a9c51d04be877]}
-apps:
-  description: Apps that this collection put on the host, with their current release.
-  returned: success
-  type: dict
-  sample: {api: "4"}
 orphans:
-  description: Those of them that O(apps) does not name.
+  description: Apps that this collection put on the host and O(apps) does not name.
   returned: success
   type: list
   elements: str
@@ -125,11 +110,6 @@ certificates:
   returned: success
   type: list
   elements: str
-listeners:
-  description: The program that holds each of O(ports), empty for a free one.
-  returned: success
-  type: dict
-  sample: {"80": nginx}
 ipv6:
   description: Whether the host has IPv6.
   returned: success
@@ -170,22 +150,17 @@ def main() -> None:
     problems += host.missing_pythons(module.params["pythons"], found, default)
     if problems:
         module.fail_json(msg="This host cannot be set up:\n" + "\n".join(f"- {problem}" for problem in problems))
-    apps = host.managed_apps(root)
     uv = module.params["uv"] or ""
     state = {
-        "distribution": release.get("ID", ""),
         "release": release.get("VERSION_ID", ""),
-        "codename": release.get("VERSION_CODENAME", ""),
         "python": found,
         "default_python": default,
         "nginx_version": host.program_version(["/usr/sbin/nginx", "-v"], r"nginx/([\d.]+)"),
         "nginx_enabled": Path("/etc/systemd/system/multi-user.target.wants/nginx.service").exists(),
         "packages_missing": host.missing_packages(Path("/var/lib/dpkg/status").read_text(), module.params["packages"]),
         "users": host.existing_users(module.params["apps"]),
-        "apps": apps,
         "builds": host.builds(module.params["apps"], root),
-        "orphans": sorted(set(apps) - set(module.params["apps"])),
-        "listeners": held,
+        "orphans": sorted(set(host.managed_apps(root)) - set(module.params["apps"])),
         "certificates": host.with_certificate(module.params["apps"]),
         "ipv6": host.has_ipv6(),
         "uv": uv if Path(uv).is_file() else "",

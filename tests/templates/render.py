@@ -30,14 +30,11 @@ ROLES = {
 }
 
 HOST = {
-    "distribution": "debian",
     "release": "13",
-    "codename": "trixie",
     "nginx_version": "1.26.3",
     "nginx_enabled": True,
     "packages_missing": [],
     "users": [],
-    "apps": {},
     "orphans": [],
     "ipv6": True,
 }

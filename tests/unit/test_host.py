@@ -79,12 +79,11 @@ def test_host_that_cannot_serve(
         assert words in found
 
 
-def test_managed_apps_and_their_current_release(tmp_path: Path) -> None:
+def test_managed_apps_are_those_with_releases(tmp_path: Path) -> None:
     (tmp_path / "api/releases/3").mkdir(parents=True)
-    (tmp_path / "api/current").symlink_to("releases/3")
     (tmp_path / "half/releases").mkdir(parents=True)
     (tmp_path / "ftp").mkdir()
-    assert host.managed_apps(tmp_path) == {"api": "3", "half": ""}
+    assert host.managed_apps(tmp_path) == ["api", "half"]
 
 
 def test_version_of_a_missing_program_is_empty() -> None:
