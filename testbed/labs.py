@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -22,6 +23,7 @@ from .errors import TestbedError
 from .images import ca_image, host_image, write
 
 LABEL = "webops.testbed"
+PREFIX = os.environ.get("TESTBED_PREFIX", "webops")  # of names in the engine: one a clone lets clones run side by side
 USER = "deploy"  # may use sudo; Ansible logs in as this user over SSH
 CA_NAME = "ca.example.test"
 ACME_DIRECTORY = f"https://{CA_NAME}:14000/dir"
@@ -65,16 +67,16 @@ class Lab:
     @property
     def network(self) -> str:
         """Name of the lab's network."""
-        return f"webops-{self.name}"
+        return f"{PREFIX}-{self.name}"
 
     @property
     def ca(self) -> str:
         """Name of the container of the certificate authority; it also serves as a client that is not a host."""
-        return f"webops-{self.name}-ca"
+        return f"{PREFIX}-{self.name}-ca"
 
     def container(self, host: Host) -> str:
         """Name of a host's container."""
-        return f"webops-{self.name}-{host.name}"
+        return f"{PREFIX}-{self.name}-{host.name}"
 
 
 def lab(name: str, *hosts: Host) -> Lab:
@@ -183,7 +185,7 @@ def _runs(wanted: Lab, recipe: str) -> bool:
 
 
 def _remove(wanted: Lab) -> None:
-    containers = docker("ps", "--all", "--quiet", "--filter", f"label={LABEL}.lab={wanted.name}").split()
+    containers = docker("ps", "--all", "--quiet", "--filter", f"label={LABEL}.lab={wanted.network}").split()
     if containers:
         docker("rm", "--force", "--volumes", *containers)
     if docker("network", "ls", "--quiet", "--filter", f"name=^{wanted.network}$"):
@@ -198,7 +200,7 @@ def _create(wanted: Lab, images: dict[str, str], recipe: str) -> None:
         keygen = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"webops {wanted.name}", "-f", str(key)]
         subprocess.run(keygen, check=True, stdin=subprocess.DEVNULL)
     address = _network(wanted)
-    labels = [f"--label={LABEL}.lab={wanted.name}", f"--label={LABEL}.recipe={recipe}"]
+    labels = [f"--label={LABEL}.lab={wanted.network}", f"--label={LABEL}.recipe={recipe}"]
     _run_ca(wanted, images["ca"], [*labels, *address(2)])
     for number, host in enumerate(wanted.hosts, start=10):
         _run_host(wanted, host, images[host.name], [*labels, *address(number)])
