@@ -64,5 +64,5 @@ bench-deploy: venv ## what clients notice of deployments: requests lost, latenci
 
 .PHONY: clean
 clean: ## remove every lab, virtual environment and cache of this clone
-	@for lab in demo molecule bench; do $(PYTHON) -m testbed down $$lab || true; done
+	@for lab in demo $$(ls .cache/lab 2>/dev/null); do $(PYTHON) -m testbed down $$lab || true; done
 	@rm -rf .venv .venv-* .cache .mypy_cache .ruff_cache .pytest_cache .ansible

@@ -33,8 +33,9 @@ def _parser() -> argparse.ArgumentParser:
     show = verbs.add_parser("demo", help="the demo's host; `run` also deploys to it and shows the result")
     show.add_argument("action", choices=["run", "up", "down"])
     show.add_argument("--started", type=float, default=time.time(), help="when the wait began, seconds since the epoch")
-    molecule = verbs.add_parser("molecule", help="the hosts of the Molecule scenarios")
+    molecule = verbs.add_parser("molecule", help="the hosts of a Molecule scenario")
     molecule.add_argument("action", choices=["up", "down"])
+    molecule.add_argument("scenario", choices=sorted(labs.SCENARIOS))
     return parser
 
 
@@ -51,7 +52,7 @@ def _run(options: argparse.Namespace) -> int:
     elif options.action == "run":
         return demo.run(options.started)
     else:
-        wanted = labs.DEMO if options.verb == "demo" else labs.MOLECULE
+        wanted = labs.DEMO if options.verb == "demo" else labs.SCENARIOS[options.scenario]
         if options.action == "up":
             labs.up(wanted)
         else:

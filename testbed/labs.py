@@ -343,9 +343,13 @@ def _inventory(facts: dict[str, Any]) -> str:
     return json.dumps({"wsgi": {"hosts": hosts, "vars": shared}}, indent=2) + "\n"
 
 
-def _domains(host: str) -> tuple[str, ...]:
-    """Domains of the apps that the Molecule scenario may put on a host."""
-    return tuple(f"{app}.{host}.example.test" for app in ("api", "httpbin", "packed"))
+def _scenario(name: str, *apps: str) -> Lab:
+    """The lab of a Molecule scenario: a host of each Debian release, and domains for its apps on both."""
+
+    def domains(host: str) -> tuple[str, ...]:
+        return tuple(f"{app}.{host}.example.test" for app in apps)
+
+    return lab(f"molecule-{name}", Host("d12", "12", domains("d12")), Host("d13", "13", domains("d13")))
 
 
 DEMO = lab(
@@ -357,8 +361,6 @@ DEMO = lab(
         publish={22: 8022, 80: 8080, 443: 8443},
     ),
 )
-MOLECULE = lab(
-    "molecule",
-    Host("d12", "12", domains=_domains("d12")),
-    Host("d13", "13", domains=_domains("d13")),
-)
+SCENARIOS = {
+    "default": _scenario("default", "api", "httpbin", "packed"),
+}

@@ -54,8 +54,13 @@ def steps() -> list[Step]:
         Step("unit", "unit and template tests", [python, "-m", "pytest", "-q"]),
         Step("unit", "examples/flask_api", [python, "tests/example.py"]),
         Step("molecule", "engine and images", [python, "-m", "testbed", "images"]),
-        Step("molecule", "molecule default", ["molecule", "test"]),
+        *(Step("molecule", f"molecule {name}", ["molecule", "test", "--scenario-name", name]) for name in scenarios()),
     ]
+
+
+def scenarios() -> list[str]:
+    """The Molecule scenarios by name."""
+    return sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
 
 
 def run(step: Step) -> Outcome:

@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[3]
-STATE = ROOT / ".cache" / "lab" / "molecule"
+ROOT = Path(__file__).resolve().parents[1]
+SCENARIO = os.environ.get("MOLECULE_SCENARIO_NAME", "default")
+STATE = ROOT / ".cache" / "lab" / f"molecule-{SCENARIO}"
 HOSTS = ("d12", "d13")
 APPS = ("api", "httpbin")
 
@@ -160,7 +161,7 @@ def runs() -> list[dict[str, Any]]:
 @pytest.fixture
 def apps() -> dict[str, dict[str, Any]]:
     """The scenario's apps as its inventory has them, by name; a test may change its copy."""
-    text = (ROOT / "molecule/shared/group_vars/wsgi.yml").read_text(encoding="utf-8")
+    text = (ROOT / "molecule" / SCENARIO / "group_vars" / "wsgi" / "apps.yml").read_text(encoding="utf-8")
     return {app["name"]: app for app in yaml.safe_load(text)["wsgi_apps"]}
 
 
