@@ -17,6 +17,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.webops.wsgi.plugins.module_utils.app_lock import caller
 from ansible_collections.webops.wsgi.plugins.module_utils.build import (
     BuildError,
     BuildInputs,
@@ -140,6 +141,7 @@ class ActionModule(ActionBase):
         remote_tmp = self._make_tmp_path()
         try:
             options = {"builds": [asdict(inputs) for inputs in missing], "archives": self._send(sources, remote_tmp)}
+            options["who"] = caller()
             made: dict[str, Any] = self._execute_module(
                 module_name="webops.wsgi.app_build", module_args=options, task_vars=task_vars
             )

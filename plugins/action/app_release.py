@@ -5,24 +5,66 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.webops.wsgi.plugins.action.config_tree import Renderer
+from ansible_collections.webops.wsgi.plugins.module_utils.app_lock import caller
+from ansible_collections.webops.wsgi.plugins.module_utils.release_layout import HOOK, JOB, TIMER, WORKER
 from ansible_collections.webops.wsgi.plugins.module_utils.systemd import environment_file
 
-# Option of the module -> template of the role
-TEMPLATES = {
-    "unit": "app@.service.j2",
-    "settings": "release.conf.j2",
-    "target": "app.target.j2",
-    "runtime": "tmpfiles.conf.j2",
-}
-
 NO_BUILD = {"digest": "", "source": ""}  # a rollback has nothing to build
+HOOKS = {"before-activate": "before_activate", "after-activate": "after_activate"}  # unit -> setting
+
+
+@dataclass(frozen=True)
+class Process:
+    """Something of a release that runs beside its server, as the templates see it.
+
+    Attributes:
+        name: Name of its command.
+        unit: Name in its unit, with the replica.
+        kind: C(worker), C(job) or C(hook).
+        command: What it runs.
+        replica: Its number among several; 0 for the only one.
+        stop_timeout: Seconds it gets to stop.
+        timeout: Seconds it may take in all.
+        on_calendar: When its timer starts it.
+        random_delay: Seconds by which that is put off at most.
+    """
+
+    name: str
+    unit: str
+    kind: str
+    command: str
+    replica: int = 0
+    stop_timeout: int = 0
+    timeout: int = 0
+    on_calendar: str = ""
+    random_delay: int = 0
+
+    @property
+    def title(self) -> str:
+        """What a person calls it."""
+        return f"{self.kind} {self.unit}"
+
+
+def processes(app: Mapping[str, Any]) -> Iterator[Process]:
+    """Everything that an app runs beside its server."""
+    for worker in app["workers"]:
+        name, command, replicas = worker["name"], worker["command"], worker["replicas"]
+        for replica in range(1, replicas + 1):
+            unit, number = (name, 0) if replicas == 1 else (f"{name}.{replica}", replica)
+            yield Process(name, unit, WORKER, command, number, stop_timeout=worker["stop_timeout"])
+    for timer in app["timers"]:
+        name, when, delay = timer["name"], timer["on_calendar"], timer["random_delay"]
+        yield Process(name, name, JOB, timer["command"], timeout=timer["timeout"], on_calendar=when, random_delay=delay)
+    for name, setting in HOOKS.items():
+        command = app["release"][setting]
+        if command:
+            yield Process(name, name, HOOK, command, timeout=app["release"]["hook_timeout"])
 
 
 def environment(app: Mapping[str, Any]) -> str:
@@ -46,44 +88,115 @@ def health_options(app: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def runs_hook(app: str, host: str, hosts: list[str], apps_of: Mapping[str, Any]) -> bool:
+    """Whether this host is the first of the play that has the app, and so runs its hook before the activation."""
+    having = [name for name in hosts if name == host or app in _names(apps_of[name].get("wsgi_apps"))]
+    return having[:1] == [host]
+
+
+def _names(entries: Any) -> list[str]:
+    return [str(entry.get("name")) for entry in entries or [] if isinstance(entry, Mapping)]
+
+
 class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        arguments = self._task.args
-        renderer = Renderer(self, task_vars or {})
+        arguments, variables = self._task.args, task_vars or {}
+        present = [app for app in arguments["apps"] if app["state"] == "present"]
         builds, configs = arguments.get("builds", {}), arguments.get("configs", {})
+        units = Units(Renderer(self, variables), present)
         options = {
             "releases": [
-                self._release(app, builds.get(app["name"], NO_BUILD), configs.get(app["name"], ""), renderer)
-                for app in arguments["apps"]
-                if app["state"] == "present"
+                {
+                    **units.of(app),
+                    **self._facts(app, variables),
+                    "build": builds.get(app["name"], NO_BUILD)["digest"],
+                    "source": builds.get(app["name"], NO_BUILD)["source"],
+                    "config": configs.get(app["name"], ""),
+                }
+                for app in present
             ],
             "absent": [
                 {"name": app["name"], "purge": app["purge"]} for app in arguments["apps"] if app["state"] == "absent"
             ],
             "rollback": arguments.get("rollback", {}),
-            "who": f"{getpass.getuser()}@{socket.gethostname()}",
+            "who": caller(),
         }
         result.update(
-            self._execute_module(module_name="webops.wsgi.app_release", module_args=options, task_vars=task_vars)
+            self._execute_module(module_name="webops.wsgi.app_release", module_args=options, task_vars=variables)
         )
         return result
 
-    def _release(
-        self, app: Mapping[str, Any], build: Mapping[str, Any], config: str, renderer: Renderer
-    ) -> dict[str, Any]:
-        files = {
-            option: renderer.render(template, {"app": app, "settings": app["release"]})
-            for option, template in TEMPLATES.items()
-        }
+    def _facts(self, app: Mapping[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        settings = app["release"]
+        hosts = variables["ansible_play_hosts_all"]
         return {
             "name": app["name"],
-            "build": build["digest"],
-            "source": build["source"],
-            "config": config,
-            **files,
             "environment": environment(app),
+            "credentials": app["credentials"],
+            "run_hooks": runs_hook(app["name"], variables["inventory_hostname"], hosts, variables["hostvars"])
+            if settings["before_activate"]
+            else True,
             "health": health_options(app),
-            "drain": app["release"]["drain"],
-            "keep": app["release"]["keep"],
+            "proxy": {
+                "domains": app["domains"],
+                "http_port": variables.get("nginx_proxy_http_port", 80),
+                "https_port": variables.get("nginx_proxy_https_port", 443),
+                "required": bool(self._task.args.get("proxy_required", False)),
+            },
+            "bake": {"seconds": settings["bake"], "error_percent": settings["bake_error_percent"]},
+            "settle": settings["worker_settle"],
+            "drain": settings["drain"],
+            "keep": settings["keep"],
         }
+
+
+# Option of the module -> template of the role
+ONE_AN_APP = {"settings": "release.conf.j2", "runtime": "tmpfiles.conf.j2"}
+# Suffix of a unit -> template of the role
+FILES = {"@.service": "app@.service.j2", ".target": "app.target.j2"}
+LISTENER = {".listen.socket": "listen.socket.j2", ".listen.service": "listen.service.j2"}
+
+
+class Units:
+    """The unit files of all apps; what every app has is rendered for all of them at once."""
+
+    def __init__(self, renderer: Renderer, apps: list[dict[str, Any]]) -> None:
+        self._renderer = renderer
+        templates = [*ONE_AN_APP.values(), *FILES.values()]
+        self._texts = {template: self._each(template, apps) for template in templates}
+
+    def _each(self, template: str, apps: list[dict[str, Any]]) -> dict[str, str]:
+        texts = self._renderer.render_each(template, "app", apps, {})
+        if texts is None:
+            texts = [self._renderer.render(template, {"app": app}) for app in apps]
+        return {app["name"]: text for app, text in zip(apps, texts, strict=True)}
+
+    def of(self, app: Mapping[str, Any]) -> dict[str, Any]:
+        """The module's options that hold an app's texts."""
+        name = app["name"]
+        listener = LISTENER if app["listen"] else {}
+        files = {f"{name}{suffix}": self._texts[template][name] for suffix, template in FILES.items()}
+        files.update({f"{name}{suffix}": self._render(template, app) for suffix, template in listener.items()})
+        beside = list(processes(app))
+        return {
+            **{option: self._texts[template][name] for option, template in ONE_AN_APP.items()},
+            "files": files,
+            "units": [unit for process in beside for unit in self._units(app, process)],
+            "commands": {process.name: self._render("command.j2", app, process) for process in beside},
+        }
+
+    def _units(self, app: Mapping[str, Any], process: Process) -> Iterator[dict[str, str]]:
+        name = f"{app['name']}.{process.unit}@"
+        yield {
+            "name": f"{name}.service",
+            "kind": process.kind,
+            "text": self._render("process.service.j2", app, process),
+        }
+        if process.kind == JOB:
+            text = self._render("process.timer.j2", app, process)
+            yield {"name": f"{name}.timer", "kind": TIMER, "text": text}
+
+    def _render(self, template: str, app: Mapping[str, Any], process: Process | None = None) -> str:
+        described = {**asdict(process), "title": process.title} if process else {}
+        return self._renderer.render(template, {"app": app, "process": described})

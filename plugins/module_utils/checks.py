@@ -2,9 +2,8 @@
 """Checks of everything the inventory says, run on the controller before any host is touched.
 
 Types, choices and unknown keys are judged while settings are resolved (``settings``). The checks here and in
-``checks_app``, ``checks_source``, ``checks_server``, ``checks_unit`` and ``checks_edge`` go beyond that: each is a
-small function that yields problems, and :func:`examine` runs them all. Values of ``secrets`` never become part of a
-problem.
+the modules ``checks_*`` go beyond that: each is a small function that yields problems, and :func:`examine` runs them
+all. Values of ``secrets`` never become part of a problem.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import typing as t
 
 from ansible_collections.webops.wsgi.plugins.module_utils import (
     checks_app,
+    checks_background,
     checks_edge,
     checks_server,
     checks_source,
@@ -28,6 +28,7 @@ CHECKS = (
     *checks_source.CHECKS,
     *checks_server.CHECKS,
     *checks_unit.CHECKS,
+    *checks_background.CHECKS,
     *checks_edge.CHECKS,
 )
 
@@ -73,6 +74,7 @@ def examine(
         if app.present:
             warnings.extend([*checks_app.open_secrets(app), *checks_edge.unreachable_domains(app)])
     problems.extend(check_duplicates(apps))
+    problems.extend(checks_background.check_shared_addresses(apps))
     for app in apps:
         if app.usable("persistent"):
             app.data["persistent"] = [os.path.normpath(path) for path in app.data["persistent"]]

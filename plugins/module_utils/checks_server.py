@@ -33,6 +33,7 @@ LIMITS: dict[tuple[str, str], tuple[float, float | None]] = {
     ("release", "health_timeout"): (1, None),
     ("release", "health_interval"): (0.01, None),
     ("release", "health_successes"): (1, None),
+    ("release", "bake_error_percent"): (0, 100),
     ("release", "tasks_max"): (1, None),
     ("release", "limit_nofile"): (1, None),
     ("release", "nice"): (-20, 19),

@@ -1,17 +1,20 @@
 # Copyright (c) webops.wsgi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Asking an instance over its own socket whether it answers as it should."""
+"""Asking an instance over its own socket, or through the proxy, whether it answers as it should."""
 
 from __future__ import annotations
 
 import http.client
 import socket
+import ssl
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 BODY_LIMIT = 65536  # bytes of an answer that are looked at
+LOOPBACK = "127.0.0.1"
+USER_AGENT = "webops.wsgi"  # by which logs know these requests
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,21 @@ class Health:
     interval: float = 0.2
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What came back for one question.
+
+    Attributes:
+        fault: What is wrong with it in a person's words; empty when nothing is.
+        status: Its HTTP status; 0 when there was no answer.
+        maintenance: Whether the proxy said that it keeps clients from the app on purpose.
+    """
+
+    fault: str = ""
+    status: int = 0
+    maintenance: bool = False
+
+
 class UnixConnection(http.client.HTTPConnection):
     """HTTP over a unix socket."""
 
@@ -54,6 +72,21 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
+class ProxyConnection(http.client.HTTPSConnection):
+    """HTTPS to the proxy of this host under one of its names; the certificate is not judged here."""
+
+    def __init__(self, port: int, name: str, timeout: float) -> None:
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        super().__init__(LOOPBACK, port, timeout=timeout, context=context)
+        self._name, self._trust = name, context
+
+    def connect(self) -> None:
+        plain = socket.create_connection((self.host, self.port), self.timeout)
+        self.sock = self._trust.wrap_socket(plain, server_hostname=self._name)
+
+
 def accepts(statuses: Iterable[str], status: int) -> bool:
     """Whether a status is one of those, single or within a range."""
     for accepted in statuses:
@@ -63,22 +96,39 @@ def accepts(statuses: Iterable[str], status: int) -> bool:
     return False
 
 
-def ask(socket_path: Path, health: Health) -> str:
-    """Ask once; returns what is wrong, empty when nothing is."""
-    connection = UnixConnection(socket_path, timeout=max(health.timeout, 1.0))
-    headers = {"Host": health.host, "X-Forwarded-Proto": health.scheme, "X-Forwarded-For": "127.0.0.1"}
-    headers.update({"X-Forwarded-Host": health.host, "User-Agent": "webops.wsgi", "Connection": "close"})
-    headers.update(health.headers)
+def ask(socket_path: Path, health: Health) -> Answer:
+    """Ask an instance once, as the proxy would."""
+    forwarded = {"X-Forwarded-Proto": health.scheme, "X-Forwarded-For": LOOPBACK, "X-Forwarded-Host": health.host}
+    return _ask(UnixConnection(socket_path, max(health.timeout, 1.0)), health, forwarded)
+
+
+def ask_through_proxy(port: int, name: str, health: Health) -> Answer:
+    """Ask once as a client does, under one of the app's names; HTTPS or HTTP as C(health.scheme) says."""
+    timeout = max(health.timeout, 1.0)
+    connection = (
+        ProxyConnection(port, name, timeout)
+        if health.scheme == "https"
+        else http.client.HTTPConnection(LOOPBACK, port, timeout=timeout)
+    )
+    return _ask(connection, replace(health, host=name), {})
+
+
+def _ask(connection: http.client.HTTPConnection, health: Health, headers: Mapping[str, str]) -> Answer:
+    fixed = {"Host": health.host, "User-Agent": USER_AGENT, "Connection": "close"}
     try:
-        connection.request("GET", health.path, headers=headers)
+        connection.request("GET", health.path, headers={**fixed, **headers, **health.headers})
         answer = connection.getresponse()
         text = answer.read(BODY_LIMIT).decode(errors="replace")
     except (OSError, http.client.HTTPException) as error:
-        return f"GET {health.path} got no answer: {error}"
+        return Answer(f"GET {health.path} got no answer: {error}")
     finally:
         connection.close()
-    if not accepts(health.statuses, answer.status):
-        return f"GET {health.path} answered {answer.status}, expected is {', '.join(map(str, health.statuses))}"
+    return Answer(_fault(health, answer.status, text), answer.status, answer.getheader("X-Maintenance") is not None)
+
+
+def _fault(health: Health, status: int, text: str) -> str:
+    if not accepts(health.statuses, status):
+        return f"GET {health.path} answered {status}, expected is {', '.join(map(str, health.statuses))}"
     if health.body not in text:
-        return f"GET {health.path} answered {answer.status} without {health.body!r}, but: {text[:200]!r}"
+        return f"GET {health.path} answered {status} without {health.body!r}, but: {text[:200]!r}"
     return ""

@@ -55,6 +55,11 @@ WORD_OR_NUMBER = {
     "gunicorn_workers": ("neither auto nor a whole number", "write a whole number, such as 4, or auto"),
 }
 
+# Keys of an app that share their name with a setting which a person may have meant: what to write for that.
+ALSO_A_SETTING = {
+    "workers": "for the server's own write gunicorn: {{workers: {}}}; here is a list, of name and command",
+}
+
 # Stands for a value whose template could not be evaluated; that has been reported already.
 UNEVALUATED: t.Any = object()
 
@@ -364,7 +369,8 @@ def _refusal(app: str, path: str, spec: dict[str, t.Any], value: t.Any, wrong: s
         return Problem(app, f"{path} is {show(value)}, {wrong}", mend)
     # The values of whole environments stay out of messages: some of them are secret.
     shown = "" if path in ("secrets", "env") else f"{show(value, path)}, "
-    return Problem(app, f"{path} is {shown}{wrong}", mend_for(spec, wrong))
+    mend = ALSO_A_SETTING[path].format(show(value)) if path in ALSO_A_SETTING else mend_for(spec, wrong)
+    return Problem(app, f"{path} is {shown}{wrong}", mend)
 
 
 def unknown_keys(options: dict[str, dict[str, t.Any]], value: dict[str, t.Any]) -> list[str]:
@@ -466,13 +472,10 @@ def _guess_app_key(schema: Schema, key: str, value: t.Any) -> str:
     if variable:
         role = variables[variable]
         return f"write {role.key}: {{{variable[len(role.prefix) :]}: {shown}}}"
+    role = next((role for role in schema.roles.values() if key in role.short()), None)
     guess = nearest(key, schema.app)
-    if guess:
-        return f"did you mean {guess}?"
-    for role in schema.roles.values():
-        short = role.short()
-        if key in short:
-            return f"write {role.key}: {{{key}: {shown}}}"
+    if role or guess:
+        return f"write {role.key}: {{{key}: {shown}}}" if role else f"did you mean {guess}?"
     if key in SOURCE_KINDS or key == "sha256":
         return f"write source: {{{key}: {shown}}}"
     return "known keys are " + ", ".join(schema.app)

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.webops.wsgi.plugins.module_utils import health as probe
-from ansible_collections.webops.wsgi.plugins.module_utils import release
+from ansible_collections.webops.wsgi.plugins.module_utils import release_layout as layout
+from ansible_collections.webops.wsgi.plugins.module_utils.release_run import HISTORY
 
 COLUMNS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "HOST": lambda row: row["host"],
@@ -35,7 +36,7 @@ COLUMNS: dict[str, Callable[[Mapping[str, Any]], str]] = {
 
 
 def read(
-    paths: release.Paths,
+    paths: layout.Paths,
     checks: Mapping[str, probe.Health],
     properties: Callable[[Iterable[str]], Mapping[str, Mapping[str, str]]],
     certificates: Path,
@@ -48,7 +49,7 @@ def read(
         properties: Reads systemd's properties of units.
         certificates: Directory that leads to each app's certificate.
     """
-    units = {app: release.unit_name(app, number) for app in checks if (number := release.current_release(paths, app))}
+    units = {app: layout.unit_name(app, number) for app in checks if (number := layout.current_release(paths, app))}
     found = properties(units.values()) if units else {}
     with ThreadPoolExecutor(8) as pool:
         return list(
@@ -57,26 +58,26 @@ def read(
 
 
 def _row(
-    paths: release.Paths, app: str, check: probe.Health, unit: Mapping[str, str], certificates: Path
+    paths: layout.Paths, app: str, check: probe.Health, unit: Mapping[str, str], certificates: Path
 ) -> dict[str, Any]:
-    number = release.current_release(paths, app)
+    number = layout.current_release(paths, app)
     runs = unit.get("ActiveState") == "active"
-    good = [other for other in release.release_numbers(paths, app) if release.has_proved(paths, app, other)]
+    good = [other for other in layout.release_numbers(paths, app) if layout.has_proved(paths, app, other)]
     return {
         "app": app,
         "release": number,
-        "source": release.description(paths, app, number).get("source", "") if number else "",
+        "source": layout.description(paths, app, number).get("source", "") if number else "",
         "since": unit.get("ActiveEnterTimestamp", ""),
         "state": unit.get("ActiveState", "absent"),
-        "health": probe.ask(paths.run / app / "current.sock", check) if runs else "does not run",
+        "health": probe.ask(paths.run / app / "current.sock", check).fault if runs else "does not run",
         "workers": workers(int(unit.get("MainPID", "0"))),
         "memory_bytes": _number(unit.get("MemoryCurrent", "")),
         "restarts": _number(unit.get("NRestarts", "")) or 0,
         "previous": [other for other in good if other != number],
         "failed": [
             other
-            for other in release.release_numbers(paths, app)
-            if (paths.release(app, other) / release.FAILED).exists()
+            for other in layout.release_numbers(paths, app)
+            if (paths.release(app, other) / layout.FAILED).exists()
         ],
         "disk_bytes": disk_used(paths.root / app),
         "certificate_days": certificate_days(certificates / app / "fullchain.pem"),
@@ -116,10 +117,10 @@ def certificate_days(path: Path) -> int | None:
     return int((ends.timestamp() - time.time()) // 86400)
 
 
-def history(paths: release.Paths, app: str, lines: int = 10) -> list[dict[str, Any]]:
+def history(paths: layout.Paths, app: str, lines: int = 10) -> list[dict[str, Any]]:
     """The last changes of what serves the app, oldest first."""
     try:
-        text = (paths.root / app / release.HISTORY).read_text()
+        text = (paths.root / app / HISTORY).read_text()
     except OSError:
         return []
     found = []

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 PROPERTIES = (
     "Id",
+    "LoadState",
     "ActiveState",
     "SubState",
     "NRestarts",
@@ -20,7 +21,7 @@ PROPERTIES = (
     "MemoryCurrent",
     "ActiveEnterTimestamp",
 )
-COMMAND_TIMEOUT = 900  # seconds; longer than any start or stop time limit a unit sensibly has
+COMMAND_TIMEOUT = 4000  # seconds; longer than any time limit a unit may have here (an hour, for hooks)
 
 
 class SystemdError(Exception):
@@ -36,12 +37,14 @@ class UnitState:
         sub: Its C(SubState).
         restarts: How often systemd restarted it by itself.
         stale: Whether its files changed since systemd read them.
+        load: Its C(LoadState), C(loaded) for a unit that systemd understands.
     """
 
     active: str
     sub: str
     restarts: int
     stale: bool
+    load: str = "loaded"
 
     @property
     def runs(self) -> bool:
@@ -70,10 +73,10 @@ class Systemd:
         blocks = (dict(line.split("=", 1) for line in block.splitlines()) for block in text.strip().split("\n\n"))
         return {values["Id"]: values for values in blocks}
 
-    def start(self, unit: str) -> None:
-        """Start a unit and wait until it is ready."""
-        self._systemctl("reset-failed", unit, check=False)
-        self._systemctl("start", unit)
+    def start(self, *units: str) -> None:
+        """Start units and wait until they are ready; what runs already is left alone."""
+        self._systemctl("reset-failed", *units, check=False)
+        self._systemctl("start", *units)
 
     def restart(self, unit: str) -> None:
         """Restart a unit and wait until it is ready."""
@@ -122,6 +125,7 @@ def _state(values: Mapping[str, str]) -> UnitState:
         sub=values["SubState"],
         restarts=int(restarts) if restarts.isdigit() else 0,
         stale=values.get("NeedDaemonReload") == "yes",
+        load=values.get("LoadState", "loaded"),
     )
 
 

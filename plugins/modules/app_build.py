@@ -111,6 +111,10 @@ options:
     description: Uploaded source archives by app; the action plugin sets this.
     type: dict
     default: {}
+  who:
+    description: The person and machine that asked for it; the action plugin sets this.
+    type: str
+    default: unknown
 """
 
 EXAMPLES = r"""
@@ -142,6 +146,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.webops.wsgi.plugins.module_utils import build
+from ansible_collections.webops.wsgi.plugins.module_utils.app_lock import LockedError, lock
 
 ROOT = Path("/srv")
 BUILD_OPTIONS: dict[str, Any] = {
@@ -164,15 +169,18 @@ BUILD_OPTIONS: dict[str, Any] = {
 }
 
 
-def make_all(builds: list[build.BuildInputs], archives: dict[str, str]) -> list[str]:
+def make_all(builds: list[build.BuildInputs], archives: dict[str, str], who: str) -> list[str]:
     """Make builds side by side; returns the failures."""
 
     def make(inputs: build.BuildInputs) -> str:
         archive = archives.get(inputs.app)
         try:
-            build.make_build(ROOT, inputs, Path(archive) if archive else None)
-        except build.BuildError as error:
+            with lock(ROOT / inputs.app, who):
+                build.make_build(ROOT, inputs, Path(archive) if archive else None)
+        except (build.BuildError, LockedError) as error:
             return str(error)
+        except OSError as error:  # a full disk, most likely
+            return f'app "{inputs.app}": {error}'
         return ""
 
     with ThreadPoolExecutor(cpu_count()) as pool:
@@ -187,13 +195,14 @@ def main() -> None:
             "uv": {"type": "path"},
             "builds": {"type": "list", "elements": "dict", "options": BUILD_OPTIONS},
             "archives": {"type": "dict", "default": {}},
+            "who": {"type": "str", "default": "unknown"},
         },
         supports_check_mode=True,
     )
     wanted = [build.BuildInputs(**options) for options in module.params["builds"] or []]
     missing = [inputs for inputs in wanted if not build.is_complete(build.build_path(ROOT, inputs))]
     if not module.check_mode:
-        failures = make_all(missing, module.params["archives"])
+        failures = make_all(missing, module.params["archives"], module.params["who"])
         if failures:
             module.fail_json(msg="\n".join(failures))
     module.exit_json(changed=bool(missing))

@@ -57,17 +57,13 @@ options:
         description: Digest of its configuration directory.
         type: str
         required: true
-      unit:
-        description: Text of the template unit.
-        type: str
-        required: true
       settings:
         description: Text of the instance's drop-in.
         type: str
         required: true
-      target:
-        description: Text of the target that groups the app's units.
-        type: str
+      files:
+        description: Texts of the units that belong to no release, by name.
+        type: dict
         required: true
       runtime:
         description: Text of the tmpfiles.d file.
@@ -77,6 +73,37 @@ options:
         description: Text of the environment file.
         type: str
         required: true
+      credentials:
+        description: Files that systemd hands to the app, by name.
+        type: dict
+        default: {}
+      units:
+        description: The units beside the server's.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          name:
+            description: File name, without a release.
+            type: str
+            required: true
+          kind:
+            description: What it is for.
+            type: str
+            choices: [worker, timer, job, hook]
+            required: true
+          text:
+            description: Its text.
+            type: str
+            required: true
+      commands:
+        description: Texts of the scripts that those units run, by name.
+        type: dict
+        default: {}
+      run_hooks:
+        description: Whether this host runs the hook before the activation.
+        type: bool
+        default: true
       health:
         description: What a healthy instance answers.
         type: dict
@@ -119,6 +146,45 @@ options:
             description: Good answers in a row that it takes.
             type: int
             default: 1
+      proxy:
+        description: How clients reach the app.
+        type: dict
+        default: {}
+        suboptions:
+          domains:
+            description: The names it answers to.
+            type: list
+            elements: str
+            default: []
+          http_port:
+            description: The proxy's port for HTTP.
+            type: int
+            default: 80
+          https_port:
+            description: The proxy's port for HTTPS.
+            type: int
+            default: 443
+          required:
+            description: As O(proxy_required).
+            type: bool
+            default: false
+      bake:
+        description: How long the old instance stays up beside the new one.
+        type: dict
+        default: {}
+        suboptions:
+          seconds:
+            description: Length of the window.
+            type: float
+            default: 0
+          error_percent:
+            description: Percentage of server errors that ends it in going back.
+            type: float
+            default: 5
+      settle:
+        description: Seconds a worker must run without ending.
+        type: float
+        default: 3
       drain:
         description: Seconds between the switch and the stop of the old instance.
         type: float
@@ -127,6 +193,13 @@ options:
         description: How many releases stay on disk.
         type: int
         default: 5
+  proxy_required:
+    description:
+      - Whether the run must end with an answer through nginx. Without it, an nginx that did not work before the run is
+        left to the role nginx_proxy.
+      - Only asked for apps that nginx serves already.
+    type: bool
+    default: false
   rollback:
     description:
       - Go back to an earlier release, by app, instead of deploying.
@@ -182,12 +255,13 @@ removed:
 """
 
 import os
-from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.webops.wsgi.plugins.module_utils import release
+from ansible_collections.webops.wsgi.plugins.module_utils import release, release_removal, release_run
+from ansible_collections.webops.wsgi.plugins.module_utils.app_lock import LockedError
 from ansible_collections.webops.wsgi.plugins.module_utils.health import Health
+from ansible_collections.webops.wsgi.plugins.module_utils.release_layout import KINDS, Paths, Unit
 from ansible_collections.webops.wsgi.plugins.module_utils.systemd import Systemd, SystemdError
 
 HEALTH_OPTIONS: dict[str, Any] = {
@@ -201,13 +275,35 @@ HEALTH_OPTIONS: dict[str, Any] = {
     "headers": {"type": "dict", "default": {}},
     "successes": {"type": "int", "default": 1},
 }
+UNIT_OPTIONS: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "kind": {"type": "str", "required": True, "choices": list(KINDS)},
+    "text": {"type": "str", "required": True},
+}
+PROXY_OPTIONS: dict[str, Any] = {
+    "domains": {"type": "list", "elements": "str", "default": []},
+    "http_port": {"type": "int", "default": 80},
+    "https_port": {"type": "int", "default": 443},
+    "required": {"type": "bool", "default": False},
+}
+BAKE_OPTIONS: dict[str, Any] = {
+    "seconds": {"type": "float", "default": 0},
+    "error_percent": {"type": "float", "default": 5},
+}
 RELEASE_OPTIONS: dict[str, Any] = {
     **{
-        name: {"type": "str", "required": True}
-        for name in ("name", "build", "source", "config", "unit", "settings", "target", "runtime")
+        name: {"type": "str", "required": True} for name in ("name", "build", "source", "config", "settings", "runtime")
     },
+    "files": {"type": "dict", "required": True},
     "environment": {"type": "str", "required": True, "no_log": True},
+    "credentials": {"type": "dict", "default": {}, "no_log": True},
+    "units": {"type": "list", "elements": "dict", "default": [], "options": UNIT_OPTIONS},
+    "commands": {"type": "dict", "default": {}},
+    "run_hooks": {"type": "bool", "default": True},
     "health": {"type": "dict", "required": True, "options": HEALTH_OPTIONS},
+    "proxy": {"type": "dict", "default": {}, "options": PROXY_OPTIONS},
+    "bake": {"type": "dict", "default": {}, "options": BAKE_OPTIONS},
+    "settle": {"type": "float", "default": 3},
     "drain": {"type": "float", "default": 1},
     "keep": {"type": "int", "default": 5},
 }
@@ -219,8 +315,16 @@ ABSENT_OPTIONS: dict[str, Any] = {
 
 def desired_release(options: dict[str, Any]) -> release.Desired:
     """The module's options as the release they describe."""
-    health = Health(**{**options["health"], "statuses": tuple(options["health"]["statuses"])})
-    return release.Desired(**{**options, "health": health})
+    health, proxy = options["health"], options["proxy"]
+    return release.Desired(
+        **{
+            **options,
+            "units": tuple(Unit(**unit) for unit in options["units"]),
+            "health": Health(**{**health, "statuses": tuple(health["statuses"])}),
+            "proxy": release.Proxy(**{**proxy, "domains": tuple(proxy["domains"])}),
+            "bake": release.Bake(**options["bake"]),
+        }
+    )
 
 
 def diff(step: release.Step) -> dict[str, str]:
@@ -239,23 +343,24 @@ def main() -> None:
             "configs": {"type": "dict"},
             "releases": {"type": "list", "elements": "dict", "options": RELEASE_OPTIONS},
             "rollback": {"type": "dict", "default": {}},
+            "proxy_required": {"type": "bool", "default": False},
             "who": {"type": "str", "default": "unknown"},
             "absent": {"type": "list", "elements": "dict", "default": [], "options": ABSENT_OPTIONS},
         },
         supports_check_mode=True,
     )
-    paths, systemd = release.Paths(root=Path("/srv")), Systemd()
+    paths, systemd = Paths(), Systemd()
     wanted = [desired_release(options) for options in module.params["releases"] or []]
-    going = [app for app in module.params["absent"] if release.leftovers(paths, app["name"], app["purge"])]
+    going = [app for app in module.params["absent"] if release_removal.leftovers(paths, app["name"], app["purge"])]
     try:
         back = module.params["rollback"]
         steps = release.plan_rollback(paths, wanted, back) if back else release.plan(paths, wanted, systemd)
         failures = []
         if not module.check_mode:
-            failures = release.carry_out(paths, steps, systemd, os.cpu_count() or 1, module.params["who"])
+            failures = release_run.carry_out(paths, steps, systemd, os.cpu_count() or 1, module.params["who"])
             for app in going:
-                release.remove(paths, app["name"], app["purge"], systemd)
-    except (SystemdError, release.ReleaseError) as error:
+                release_removal.remove(paths, app["name"], app["purge"], systemd)
+    except (SystemdError, release.ReleaseError, LockedError) as error:
         module.fail_json(msg=str(error))
     if failures:
         module.fail_json(msg="\n".join(failures))

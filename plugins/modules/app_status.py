@@ -69,8 +69,9 @@ apps:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.webops.wsgi.plugins.module_utils import release, status
+from ansible_collections.webops.wsgi.plugins.module_utils import status
 from ansible_collections.webops.wsgi.plugins.module_utils.health import Health
+from ansible_collections.webops.wsgi.plugins.module_utils.release_layout import Paths
 from ansible_collections.webops.wsgi.plugins.module_utils.systemd import Systemd, SystemdError
 
 
@@ -87,7 +88,7 @@ def main() -> None:
         app: Health(**{**check, "statuses": tuple(check["statuses"])}) for app, check in module.params["checks"].items()
     }
     try:
-        rows = status.read(release.Paths(), checks, Systemd().properties, Path("/etc/nginx/tls"))
+        rows = status.read(Paths(), checks, Systemd().properties, Path("/etc/nginx/tls"))
     except SystemdError as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, apps=[{"host": module.params["host"], **row} for row in rows])

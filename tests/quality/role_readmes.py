@@ -110,7 +110,10 @@ def type_text(option: dict[str, Any]) -> str:
 
 def value_text(value: Any, otherwise: str) -> str:
     """A value as one would write it in YAML on one line; ``otherwise`` for none and for a long one."""
-    plain = isinstance(value, str) and yaml.safe_load(value) == value
+    try:
+        plain = isinstance(value, str) and yaml.safe_load(value) == value
+    except yaml.YAMLError:
+        plain = False
     text = value if plain else json.dumps(value, ensure_ascii=False)
     return otherwise if value is None or len(text) > LONGEST_DEFAULT else code(text)
 

@@ -57,6 +57,10 @@ def app(name: str = "api", **overrides: Any) -> dict[str, Any]:
         "env": {},
         "secrets": {},
         "persistent": [],
+        "credentials": {},
+        "workers": [],
+        "timers": [],
+        "listen": "",
         "development": False,
     }
     for role, key in ROLES.items():

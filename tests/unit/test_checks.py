@@ -130,6 +130,46 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
     ),
     "role name as a key": ({"nginx_proxy": {"hsts": False}}, ["nginx_proxy is not a key", "write nginx: instead"]),
     "setting without its role": ({"timeout": 300}, ["timeout is not a key", "write gunicorn: {timeout: 300}"]),
+    "workers of the server": ({"workers": 4}, ['app "api"', "workers is 4", "write gunicorn: {workers: 4}"]),
+    "worker without a command": ({"workers": [{"name": "celery"}]}, ['app "api"', "workers", "command"]),
+    "worker with an unknown key": (
+        {"workers": [{"name": "celery", "command": "x", "replica": 2}]},
+        ["workers[0].replica is not a known key", "did you mean replicas?"],
+    ),
+    "worker with a bad name": (
+        {"workers": [{"name": "Celery_1", "command": "x"}]},
+        ['workers[0].name is "Celery_1"', "lower-case letters"],
+    ),
+    "worker with a name of ours": (
+        {"workers": [{"name": "before-activate", "command": "x"}]},
+        ['workers[0].name is "before-activate"', "uses itself"],
+    ),
+    "timer named like a worker": (
+        {"workers": [{"name": "a", "command": "x"}], "timers": [{"name": "a", "command": "x", "on_calendar": "daily"}]},
+        ['timers[0].name is "a"', "another one has too"],
+    ),
+    "command of several lines": (
+        {"workers": [{"name": "a", "command": "x\ny"}]},
+        ["workers[0].command", "more than one line", "into a script"],
+    ),
+    "no command": ({"workers": [{"name": "a", "command": " "}]}, ["workers[0].command is empty", "celery -A"]),
+    "no replicas": (
+        {"workers": [{"name": "a", "command": "x", "replicas": 0}]},
+        ["workers[0].replicas is 0", "1 to 64"],
+    ),
+    "timer at no time": (
+        {"timers": [{"name": "a", "command": "x", "on_calendar": "daily\nOnBootSec=1"}]},
+        ["timers[0].on_calendar", "systemd does not take", "Mon..Fri"],
+    ),
+    "hook without an end": ({"release": {"hook_timeout": 0}}, ["release.hook_timeout is 0", "1 to 3600"]),
+    "bake share": ({"release": {"bake_error_percent": 101}}, ["release.bake_error_percent is 101"]),
+    "credential with a path": ({"credentials": {"../x": SECRET}}, ['credentials has "../x"', "such as signing.pem"]),
+    "credential no text": ({"credentials": {"x": 5}}, ["credentials.x is a number", "as a text"]),
+    "listen without a port": ({"listen": "127.0.0.1"}, ['listen is "127.0.0.1"', "such as 127.0.0.1:8000"]),
+    "listen for everybody": ({"listen": "0.0.0.0:8000"}, ['listen is "0.0.0.0:8000"', "past nginx", "127.0.0.1"]),
+    "listen on a name": ({"listen": "localhost:8000"}, ['listen is "localhost:8000"', "no address with a port"]),
+    "listen on nginx's port": ({"listen": "127.0.0.1:443"}, ['listen is "127.0.0.1:443"', "nginx_proxy_https_port"]),
+    "listen on no port": ({"listen": "[::1]:70000"}, ['listen is "[::1]:70000"', "outside 1 to 65535"]),
     "kind of source on the app": ({"git": "x"}, ["git is not a key", 'write source: {git: "x"}']),
     "host-wide variable on the app": (
         {"nginx_proxy_http_port": 81},
@@ -597,6 +637,11 @@ BAD_INVENTORIES: dict[str, tuple[t.Any, dict[str, t.Any], list[str]]] = {
         {},
         ['app "api"', 'name is "api"', "entries 1 and 2", "a name of its own"],
     ),
+    "two apps on one address": (
+        [app(listen="127.0.0.1:8000"), app(name="b", domains=["b.example.com"], listen="127.0.0.1:8000")],
+        {},
+        ['app "b"', 'listen is "127.0.0.1:8000"', 'app "api" has too', "a port of its own"],
+    ),
     "two apps with one domain": (
         [app(), app(name="b", domains=["b.example.com", "api.example.com"])],
         {},
@@ -781,6 +826,10 @@ def test_resolved_app_has_the_shape_the_roles_expect(base):
         "env": {"A": "1", "B": "true"},
         "secrets": {"C": "2"},
         "persistent": ["data"],
+        "credentials": {},
+        "workers": [],
+        "timers": [],
+        "listen": "",
         "development": False,
     }
     assert (roles["gunicorn"]["timeout"], roles["gunicorn"]["keepalive"]) == (60, 7)

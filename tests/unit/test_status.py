@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from ansible_collections.webops.wsgi.plugins.module_utils import health, release, status
+from ansible_collections.webops.wsgi.plugins.module_utils import health, release_layout, status
+from ansible_collections.webops.wsgi.plugins.module_utils.release_run import HISTORY
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -24,8 +25,8 @@ def certificate(path: Path, days: float) -> None:
 
 
 @pytest.fixture
-def paths(tmp_path: Path) -> release.Paths:
-    found = release.Paths(tmp_path / "srv", tmp_path / "run")
+def paths(tmp_path: Path) -> release_layout.Paths:
+    found = release_layout.Paths(tmp_path / "srv", tmp_path / "run")
     for number, marks in {"1": ["proved"], "2": ["failed"], "3": ["proved"]}.items():
         folder = found.release("api", number)
         folder.mkdir(parents=True)
@@ -40,7 +41,7 @@ def no_units(_units: Iterable[str]) -> dict[str, dict[str, str]]:
     return {}
 
 
-def test_row_of_an_app_that_does_not_run(paths: release.Paths, tmp_path: Path) -> None:
+def test_row_of_an_app_that_does_not_run(paths: release_layout.Paths, tmp_path: Path) -> None:
     certificate(tmp_path / "tls" / "api" / "fullchain.pem", 60.5)
     (row,) = status.read(paths, {"api": health.Health()}, no_units, tmp_path / "tls")
     assert (row["release"], row["previous"], row["failed"]) == ("3", ["1"], ["2"])
@@ -48,12 +49,12 @@ def test_row_of_an_app_that_does_not_run(paths: release.Paths, tmp_path: Path) -
     assert row["disk_bytes"] >= 30000
 
 
-def test_app_that_is_not_there_yet(paths: release.Paths, tmp_path: Path) -> None:
+def test_app_that_is_not_there_yet(paths: release_layout.Paths, tmp_path: Path) -> None:
     (row,) = status.read(paths, {"new": health.Health()}, no_units, tmp_path / "tls")
     assert (row["release"], row["state"], row["certificate_days"], row["previous"]) == ("", "absent", None, [])
 
 
-def test_numbers_of_the_unit_are_shown(paths: release.Paths, tmp_path: Path) -> None:
+def test_numbers_of_the_unit_are_shown(paths: release_layout.Paths, tmp_path: Path) -> None:
     unit = {"ActiveState": "active", "MainPID": str(os.getpid()), "MemoryCurrent": "81000000", "NRestarts": "2"}
     unit["ActiveEnterTimestamp"] = "Sun 2026-11-22 14:23:47 UTC"
     (row,) = status.read(paths, {"api": health.Health()}, lambda _units: {"api@3.service": unit}, tmp_path / "tls")
@@ -70,6 +71,6 @@ def test_file_with_two_names_counts_once(tmp_path: Path) -> None:
     assert status.disk_used(tmp_path) == once
 
 
-def test_line_of_a_killed_run_is_passed_over(paths: release.Paths) -> None:
-    (paths.root / "api" / release.HISTORY).write_text('{"to": "1"}\n{"to": "2"}\n{"to": ')
+def test_line_of_a_killed_run_is_passed_over(paths: release_layout.Paths) -> None:
+    (paths.root / "api" / HISTORY).write_text('{"to": "1"}\n{"to": "2"}\n{"to": ')
     assert [line["to"] for line in status.history(paths, "api")] == ["1", "2"]

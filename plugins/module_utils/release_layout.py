@@ -1,0 +1,178 @@
+# Copyright (c) webops.wsgi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where releases lie on a host, what their directories say, and the two ways in which anything of them is written."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SETTINGS = "settings.conf"  # the unit's drop-in, kept with the release for the day it is gone back to
+UNITS = "units"  # the units beside the server's, likewise: <kind>/<app>.<name>@.service
+COMMANDS = "commands"  # what those units run
+CREDENTIALS = "credentials"  # files that only root reads and systemd hands to the app
+PROVED = "proved"  # marks a release that has passed every check of its deployment
+FAILED = "failed"  # marks one that has not, and says why
+WITHDRAWN = "withdrawn"  # marks one that a person has rolled back from
+
+WORKER, TIMER, JOB, HOOK = "worker", "timer", "job", "hook"
+KINDS = (WORKER, TIMER, JOB, HOOK)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A unit of a release beside its server's.
+
+    Attributes:
+        name: File name without a release, such as C(api.celery@.service).
+        kind: C(worker), C(timer), C(job) (what a timer starts) or C(hook).
+        text: Its text; C(%i) stands for the release.
+    """
+
+    name: str
+    kind: str
+    text: str
+
+    def instance(self, number: str) -> str:
+        """The unit of one release, such as C(api.celery@5.service)."""
+        return self.name.replace("@", f"@{number}", 1)
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where things lie; tests point them elsewhere."""
+
+    root: Path = Path("/srv")
+    run: Path = Path("/run")
+    config: Path = Path("/etc/wsgi")
+    units: Path = Path("/etc/systemd/system")
+    runtime: Path = Path("/etc/tmpfiles.d")
+    state: Path = Path("/var/lib")
+    sites: Path = Path("/etc/nginx/wsgi/sites")
+    logs: Path = Path("/var/log/nginx")
+
+    def current(self, app: str) -> Path:
+        return self.root / app / "current"
+
+    def release(self, app: str, number: str) -> Path:
+        return self.root / app / "releases" / number
+
+    def socket(self, app: str, number: str) -> Path:
+        return self.run / app / f"{number}.sock"
+
+    def wants(self, app: str) -> Path:
+        return self.units / f"{app}.target.wants"
+
+    def settings(self, app: str, number: str) -> Path:
+        return self.units / f"{unit_name(app, number)}.d" / "release.conf"
+
+
+def unit_name(app: str, number: str) -> str:
+    """The unit of an instance: a running release's server."""
+    return f"{app}@{number}.service"
+
+
+def current_release(paths: Paths, app: str) -> str:
+    """The number of the release that serves; empty when there is none."""
+    link = paths.current(app)
+    return os.path.basename(os.readlink(link)) if link.is_symlink() else ""
+
+
+def description(paths: Paths, app: str, number: str) -> dict[str, Any]:
+    """What a release says of itself; empty when it says nothing."""
+    try:
+        found: dict[str, Any] = json.loads((paths.release(app, number) / "release.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+def release_numbers(paths: Paths, app: str) -> list[str]:
+    """The releases on disk, oldest first."""
+    return sorted((name for name in _names(paths.root / app / "releases") if name.isdigit()), key=int)
+
+
+def has_proved(paths: Paths, app: str, number: str) -> bool:
+    """Whether a release has passed every check of its deployment and has not failed one since."""
+    folder = paths.release(app, number)
+    return (folder / PROVED).exists() and not (folder / FAILED).exists()
+
+
+def release_units(paths: Paths, app: str, number: str, *kinds: str) -> list[Unit]:
+    """The units a release has beside its server's, those of the given kinds or all."""
+    folder = paths.release(app, number) / UNITS
+    return [
+        Unit(name, kind, (folder / kind / name).read_text())
+        for kind in kinds or KINDS
+        for name in sorted(_names(folder / kind))
+    ]
+
+
+def lasting_units(paths: Paths, app: str, number: str) -> list[str]:
+    """The units that are up while a release serves: its server, its workers and its timers."""
+    beside = release_units(paths, app, number, WORKER, TIMER)
+    return [unit_name(app, number), *(unit.instance(number) for unit in beside)]
+
+
+def traces(paths: Paths, app: str) -> dict[str, list[Path]]:
+    """What releases have among systemd's files, by release: units, drop-ins, and links for the next boot."""
+    # Hidden names are files that a killed run was about to write.
+    pattern = re.compile(rf"\.?{re.escape(app)}(?:\.[a-z0-9.-]+)?@(\d+)\.(?:service|timer)(?:\.d|\.partial)?")
+    found: dict[str, list[Path]] = {}
+    for folder in (paths.units, paths.wants(app)):
+        for name in sorted(_names(folder)):
+            match = pattern.fullmatch(name)
+            if match:
+                found.setdefault(match.group(1), []).append(folder / name)
+    return found
+
+
+def traced_units(files: list[Path]) -> list[str]:
+    """The units that one release's traces are of, without the jobs: those end by themselves."""
+    names = {re.sub(r"^\.|\.d$|(\.d)?\.partial$", "", path.name) for path in files}
+    jobs = {f"{name.removesuffix('.timer')}.service" for name in names if name.endswith(".timer")}
+    return sorted(names - jobs)
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except FileNotFoundError:
+        return []
+
+
+def read_text(path: Path) -> str | None:
+    """The text of a file; None where it cannot be read."""
+    try:
+        return path.read_text()
+    except OSError:
+        return None
+
+
+def write_file(path: Path, text: str, mode: int = 0o644) -> None:
+    """Write a file so that readers see the old or the new text, never a part; its mode is right from the start."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.unlink(missing_ok=True)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "w") as stream:
+        os.fchmod(descriptor, mode)
+        stream.write(text)
+        stream.flush()
+        os.fsync(descriptor)
+    partial.rename(path)
+
+
+def replace_link(link: Path, target: str) -> None:
+    """Point a symlink elsewhere by rename(2): there is no instant without one."""
+    if link.is_symlink() and os.readlink(link) == target:
+        return
+    partial = link.with_name(f".{link.name}.partial")
+    partial.unlink(missing_ok=True)
+    partial.symlink_to(target)
+    partial.rename(link)

@@ -1,0 +1,66 @@
+# Copyright (c) webops.wsgi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Removing an app that the inventory wants absent."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from ansible_collections.webops.wsgi.plugins.module_utils.app_lock import lock
+from ansible_collections.webops.wsgi.plugins.module_utils.marks import KEPT
+from ansible_collections.webops.wsgi.plugins.module_utils.release import ServiceManager
+from ansible_collections.webops.wsgi.plugins.module_utils.release_activation import forget
+from ansible_collections.webops.wsgi.plugins.module_utils.release_layout import Paths, traces
+
+
+def remove(paths: Paths, app: str, purge: bool, systemd: ServiceManager) -> None:
+    """Stop an app and remove everything of it; its data only when asked to.
+
+    Raises:
+        LockedError: Another run works on the app.
+    """
+    with lock(paths.root / app):
+        for pattern in (f"{app}.listen.socket", f"{app}.*@*.timer", f"{app}.*@*.service", f"{app}@*.service"):
+            systemd.stop(pattern)
+        if (paths.units / f"{app}.target").exists():
+            systemd.stop(f"{app}.target")
+        for number in traces(paths, app):
+            forget(paths, app, number)
+        for path in _files(paths, app):
+            path.unlink(missing_ok=True)
+        systemd.reload()
+        if not purge:
+            _keep_data(paths.state / app)
+        for folder in (paths.wants(app), paths.run / app, paths.root / app, *([paths.state / app] if purge else [])):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _files(paths: Paths, app: str) -> list[Path]:
+    """The app's files that belong to no release."""
+    names = (f"{app}@.service", f"{app}.target", f"{app}.listen.socket", f"{app}.listen.service")
+    wanted = paths.units / "multi-user.target.wants" / f"{app}.target"
+    return [*(paths.units / name for name in names), paths.runtime / f"wsgi-{app}.conf", wanted]
+
+
+def _keep_data(home: Path) -> None:
+    """Close the data of an app whose user goes: the user's number may be given to the next app.
+
+    When the app comes back, systemd gives a C(StateDirectory) of another owner to the app's user.
+    """
+    if not home.is_dir() or home.is_symlink():
+        return
+    os.chown(home, 0 if os.getuid() == 0 else -1, 0 if os.getuid() == 0 else -1)
+    home.chmod(0o700)
+    (home / KEPT).unlink(missing_ok=True)
+    os.close(os.open(home / KEPT, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+
+
+def leftovers(paths: Paths, app: str, purge: bool) -> list[str]:
+    """What is still on the host of an app that should be absent."""
+    candidates = [paths.root / app, *_files(paths, app)]
+    if purge:
+        candidates.append(paths.state / app)
+    return [str(path) for path in candidates if os.path.lexists(path)]
