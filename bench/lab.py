@@ -91,14 +91,19 @@ def timed(command: list[str], name: str, timeout: float) -> float:
 
 
 @contextmanager
-def fresh_host() -> Iterator[dict[str, Any]]:
-    """A host that nothing has been done to: its container, addresses and ports, as the testbed tells them."""
+def fresh_host(keep: bool = False) -> Iterator[dict[str, Any]]:
+    """A host that nothing has been done to: its container, addresses and ports, as the testbed tells them.
+
+    With ``keep`` it is the one of the run before, where there is one, and stays.
+    """
     domains = [option for app in TWO_APPS for option in ("--domain", app["domains"][0])]
-    testbed("down", LAB)
+    if not keep:
+        testbed("down", LAB)
     try:
         yield json.loads(testbed("up", LAB, "--publish", ":443", *domains))["hosts"]["host"]
     finally:
-        testbed("down", LAB)
+        if not keep:
+            testbed("down", LAB)
 
 
 def testbed(*arguments: str) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -96,6 +97,35 @@ def test_slow_is_bounded(client: FlaskClient, seconds: str) -> None:
     response = client.get("/slow", query_string={"seconds": seconds})
     assert response.status_code == 400
     assert "from 0 to 0.5" in response.get_json()["detail"]
+
+
+@pytest.mark.parametrize("size", [0, 1, 20_000_000])
+def test_upload_counts_and_digests_what_came(client: FlaskClient, size: int) -> None:
+    body = (b"0123456789" * (size // 10 + 1))[:size]
+    answer = client.post("/upload", data=body, content_type="application/octet-stream")
+    assert answer.get_json() == {"size": size, "sha256": hashlib.sha256(body).hexdigest()}
+
+
+def test_upload_counts_a_form_as_it_came(client: FlaskClient) -> None:
+    answer = client.post("/upload", data=b"a=1", content_type="application/x-www-form-urlencoded")
+    assert answer.get_json()["size"] == 3
+
+
+def test_stream_sends_its_lines_one_by_one(client: FlaskClient) -> None:
+    start = time.monotonic()
+    response = client.get("/stream?chunks=4&seconds=0.4", buffered=False)
+    lines = []
+    for line in response.response:
+        lines.append((line.decode(), time.monotonic() - start))
+    assert [text for text, _ in lines] == [f"line {number} of 4\n" for number in (1, 2, 3, 4)]
+    assert lines[0][1] < 0.3 < lines[3][1]
+
+
+@pytest.mark.parametrize("chunks", ["0", "1001", "-1", "1.5", "²", "many", ""])
+def test_stream_is_bounded(client: FlaskClient, chunks: str) -> None:
+    response = client.get("/stream", query_string={"chunks": chunks, "seconds": "0"})
+    assert response.status_code == 400
+    assert "from 1 to 1000" in response.get_json()["detail"]
 
 
 def test_page_links_what_nginx_serves(client: FlaskClient) -> None:
