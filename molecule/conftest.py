@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +100,14 @@ class Host:
         """A URL of an app on this host."""
         return f"{scheme}://{self.domain(app)}{path}"
 
+    def release(self, app: str) -> str:
+        """The number of the release that serves an app."""
+        return self.run(f"basename $(readlink /srv/{app}/current)")
+
+    def history(self, app: str) -> list[dict[str, Any]]:
+        """What has been deployed of an app so far."""
+        return [json.loads(line) for line in self.run(f"cat /srv/{app}/history.jsonl").splitlines()]
+
     def instance(self, app: str) -> str:
         """The unit that runs an app now; fail the test unless it is exactly one."""
         listed = self.run(f"systemctl list-units --plain --no-legend --state=active '{app}@*.service'")
@@ -166,20 +175,29 @@ def apps() -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture
-def play(tmp_path: Path) -> Callable[..., Playbook]:
+def command(tmp_path: Path) -> Callable[..., list[str]]:
+    """The command of a playbook's run; keyword arguments are variables that replace the inventory's."""
+
+    def of(*options: str, playbook: str = "site", **variables: Any) -> list[str]:
+        extra = tmp_path / f"{uuid.uuid4()}.json"
+        extra.write_text(json.dumps(variables), encoding="utf-8")
+        inventory = str(Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent)  # with its group_vars and host_vars
+        book = str(ROOT / "playbooks" / f"{playbook}.yml")
+        return ["ansible-playbook", "-i", inventory, "-e", f"@{extra}", *options, book]
+
+    return of
+
+
+@pytest.fixture
+def play(tmp_path: Path, command: Callable[..., list[str]]) -> Callable[..., Playbook]:
     """Run a playbook against the scenario's hosts; keyword arguments are variables that replace the inventory's."""
 
     def run(*options: str, playbook: str = "site", **variables: Any) -> Playbook:
-        record = tmp_path / "record.jsonl"
-        record.unlink(missing_ok=True)
-        extra = tmp_path / "variables.json"
-        extra.write_text(json.dumps(variables), encoding="utf-8")
-        inventory = str(Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent)  # with its group_vars and host_vars
-        command = ["ansible-playbook", "-i", inventory, "-e", f"@{extra}", *options]
+        record = tmp_path / f"{uuid.uuid4()}.jsonl"
         environment = {**os.environ, "RECORD_CHANGES_TO": str(record), "ANSIBLE_FORCE_COLOR": "0"}
         environment["MOLECULE_PROJECT_DIRECTORY"] = str(ROOT)
-        command.append(str(ROOT / "playbooks" / f"{playbook}.yml"))
-        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=environment)
+        asked = command(*options, playbook=playbook, **variables)
+        done = subprocess.run(asked, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=environment)
         told = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {"changed": [], "failed": []}
         return Playbook(done.returncode, done.stdout + done.stderr, told["changed"], told["failed"])
 

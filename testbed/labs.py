@@ -363,4 +363,5 @@ DEMO = lab(
 )
 SCENARIOS = {
     "default": _scenario("default", "api", "httpbin", "packed"),
+    "deploy": _scenario("deploy", "api"),
 }

@@ -172,7 +172,8 @@ def _start(paths: Paths, step: Step, systemd: ServiceManager) -> None:
     idle = [unit for unit, state in systemd.states(workers).items() if not state.runs] if workers else []
     if idle:
         systemd.start(*idle)
-        _settle(step, systemd, idle)
+        # On the way back they have settled before, and somebody is in a hurry.
+        _settle(systemd, idle, 0.0 if step.kind == "rollback" else step.desired.settle)
 
 
 def wait_healthy(socket: Path, step: Step, systemd: ServiceManager) -> None:
@@ -199,9 +200,9 @@ def wait_healthy(socket: Path, step: Step, systemd: ServiceManager) -> None:
         time.sleep(health.interval)
 
 
-def _settle(step: Step, systemd: ServiceManager, workers: list[str]) -> None:
+def _settle(systemd: ServiceManager, workers: list[str], seconds: float) -> None:
     """See that workers stay up: nothing asks them whether they are ready."""
-    deadline = time.monotonic() + step.desired.settle
+    deadline = time.monotonic() + seconds
     while True:
         _refuse_broken(systemd, workers)
         left = deadline - time.monotonic()
@@ -289,7 +290,7 @@ def prove(paths: Paths, step: Step, systemd: ServiceManager) -> None:
 
 def _bake(paths: Paths, step: Step, systemd: ServiceManager) -> None:
     bake, faults = step.desired.bake, 0
-    if not bake.seconds:
+    if not bake.seconds or step.kind == "rollback":
         return
     watched = [unit.instance(step.number) for unit in release_units(paths, step.app, step.number, WORKER)]
     log = AccessLog(paths.logs / f"{step.app}.access.log")

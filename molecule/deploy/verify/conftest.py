@@ -1,0 +1,113 @@
+"""What deployments are looked at with: clients on the host, and runs that are killed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+LOAD = ROOT / "bench" / "load.py"
+MOST_SECONDS = 240  # of one load
+
+
+@pytest.fixture
+def under_load() -> Callable[..., Any]:
+    """Clients on a host that ask the app for as long as a block runs; outcomes are counted when it ends."""
+
+    @contextmanager
+    def loaded(host: Any, *options: str) -> Iterator[Counter[str]]:
+        subprocess.run(["docker", "cp", str(LOAD), f"{host.container}:/root/load.py"], check=True, capture_output=True)
+        subprocess.run(
+            ["docker", "cp", str(ROOT / ".cache/lab/molecule-deploy/ca.pem"), f"{host.container}:/root/ca.pem"],
+            check=True,
+            capture_output=True,
+        )
+        asked = options or ("--name", host.domain("api"), "--ca", "/root/ca.pem")
+        command = ["docker", "exec", "-i", host.container, "python3", "/root/load.py", "--seconds", str(MOST_SECONDS)]
+        clients = subprocess.Popen([*command, *asked], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        counted: Counter[str] = Counter()
+        time.sleep(1)
+        try:
+            yield counted
+        finally:
+            out, _ = clients.communicate(timeout=90)
+            counted.update(line.split("\t")[3] for line in out.splitlines())
+
+    return loaded
+
+
+@pytest.fixture
+def api(apps) -> dict[str, Any]:
+    """The app as the inventory has it; a test may change its copy."""
+    return apps["api"]
+
+
+def changed(entry: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """An app with changes; dictionaries are merged."""
+    merged = {
+        key: {**entry[key], **value} if isinstance(value, dict) and key in entry else value
+        for key, value in changes.items()
+    }
+    return {**entry, **merged}
+
+
+@pytest.fixture
+def deploy(play, api) -> Callable[..., Any]:
+    """Deploy the app with changes to one host: C(deploy("d12", env={"A": "1"}, release={"bake": 3}))."""
+
+    def deployed(host: str, *options: str, **changes: Any) -> Any:
+        return play("--limit", host, *options, playbook="deploy", wsgi_apps=[changed(api, changes)])
+
+    return deployed
+
+
+@pytest.fixture
+def start(command, api) -> Callable[..., subprocess.Popen[bytes]]:
+    """Start to deploy the app to one host, in a process group of its own."""
+
+    def started(host: str, **changes: Any) -> subprocess.Popen[bytes]:
+        asked = command("--limit", host, playbook="deploy", wsgi_apps=[changed(api, changes)])
+        environment = {**os.environ, "MOLECULE_PROJECT_DIRECTORY": str(ROOT)}
+        environment.pop("RECORD_CHANGES_TO", None)
+        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return subprocess.Popen(asked, env=environment, start_new_session=True, **quiet)
+
+    return started
+
+
+@pytest.fixture
+def serves(client) -> Callable[[Any], None]:
+    """Checks that the release in service answers and that nginx would start."""
+
+    def check(host: Any) -> None:
+        number = host.release("api")
+        answer = client.get(host.url("api"))
+        assert answer.status == 200, f"{host.name} answered {answer.status} {answer.error}"
+        assert answer.json["release"] == number, f"{host.name}: {answer.json['release']} answers, {number} is current"
+        assert host.try_("nginx -t").returncode == 0, f"{host.name}: nginx -t fails"
+
+    return check
+
+
+@pytest.fixture
+def whole(serves) -> Callable[[Any], None]:
+    """Checks, beyond C(serves), that everything of the release in service runs, and nothing of another."""
+
+    def check(host: Any) -> None:
+        serves(host)
+        number = host.release("api")
+        units = host.run("systemctl list-units --plain --no-legend --state=active 'api@*' 'api.*'").splitlines()
+        passing = {f"api.tick@{number}.service", "api.listen.service"}  # they come and go
+        names = {line.split()[0] for line in units} - passing
+        lasting = {f"api@{number}.service", f"api.celery@{number}.service", f"api.tick@{number}.timer"}
+        assert names == lasting | {"api.listen.socket"}, f"{host.name}: not what release {number} is: {names}"
+
+    return check

@@ -1,0 +1,113 @@
+"""Releases that are bad: the run fails in time and says why, and the old release never stops serving."""
+
+from __future__ import annotations
+
+import pytest
+
+# what is wrong: the change, words of the message
+TROUBLE = {
+    "cannot be imported": ({"env": {"TROUBLE": "import"}}, ["No module named 'no_such_module'"]),
+    "boots too slowly": ({"env": {"TROUBLE": "slow boot"}, "release": {"start_timeout": 3}}, ["timeout"]),
+    "ends at once": ({"env": {"TROUBLE": "exits"}}, ["api@"]),
+    "answers 500": ({"env": {"TROUBLE": "500"}}, ["not healthy within 5 s", "answered 500"]),
+    "never answers": ({"env": {"TROUBLE": "mute"}, "release": {"health_timeout": 3}}, ["not healthy within 3 s"]),
+    "ends after a while": (
+        {"env": {"TROUBLE": "crash"}, "release": {"bake": 6, "restart_sec": 1}},
+        ["ended by itself"],
+    ),
+    "a failing hook": (
+        {"release": {"before_activate": "echo no such table; false"}},
+        ["before_activate failed", "no such table"],
+    ),
+    "a hook without an end": (
+        {"release": {"before_activate": "sleep 600", "hook_timeout": 2}},
+        ["before_activate failed", "timeout"],
+    ),
+    "a failing hook afterwards": (
+        {"release": {"after_activate": "echo cache is cold; false"}},
+        ["after_activate failed", "cache is cold"],
+    ),
+    "a worker that ends": (
+        {"workers": [{"name": "celery", "command": "celery --app no_such_module worker"}]},
+        ["api.celery@", "ended by itself", "no_such_module"],
+    ),
+    "a time that is none": (
+        {"timers": [{"name": "tick", "command": "true", "on_calendar": "Fooday"}]},
+        ["systemd does not take api.tick@", "systemd-analyze verify"],
+    ),
+    "a package that does not exist": (
+        {"python": {"packages": ["no-such-package-of-anyone==1.0"]}},
+        ["no-such-package-of-anyone"],
+    ),
+    "a Python that the host lacks": (
+        {"python": {"version": "3.9"}},
+        ['python.version is "3.9"', "this host does not have"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TROUBLE)
+def test_bad_release(name, hosts, deploy, under_load, whole):
+    host = hosts[list(TROUBLE).index(name) % len(hosts)]
+    changes, words = TROUBLE[name]
+    before = host.release("api")
+    with under_load(host) as outcomes:
+        run = deploy(host.name, **changes)
+    assert run.code != 0, f"the run reports success:\n{run.output[-2000:]}"
+    for word in ['app "api"', *words]:
+        assert word in run.output, f"the message does not have {word!r}:\n{run.output[-4000:]}"
+    assert set(outcomes) <= {"ok", "repeated"}, f"clients noticed: {outcomes}"
+    assert outcomes["ok"] > 100, outcomes
+    assert host.release("api") == before
+    whole(host)
+
+
+def test_full_disk(host, deploy, whole):
+    """Refused before anything is written, for a new build and for a new release alike."""
+    before = host.release("api")
+    host.run("mkdir -p /root/keep && mv /srv/api /root/keep/ && mount -t tmpfs -o size=8m tmpfs /srv")
+    try:
+        host.run("cp -a /root/keep/api/. /srv/api 2>/dev/null || true")
+        run = deploy(host.name, env={"CHANGE": "disk"})
+        assert run.code != 0
+        assert "MB free" in run.output, run.output[-3000:]
+    finally:
+        host.run("umount /srv; mv /root/keep/api /srv/")
+    assert host.release("api") == before
+    whole(host)
+
+
+def test_a_state_directory_that_cannot_be_written(host, deploy, whole):
+    before = host.release("api")
+    host.run("mount --bind /var/lib/api /var/lib/api && mount -o remount,ro,bind /var/lib/api")
+    try:
+        run = deploy(host.name, env={"CHANGE": "state"})
+        assert run.code != 0
+        assert "Read-only file system" in run.output or "readonly" in run.output, run.output[-3000:]
+    finally:
+        host.run("umount /var/lib/api")
+    assert host.release("api") == before
+    whole(host)
+
+
+def test_a_release_that_fails_on_the_first_host_touches_no_other(hosts, play, api, whole):
+    before = {host.name: host.release("api") for host in hosts}
+    api["env"] = {"TROUBLE": "500"}
+    run = play(playbook="deploy", wsgi_apps=[api])
+    assert run.code != 0
+    for host in hosts:
+        assert host.release("api") == before[host.name]
+        whole(host)
+    assert "not activated" in run.output
+    second = hosts[1]
+    newest = second.run("ls /srv/api/releases | sort -n | tail -n 1")
+    assert '"TROUBLE": "500"' not in second.run(f"cat /srv/api/releases/{newest}/etc/environment")
+    assert second.run("tail -n 1 /srv/api/history.jsonl").count('"failed"') == 0 or newest == before[second.name]
+
+
+def test_the_next_good_release_goes_live(hosts, play, api, whole):
+    api["env"] = {"CHANGE": "good again"}
+    run = play(playbook="deploy", wsgi_apps=[api])
+    assert run.code == 0, run.output
+    for host in hosts:
+        whole(host)

@@ -1,0 +1,97 @@
+"""Runs that are killed: what served goes on serving, and the next run needs no help."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from testbed import labs
+
+FAULT = Path(__file__).resolve().parents[1] / "fault" / "sitecustomize.py"
+INTERPRETER = "-e", "ansible_python_interpreter=/opt/fault/python3"
+WRAPPER = '#!/bin/sh\nPYTHONPATH=/opt/fault exec /usr/bin/python3 "$@"\n'
+KILLS = 12  # on each host, spread over all effects of an activation
+RANDOM_KILLS = 4  # of the controller, on each host
+LONGEST = 6.0  # seconds of a deployment within which the controller is killed
+
+
+def _on_all(hosts, action):
+    with ThreadPoolExecutor(len(hosts)) as pool:
+        for done in [pool.submit(action, host) for host in hosts]:
+            done.result()
+
+
+def _set_trap(host):
+    subprocess.run(["docker", "exec", host.container, "mkdir", "-p", "/opt/fault", "/run/fault"], check=True)
+    subprocess.run(["docker", "cp", str(FAULT), f"{host.container}:/opt/fault/"], check=True, capture_output=True)
+    host.run(f"cat >/opt/fault/python3 <<'W'\n{WRAPPER}W\nchmod 755 /opt/fault/python3")
+
+
+def test_killed_at_every_step_of_an_activation(hosts, deploy, serves, whole):
+    def through(host):
+        _set_trap(host)
+        host.run("echo 0 >/run/fault/kill-at")
+        run = deploy(host.name, *INTERPRETER, env={"CHANGE": "counted"})
+        assert run.code == 0, run.output
+        effects = int(host.run("cat /run/fault/seen"))
+        assert effects > 50, f"an activation had {effects} effects; is the trap set?"
+        for number in range(KILLS):
+            at = 1 + (2 * number + hosts.index(host)) * effects // (2 * KILLS)
+            host.run(f"echo {at} >/run/fault/kill-at; rm -f /run/fault/seen")
+            run = deploy(host.name, *INTERPRETER, env={"CHANGE": f"killed at {at}"})
+            assert run.code != 0, f"{host.name} was not killed at {at} of {effects}"
+            assert host.try_("test -e /run/fault/seen").returncode != 0, f"failed by itself:\n{run.output[-2000:]}"
+            serves(host)
+            if number % 2:
+                run = deploy(host.name, env={"CHANGE": f"killed at {at}"})
+                assert run.code == 0, f"{host.name}, after a kill at {at} of {effects}:\n{run.output[-3000:]}"
+                whole(host)
+
+    _on_all(hosts, through)
+
+
+def test_controller_killed_at_any_moment(hosts, start, deploy, serves, whole):
+    def through(host):
+        chance = random.Random(host.name)
+        for number in range(RANDOM_KILLS):
+            controller = start(host.name, env={"CHANGE": f"random {number}"})
+            time.sleep(chance.uniform(0.5, LONGEST))
+            os.killpg(controller.pid, signal.SIGKILL)
+            controller.wait()
+            serves(host)
+            host.run("flock --wait 60 /srv/api/.lock true")  # what it had started on the host ends by itself
+            serves(host)
+            run = deploy(host.name, env={"CHANGE": f"random {number}"})
+            assert run.code == 0, run.output[-3000:]
+            whole(host)
+
+    _on_all(hosts, through)
+
+
+def test_host_killed_in_the_middle_of_a_deployment(hosts, start, deploy, client, serves, whole):
+    def through(host):
+        controller = start(host.name, env={"CHANGE": "power"})
+        before = host.release("api")
+        deadline = time.monotonic() + 30
+        while host.run("ls /srv/api/releases").split()[-1] == before and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(1.0)
+        subprocess.run(["docker", "kill", host.container], check=True, capture_output=True)
+        os.killpg(controller.pid, signal.SIGKILL)
+        controller.wait()
+        subprocess.run(["docker", "start", host.container], check=True, capture_output=True)
+        labs.wait_booted(host.container)
+        deadline = time.monotonic() + 30
+        while client.get(host.url("api")).status != 200 and time.monotonic() < deadline:
+            time.sleep(0.2)
+        serves(host)
+        run = deploy(host.name, env={"CHANGE": "power"})
+        assert run.code == 0, run.output[-3000:]
+        whole(host)
+
+    _on_all(hosts, through)
