@@ -15,6 +15,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.app_lock import caller
 from ansible_collections.webops.wsgi.plugins.module_utils.release_layout import HOOK, JOB, TIMER, WORKER
 from ansible_collections.webops.wsgi.plugins.module_utils.systemd import environment_file
 
+MASKED_LENGTH = 6  # characters; masking a shorter secret would hide every other word of a message
 NO_BUILD = {"digest": "", "source": ""}  # a rollback has nothing to build
 HOOKS = {"before-activate": "before_activate", "after-activate": "after_activate"}  # unit -> setting
 
@@ -134,6 +135,7 @@ class ActionModule(ActionBase):
             "name": app["name"],
             "environment": environment(app),
             "credentials": app["credentials"],
+            "masked": [value for value in app["secrets"].values() if len(value) >= MASKED_LENGTH],
             "run_hooks": runs_hook(app["name"], variables["inventory_hostname"], hosts, variables["hostvars"])
             if settings["before_activate"]
             else True,

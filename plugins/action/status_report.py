@@ -6,12 +6,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.webops.wsgi.plugins.module_utils.settings import plain
-from ansible_collections.webops.wsgi.plugins.module_utils.status import table
+from ansible_collections.webops.wsgi.plugins.module_utils.status import history_table, table
+
+FORMATS: dict[str, Callable[[list[dict[str, Any]]], str]] = {
+    "table": table,
+    "history": history_table,
+    "json": lambda rows: json.dumps(rows, indent=2),
+}
 
 
 class ActionModule(ActionBase):
@@ -20,8 +27,9 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         rows, wanted = plain(self._task.args["rows"]), self._task.args.get("format", "table")
-        if wanted not in ("table", "json"):
-            raise AnsibleActionFail(f'format is "{wanted}"; write -e format=table or -e format=json')
-        self._display.display(table(rows) if wanted == "table" else json.dumps(rows, indent=2))
+        if wanted not in FORMATS:
+            choice = " or ".join(f"-e format={name}" for name in FORMATS)
+            raise AnsibleActionFail(f'format is "{wanted}"; write {choice}')
+        self._display.display(FORMATS[wanted](rows))
         result["changed"] = False
         return result

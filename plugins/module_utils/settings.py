@@ -472,10 +472,10 @@ def _guess_app_key(schema: Schema, key: str, value: t.Any) -> str:
     if variable:
         role = variables[variable]
         return f"write {role.key}: {{{variable[len(role.prefix) :]}: {shown}}}"
-    role = next((role for role in schema.roles.values() if key in role.short()), None)
+    owners = [role.key for role in schema.roles.values() if key in role.short()]
     guess = nearest(key, schema.app)
-    if role or guess:
-        return f"write {role.key}: {{{key}: {shown}}}" if role else f"did you mean {guess}?"
+    if owners or guess:
+        return f"write {owners[0]}: {{{key}: {shown}}}" if owners else f"did you mean {guess}?"
     if key in SOURCE_KINDS or key == "sha256":
         return f"write source: {{{key}: {shown}}}"
     return "known keys are " + ", ".join(schema.app)

@@ -18,6 +18,8 @@ from ansible_collections.webops.wsgi.plugins.module_utils import health as probe
 from ansible_collections.webops.wsgi.plugins.module_utils import release_layout as layout
 from ansible_collections.webops.wsgi.plugins.module_utils.release_run import HISTORY
 
+HISTORY_LINES = 20
+
 COLUMNS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "HOST": lambda row: row["host"],
     "APP": lambda row: row["app"],
@@ -27,11 +29,27 @@ COLUMNS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "STATE": lambda row: row["state"],
     "HEALTH": lambda row: row["health"] or "good",
     "WORKERS": lambda row: str(row["workers"]),
+    "BESIDE": lambda row: " ".join(f"{name}:{state}" for name, state in row["beside"].items()) or "-",
     "MEMORY": lambda row: _size(row["memory_bytes"]),
     "RESTARTS": lambda row: str(row["restarts"]),
     "BACK TO": lambda row: " ".join(row["previous"]) or "-",
     "DISK": lambda row: _size(row["disk_bytes"]),
     "CERT DAYS": lambda row: "-" if row["certificate_days"] is None else str(row["certificate_days"]),
+}
+
+
+HISTORY_COLUMNS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "HOST": lambda line: line["host"],
+    "APP": lambda line: line["app"],
+    "WHEN": lambda line: line.get("time", "-"),
+    "WHO": lambda line: line.get("who", "-"),
+    "DID": lambda line: line.get("action", "-"),
+    "FROM": lambda line: line.get("from") or "-",
+    "TO": lambda line: line.get("to") or "-",
+    "BUILT FROM": lambda line: line.get("source") or "-",
+    "WHY": lambda line: ", ".join(line.get("reasons", [])) or "-",
+    "OUTCOME": lambda line: line.get("outcome", "-"),
+    "SECONDS": lambda line: " ".join(f"{part} {took:.1f}" for part, took in line.get("seconds", {}).items()),
 }
 
 
@@ -49,18 +67,28 @@ def read(
         properties: Reads systemd's properties of units.
         certificates: Directory that leads to each app's certificate.
     """
-    units = {app: layout.unit_name(app, number) for app in checks if (number := layout.current_release(paths, app))}
-    found = properties(units.values()) if units else {}
+    units = {
+        app: layout.lasting_units(paths, app, number)
+        for app in checks
+        if (number := layout.current_release(paths, app))
+    }
+    found = properties([name for names in units.values() for name in names]) if units else {}
     with ThreadPoolExecutor(8) as pool:
         return list(
-            pool.map(lambda app: _row(paths, app, checks[app], found.get(units.get(app, ""), {}), certificates), checks)
+            pool.map(
+                lambda app: _row(
+                    paths, app, checks[app], {name: found.get(name, {}) for name in units.get(app, [])}, certificates
+                ),
+                checks,
+            )
         )
 
 
 def _row(
-    paths: layout.Paths, app: str, check: probe.Health, unit: Mapping[str, str], certificates: Path
+    paths: layout.Paths, app: str, check: probe.Health, units: Mapping[str, Mapping[str, str]], certificates: Path
 ) -> dict[str, Any]:
     number = layout.current_release(paths, app)
+    unit = units.get(layout.unit_name(app, number), {})
     runs = unit.get("ActiveState") == "active"
     good = [other for other in layout.release_numbers(paths, app) if layout.has_proved(paths, app, other)]
     return {
@@ -71,6 +99,11 @@ def _row(
         "state": unit.get("ActiveState", "absent"),
         "health": probe.ask(paths.run / app / "current.sock", check).fault if runs else "does not run",
         "workers": workers(int(unit.get("MainPID", "0"))),
+        "beside": {
+            name.removeprefix(f"{app}.").partition("@")[0]: values.get("ActiveState", "absent")
+            for name, values in units.items()
+            if name != layout.unit_name(app, number)
+        },
         "memory_bytes": _number(unit.get("MemoryCurrent", "")),
         "restarts": _number(unit.get("NRestarts", "")) or 0,
         "previous": [other for other in good if other != number],
@@ -117,7 +150,7 @@ def certificate_days(path: Path) -> int | None:
     return int((ends.timestamp() - time.time()) // 86400)
 
 
-def history(paths: layout.Paths, app: str, lines: int = 10) -> list[dict[str, Any]]:
+def history(paths: layout.Paths, app: str, lines: int = HISTORY_LINES) -> list[dict[str, Any]]:
     """The last changes of what serves the app, oldest first."""
     try:
         text = (paths.root / app / HISTORY).read_text()
@@ -140,8 +173,16 @@ def _size(size: int | None) -> str:
     return "-" if size is None else f"{size / 1_000_000:.0f} MB"
 
 
-def table(rows: Iterable[Mapping[str, Any]]) -> str:
+def history_table(rows: Iterable[Mapping[str, Any]]) -> str:
+    """The history of every row as one table."""
+    lines = [{"host": row["host"], "app": row["app"], **line} for row in rows for line in row["history"]]
+    return table(lines, HISTORY_COLUMNS)
+
+
+def table(
+    rows: Iterable[Mapping[str, Any]], columns: Mapping[str, Callable[[Mapping[str, Any]], str]] = COLUMNS
+) -> str:
     """The rows as a table for a terminal."""
-    lines = [list(COLUMNS), *([cell(row) for cell in COLUMNS.values()] for row in rows)]
+    lines = [list(columns), *([cell(row) for cell in columns.values()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)

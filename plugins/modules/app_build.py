@@ -198,6 +198,7 @@ def main() -> None:
             "who": {"type": "str", "default": "unknown"},
         },
         supports_check_mode=True,
+        no_log=True,  # options hold secrets, and not all of them would be masked in the journal
     )
     wanted = [build.BuildInputs(**options) for options in module.params["builds"] or []]
     missing = [inputs for inputs in wanted if not build.is_complete(build.build_path(ROOT, inputs))]

@@ -77,6 +77,11 @@ options:
         description: Files that systemd hands to the app, by name.
         type: dict
         default: {}
+      masked:
+        description: Values that must not show in messages, such as one that quotes the journal.
+        type: list
+        elements: str
+        default: []
       units:
         description: The units beside the server's.
         type: list
@@ -297,6 +302,7 @@ RELEASE_OPTIONS: dict[str, Any] = {
     "files": {"type": "dict", "required": True},
     "environment": {"type": "str", "required": True, "no_log": True},
     "credentials": {"type": "dict", "default": {}, "no_log": True},
+    "masked": {"type": "list", "elements": "str", "default": [], "no_log": True},
     "units": {"type": "list", "elements": "dict", "default": [], "options": UNIT_OPTIONS},
     "commands": {"type": "dict", "default": {}},
     "run_hooks": {"type": "bool", "default": True},
@@ -318,7 +324,7 @@ def desired_release(options: dict[str, Any]) -> release.Desired:
     health, proxy = options["health"], options["proxy"]
     return release.Desired(
         **{
-            **options,
+            **{name: value for name, value in options.items() if name != "masked"},
             "units": tuple(Unit(**unit) for unit in options["units"]),
             "health": Health(**{**health, "statuses": tuple(health["statuses"])}),
             "proxy": release.Proxy(**{**proxy, "domains": tuple(proxy["domains"])}),
@@ -348,6 +354,7 @@ def main() -> None:
             "absent": {"type": "list", "elements": "dict", "default": [], "options": ABSENT_OPTIONS},
         },
         supports_check_mode=True,
+        no_log=True,  # options hold secrets, and not all of them would be masked in the journal
     )
     paths, systemd = Paths(), Systemd()
     wanted = [desired_release(options) for options in module.params["releases"] or []]

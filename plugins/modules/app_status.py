@@ -56,6 +56,7 @@ apps:
       state: active
       health: ""
       workers: 2
+      beside: {celery: active}
       memory_bytes: 81000000
       restarts: 0
       previous: ["4", "3"]

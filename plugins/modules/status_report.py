@@ -11,7 +11,8 @@ module: status_report
 short_description: Show what the apps are doing
 version_added: 0.1.0
 description:
-  - Prints the rows that M(webops.wsgi.app_status) read, as a table for people or as JSON for machines.
+  - Prints the rows that M(webops.wsgi.app_status) read, as a table for people, as the history of what was
+    deployed, or as JSON for machines.
   - Runs on the controller only.
 author: webops.wsgi contributors (@webops)
 attributes:
@@ -32,7 +33,7 @@ options:
   format:
     description: How to show them.
     type: str
-    choices: [table, json]
+    choices: [table, history, json]
     default: table
 """
 

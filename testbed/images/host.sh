@@ -31,3 +31,16 @@ ExecStartPre=/usr/bin/ssh-keygen -A
 ExecStartPre=/usr/sbin/sshd -t
 UNIT
 : >/etc/machine-id
+
+# Outside containers systemd does this itself; without it, a unit's credentials never get to the unit.
+cat >/etc/systemd/system/shared-mounts.service <<'UNIT'
+[Unit]
+DefaultDependencies=no
+Before=sysinit.target
+
+[Service]
+Type=oneshot
+ExecStart=/bin/mount --make-rshared /
+UNIT
+mkdir -p /etc/systemd/system/sysinit.target.wants
+ln -s ../shared-mounts.service /etc/systemd/system/sysinit.target.wants/

@@ -104,7 +104,9 @@ def whole(serves) -> Callable[[Any], None]:
     def check(host: Any) -> None:
         serves(host)
         number = host.release("api")
-        units = host.run("systemctl list-units --plain --no-legend --state=active 'api@*' 'api.*'").splitlines()
+        units = host.run(
+            "systemctl list-units --plain --no-legend --state=active 'api@*' 'api.*@*' 'api.*.socket'"
+        ).splitlines()
         passing = {f"api.tick@{number}.service", "api.listen.service"}  # they come and go
         names = {line.split()[0] for line in units} - passing
         lasting = {f"api@{number}.service", f"api.celery@{number}.service", f"api.tick@{number}.timer"}
