@@ -120,7 +120,7 @@ def activate(paths: Paths, step: Step, systemd: ServiceManager) -> None:
             _run_hook(paths, step, systemd, BEFORE)
         _start(paths, step, systemd)
         _switch(paths, step)
-    except (FaultError, ReleaseError, SystemdError) as error:
+    except (FaultError, ReleaseError, SystemdError, OSError) as error:
         _fail(paths, step, systemd, error)
 
 
@@ -281,7 +281,7 @@ def prove(paths: Paths, step: Step, systemd: ServiceManager) -> None:
     try:
         _bake(paths, step, systemd)
         _run_hook(paths, step, systemd, AFTER)
-    except (FaultError, ReleaseError, SystemdError) as error:
+    except (FaultError, ReleaseError, SystemdError, OSError) as error:
         _fail(paths, step, systemd, error)
     if step.kind == "rollback":
         write_file(paths.release(step.app, step.previous) / WITHDRAWN, "")
@@ -402,8 +402,9 @@ def _switch_back(paths: Paths, step: Step, systemd: ServiceManager) -> None:
 
 
 def _stop_all(paths: Paths, app: str, number: str, systemd: ServiceManager) -> None:
-    units = [unit.instance(number) for unit in release_units(paths, app, number)]
-    systemd.stop(unit_name(app, number), *units)
+    units = [unit_name(app, number), *(unit.instance(number) for unit in release_units(paths, app, number))]
+    # systemd refuses to stop what it could not even read.
+    systemd.stop(*(unit for unit, state in systemd.states(units).items() if state.load == "loaded"))
 
 
 def _failure(step: Step, reason: str, journal: str) -> str:
