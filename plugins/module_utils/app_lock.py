@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import fcntl
 import getpass
+import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -48,7 +49,7 @@ def lock(folder: Path, who: str = "unknown") -> Iterator[None]:
             holder.seek(0)
             by = holder.read().strip() or "another run"
             raise LockedError(f'app "{folder.name}" is being deployed by {by}; wait for that run to end') from None
-        holder.truncate(0)
-        holder.write(f"{who} since {now()}")
-        holder.flush()
+        with suppress(OSError):  # on a full disk the lock holds, though it cannot say for whom
+            os.truncate(holder.fileno(), 0)
+            os.write(holder.fileno(), f"{who} since {now()}".encode())
         yield

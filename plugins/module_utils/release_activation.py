@@ -221,6 +221,8 @@ def _switch(paths: Paths, step: Step) -> None:
     """Let the release serve, and see that clients get to it."""
     for unit in lasting_units(paths, step.app, step.number):
         replace_link(paths.wants(step.app) / unit, f"../{_file_of(paths, unit)}")
+    if step.previous:
+        replace_link(paths.previous_socket(step.app), f"{step.previous}.sock")
     before = _ask_through_proxy(paths, step)
     replace_link(paths.current(step.app), f"releases/{step.number}")
     after = _ask_through_proxy(paths, step)
@@ -327,6 +329,7 @@ def retire(paths: Paths, step: Step, systemd: ServiceManager) -> None:
     if rest:
         time.sleep(step.desired.drain)
         systemd.stop(*rest)
+    paths.previous_socket(app).unlink(missing_ok=True)
     for number in others:
         forget(paths, app, number)
     prune(paths, app, step.desired.keep, systemd)
@@ -397,6 +400,7 @@ def _switch_back(paths: Paths, step: Step, systemd: ServiceManager) -> None:
     if step.previous:
         systemd.start(unit_name(step.app, step.previous))  # it runs, unless a killed run or a reboot has come between
         replace_link(current, f"releases/{step.previous}")
+        paths.previous_socket(step.app).unlink(missing_ok=True)
     else:
         current.unlink()
 

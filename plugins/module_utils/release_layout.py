@@ -68,6 +68,10 @@ class Paths:
     def wants(self, app: str) -> Path:
         return self.units / f"{app}.target.wants"
 
+    def previous_socket(self, app: str) -> Path:
+        """Where the proxy turns while the current instance accepts no connection; leads nowhere most of the time."""
+        return self.run / app / "previous.sock"
+
     def settings(self, app: str, number: str) -> Path:
         return self.units / f"{unit_name(app, number)}.d" / "release.conf"
 

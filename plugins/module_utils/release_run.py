@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from ansible_collections.webops.wsgi.plugins.module_utils.app_lock import LockedError, lock, now
 from ansible_collections.webops.wsgi.plugins.module_utils.release import ReleaseError, ServiceManager, Step
@@ -109,5 +109,6 @@ def _record(paths: Paths, step: Step, who: str, outcome: str) -> None:
         "outcome": outcome,
         "seconds": step.seconds,
     }
-    with open(paths.root / step.app / HISTORY, "a") as stream:
+    # A full disk must not hide how the deployment went.
+    with suppress(OSError), open(paths.root / step.app / HISTORY, "a") as stream:
         stream.write(json.dumps(line) + "\n")
