@@ -91,6 +91,7 @@ def build_inputs(app: Mapping[str, Any], source: Source, host: Mapping[str, Any]
         extra_index_urls=list(python["extra_index_urls"]),
         ca_bundle=python["ca_bundle"],
         public=public_folders(app["nginx"]),
+        fingerprint=app["nginx"]["static_fingerprint"],
         persistent=sorted(app["persistent"]),
     )
 

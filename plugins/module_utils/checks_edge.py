@@ -216,6 +216,21 @@ def check_expires(app: App) -> t.Iterator[Problem]:
         yield app.problem(text, "write off, max, epoch, or a number and s, m, h, d, w, M or y, such as 30d")
 
 
+def check_fingerprint(app: App) -> t.Iterator[Problem]:
+    """A pattern that both nginx and Python take."""
+    pattern = app.data["nginx"].get("static_fingerprint")
+    if not isinstance(pattern, str) or not pattern or not app.usable("nginx.static_fingerprint"):
+        return
+    wrong = "which has a quote or a space" if re.search(r"[\s\"']", pattern) else ""
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        wrong = f"which is no regular expression ({error})"
+    if wrong:
+        text = f"{app.setting('nginx', 'static_fingerprint')} is {show(pattern)}, {wrong}"
+        yield app.problem(text, r"write such as \.[0-9a-f]{8}\.[a-z]+$")
+
+
 def check_gzip_types(app: App) -> t.Iterator[Problem]:
     """Media types, one at least: nginx does not take an empty list."""
     types = app.data["nginx"].get("gzip_types")
@@ -245,6 +260,7 @@ CHECKS: tuple[t.Callable[[App], t.Iterator[Problem]], ...] = (
     check_certificate,
     check_times,
     check_expires,
+    check_fingerprint,
     check_gzip_types,
     check_email,
 )

@@ -13,6 +13,7 @@ import os
 import re
 import typing as t
 
+from ansible_collections.webops.wsgi.plugins.module_utils.assets import ASSETS
 from ansible_collections.webops.wsgi.plugins.module_utils.settings import PER_LOCATION, collection_root
 
 # Answers of nginx itself that the client gets in its own language. Not 400, 414 and 494: those are answered before
@@ -256,14 +257,16 @@ def static_url(prefix: str) -> str:
 
 
 def _static(app: Data, prefix: str, folder: str) -> Data:
-    """A static mapping: URL prefix and directory, both with a slash at the end so that neither can be left."""
+    """A static mapping: URL prefix and directory, both with a slash at the end so that neither can be left; and where
+    the files of earlier releases are whose names carry a digest."""
     url = static_url(prefix)
     if folder.startswith("/"):
-        return {"url": url, "folder": folder.rstrip("/") + "/"}
+        return {"url": url, "folder": folder.rstrip("/") + "/", "kept": ""}
     inside = folder.strip("/")
     inside = inside[2:] if inside.startswith("./") else inside
     below = f"{inside}/" if inside not in ("", ".") else ""
-    return {"url": url, "folder": f"/srv/{app['name']}/current/app/src/{below}"}
+    kept = f"/srv/{app['name']}/{ASSETS}/{below}" if app["nginx"]["static_fingerprint"] else ""
+    return {"url": url, "folder": f"/srv/{app['name']}/current/app/src/{below}", "kept": kept}
 
 
 # ---------------------------------------------------------------- passwords

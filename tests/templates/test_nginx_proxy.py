@@ -416,8 +416,39 @@ def test_static_files_cannot_be_left_by_a_missing_slash(make: Make, prefix: str,
     alias = location.one("alias")
     assert alias.endswith("/app/static/")
     assert alias.startswith("/srv/api/current/app/src/")
-    assert location.one("expires") == "1h"
+    assert location.one("expires") == "$wsgi_api_expires"
     assert location.location("~", r"/\.").one("return") == "404"
+
+
+def test_names_with_a_digest_are_kept_for_good(make: Make) -> None:
+    config = make(app("api", nginx={"static": {"/static/": "static"}, "static_expires": "5m"}))
+    maps = {block.args[1]: block for block in config.http.blocks("map") if block.args[0] == "$uri"}
+    rules = {d["directive"]: d["args"][0] for d in maps["$wsgi_api_expires"].directives}
+    assert rules.pop("default") == "5m"
+    ((pattern, value),) = rules.items()
+    assert value == "off"
+    for name in ("/static/main.0a1b2c3d.js", "/static/app-0123456789abcdef.css", "/static/x.0a1b2c3d.js.map"):
+        assert re.search(pattern.removeprefix("~"), name), name
+    for name in (
+        "/s/style.css",
+        "/s/jquery-3.7.1.min.js",
+        "/s/report-20240101.pdf",
+        "/s/a-decadeff.css",
+        "/s/0a1b2c3d/x.css",
+    ):
+        assert not re.search(pattern.removeprefix("~"), name), name
+    server = config.server("api.example.com", "443")
+    kept = server.location("^~", "/__wsgi/kept/static/")
+    assert kept.one("alias") == "/srv/api/assets/static/"
+    assert kept.all("internal") == [[]]
+    assert server.location("^~", "/static/").one("error_page") == "404 = /__wsgi/kept$uri"
+
+
+def test_no_names_with_a_digest(make: Make) -> None:
+    config = make(app("api", nginx={"static": {"/static/": "static"}, "static_fingerprint": ""}))
+    server = config.server("api.example.com", "443")
+    assert server.location("^~", "/static/").one("expires") == "1h"
+    assert not [block for block in server.blocks("location") if "kept" in block.args[-1]]
 
 
 def test_compression(make: Make) -> None:

@@ -318,6 +318,11 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
         {"nginx": {"static_expires": "1 hour"}},
         ['app "api"', 'nginx.static_expires is "1 hour"', "write off, max, epoch", "such as 30d"],
     ),
+    "fingerprint that is no expression": (
+        {"nginx": {"static_fingerprint": "(["}},
+        ['nginx.static_fingerprint is "(["', "no regular expression", "[0-9a-f]{8}"],
+    ),
+    "fingerprint with a quote": ({"nginx": {"static_fingerprint": 'a"b'}}, ["nginx.static_fingerprint", "a quote"]),
     "expiry without a number": ({"nginx": {"static_expires": "h"}}, ['nginx.static_expires is "h"', "30d"]),
     "expiry in milliseconds": ({"nginx": {"static_expires": "500ms"}}, ['nginx.static_expires is "500ms"', "30d"]),
     "expiry with a directive": (

@@ -108,7 +108,20 @@ def test_headers_of_ours_once():
     [("static", "/srv/api/current/app/src/static/"), (".", "/srv/api/current/app/src/"), ("/media", "/media/")],
 )
 def test_static_folders(folder, expected):
-    assert edge.site(resolved(static={"/s": folder}))["static"] == [{"url": "/s/", "folder": expected}]
+    (static,) = edge.site(resolved(static={"/s": folder}))["static"]
+    assert (static["url"], static["folder"]) == ("/s/", expected)
+
+
+@pytest.mark.parametrize(
+    ("nginx", "expected"),
+    [
+        ({"static": {"/s": "app/static"}}, "/srv/api/assets/app/static/"),
+        ({"static": {"/s": "/media"}}, ""),
+        ({"static": {"/s": "static"}, "static_fingerprint": ""}, ""),
+    ],
+)
+def test_where_files_of_earlier_releases_are(nginx, expected):
+    assert edge.site(resolved(**nginx))["static"][0]["kept"] == expected
 
 
 def test_folders_that_nginx_must_be_able_to_read():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -47,3 +48,9 @@ def python(client, tools):
         return done.stdout
 
     return run
+
+
+@pytest.fixture
+def scenario() -> Path:
+    """The scenario's directory."""
+    return Path(__file__).parents[1]
