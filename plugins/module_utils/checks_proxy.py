@@ -234,6 +234,14 @@ def check_error_pages(app: App) -> t.Iterator[Problem]:
         yield app.problem(f"{app.setting('nginx', 'error_pages')} is {show(folder)}, {wrong}", mend)
 
 
+def check_canonical(app: App) -> t.Iterator[Problem]:
+    """The name that the others redirect to is one of the app's."""
+    canonical = app.data["nginx"].get("canonical_domain", "")
+    if canonical and app.usable("nginx.canonical_domain", "domains") and canonical not in app.data["domains"]:
+        text = f"{app.setting('nginx', 'canonical_domain')} is {show(canonical)}, which is not among the app's domains"
+        yield app.problem(text, f"add it to domains, or write one of {', '.join(map(str, app.data['domains']))}")
+
+
 def check_host(app: App) -> t.Iterator[Problem]:
     """Settings of the host as a whole."""
     nginx = app.data["nginx"]
@@ -260,5 +268,6 @@ CHECKS: tuple[t.Callable[[App], t.Iterator[Problem]], ...] = (
     check_headers,
     check_preload,
     check_error_pages,
+    check_canonical,
     check_host,
 )

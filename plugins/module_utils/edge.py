@@ -43,11 +43,15 @@ Data = dict[str, t.Any]
 def site(app: Data) -> Data:
     """What ``site.conf.j2`` needs of one app besides its settings.
 
-    ``variable`` begins the names of the app's own nginx variables; ``locations`` are in the order they are written.
+    ``variable`` begins the names of the app's own nginx variables; ``locations`` are in the order they are written;
+    ``names`` are those it is served under, ``aliases`` those that redirect to it.
     """
     locations = [_location(app, path, settings) for path, settings in merged_locations(app["nginx"]).items()]
+    canonical = app["nginx"]["canonical_domain"]
     return {
         "variable": variable(app),
+        "names": [canonical] if canonical else app["domains"],
+        "aliases": [name for name in app["domains"] if name != canonical] if canonical else [],
         "locations": locations,
         "limit_keys": _limit_keys(app, locations),
         "rate_zones": _zones(location["rate"] for location in locations),

@@ -35,6 +35,7 @@ HOST_WIDE = frozenset(
         "python_app_uv_version",
         "nginx_proxy_client_header_timeout",
         "nginx_proxy_header_buffer_size",
+        "nginx_proxy_http3",
         "nginx_proxy_http_port",
         "nginx_proxy_http_snippet",
         "nginx_proxy_https_port",

@@ -118,6 +118,39 @@ def test_http_leads_to_another_port_of_https(make: Make) -> None:
     assert config.server("api.example.com", "8443").one("ssl_certificate") == "/etc/nginx/tls/api/fullchain.pem"
 
 
+def test_domains_that_redirect_to_one(make: Make) -> None:
+    given = app("api", domains=["www.example.com", "example.com"], nginx={"canonical_domain": "example.com"})
+    config = make(given)
+    assert config.server("www.example.com", "80").location("/").one("return") == "301 https://example.com$request_uri"
+    redirect, main = config.server("www.example.com", "443"), config.server("example.com", "443")
+    assert redirect.location("/").one("return") == "308 $wsgi_scheme://example.com$wsgi_host_port$request_uri"
+    assert redirect.one("ssl_certificate") == main.one("ssl_certificate")
+    assert main.location("/").one("proxy_pass")
+
+
+def test_http3_where_nginx_has_it(make: Make) -> None:
+    config = make(app("api"), nginx_proxy_http3=True)
+    quic = {
+        server.one("server_name"): [args for args in server.all("listen") if "quic" in args]
+        for server in config.servers
+        if [args for args in server.all("listen") if "ssl" in args]
+    }
+    assert quic["_"] == [
+        ["443", "quic", "default_server", "reuseport"],
+        ["[::]:443", "quic", "default_server", "reuseport"],
+    ]
+    assert quic["api.example.com"] == [["443", "quic"], ["[::]:443", "quic"]]
+    headers = config.server("api.example.com", "443").all("add_header")
+    assert ["Alt-Svc", 'h3=":443"; ma=86400', "always"] in headers
+
+
+@pytest.mark.parametrize(("host", "wish"), [(DEBIAN_12, True), ({}, False)])
+def test_no_http3(make: Make, host: dict[str, str], wish: bool) -> None:
+    config = make(app("api"), host=host, nginx_proxy_http3=wish)
+    assert not [args for server in config.servers for args in server.all("listen") if "quic" in args]
+    assert not [a for a in config.server("api.example.com", "443").all("add_header") if a[0] == "Alt-Svc"]
+
+
 @pytest.mark.parametrize("tls", ["letsencrypt", "selfsigned", "provided"])
 def test_every_kind_of_certificate_has_one_path(make: Make, tls: str) -> None:
     server = make(app("api", tls=tls)).server("api.example.com", "443")
@@ -201,7 +234,7 @@ def test_a_location_with_headers_has_those_of_its_server_as_well(make: Make) -> 
     locations = {"/cached/": {"cache": "on"}, "/own/": {"location_snippet": "add_header X-Own 1;"}}
     server = make(app("api", nginx={"locations": locations})).server("api.example.com", "443")
     everywhere = {tuple(args) for args in server.all("add_header")}
-    having = [block for block in server.blocks("location") if block.all("add_header")]
+    having = [block for block in server.blocks("location") if block.all("add_header") and not block.all("return")]
     assert [block.args[-1] for block in having] == ["/cached/", "/own/", "/__wsgi/"]
     assert not [block for block in having if not everywhere <= {tuple(args) for args in block.all("add_header")}]
 
@@ -338,6 +371,7 @@ def test_errors_left_to_nginx(make: Make) -> None:
     server = make(app("api", nginx={"errors": "off"})).server("api.example.com", "443")
     assert not server.all("error_page")
     assert not [block for block in server.blocks("location") if block.args[-1] == "/__wsgi/"]
+    assert server.location("=", "/__wsgi/closed").one("return") == "503"
 
 
 # ---------------------------------------------------------------- proxies in front

@@ -559,6 +559,10 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
         {"nginx": {"locations": {"/a": {"read_timeout": 0}}}},
         ['nginx.locations["/a"].read_timeout is 0', "write 1 or more"],
     ),
+    "canonical domain of somebody else": (
+        {"nginx": {"canonical_domain": "example.org"}},
+        ['nginx.canonical_domain is "example.org"', "not among", "api.example.com"],
+    ),
     "many retries": ({"nginx": {"retries": 50}}, ["nginx.retries is 50", "write 5 or less"]),
     "static directory with a variable": (
         {"nginx": {"static": {"/s/": "$x"}}},

@@ -14,7 +14,8 @@ SCHEMA = settings.load_schema()
 def resolved(name: str = "api", **nginx: t.Any) -> dict[str, t.Any]:
     """An app as the checks hand it on."""
     host, problems = settings.merge_host(SCHEMA, {})
-    (app,), found = settings.resolve(SCHEMA, host, [{"name": name, "nginx": nginx}], [])
+    entry = {"name": name, "domains": ["example.com", "www.example.com"], "nginx": nginx}
+    (app,), found = settings.resolve(SCHEMA, host, [entry], [])
     assert not problems
     assert not found
     return app.data
@@ -80,6 +81,13 @@ def test_a_key_from_a_header_falls_back_to_the_address():
 def test_no_limit_no_zone():
     site = edge.site(resolved(limit_key="header:X-API-Key"))
     assert site["limit_keys"] == site["rate_zones"] == site["connection_zones"] == []
+
+
+def test_domains_that_redirect():
+    site = edge.site(resolved(canonical_domain="www.example.com"))
+    assert (site["names"], site["aliases"]) == (["www.example.com"], ["example.com"])
+    site = edge.site(resolved())
+    assert (site["names"], site["aliases"]) == (["example.com", "www.example.com"], [])
 
 
 def test_head_comes_with_get():

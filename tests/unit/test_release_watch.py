@@ -8,7 +8,10 @@ import pathlib
 import pytest
 from ansible_collections.webops.wsgi.plugins.module_utils.release_watch import AccessLog
 
-TEXT = '203.0.113.9 - - [24/Nov/2026:08:00:00 +0000] "GET / HTTP/2.0" {status} 5 "-" "{agent}" host=a id=b time=0 app_time=0 maintenance={closed}\n'
+TEXT = (
+    '203.0.113.9 - - [24/Nov/2026:08:00:00 +0000] "GET / HTTP/2.0" {status} 5 "-" "{agent}" host=a id=b time=0 '
+    "app_time=0 maintenance={closed}\n"
+)
 JSON = (
     '{{"@timestamp":"2026-11-24T08:00:00+00:00","http.response.status_code":{status},"http.response.body.bytes":5,'
     '"user.name":"{agent}","user_agent.original":"{agent}","nginx.maintenance":"{closed}"}}\n'
