@@ -26,7 +26,7 @@ def test_http3_where_nginx_has_it(host, client):
     assert (quic.version, quic.status) == ("3", 200), f"no HTTP/3: {quic.error}"
     assert quic.json["headers"]["Host"] == host.domain("probe")
     unknown = client.get(
-        f"https://unknown.example.test/", "--http3-only", "--connect-to", f"::{host.domain('probe')}:443"
+        "https://unknown.example.test/", "--http3-only", "--connect-to", f"::{host.domain('probe')}:443"
     )
     assert unknown.exit != 0, "an unknown name got an answer over HTTP/3"
 

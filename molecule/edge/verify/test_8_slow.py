@@ -11,7 +11,7 @@ SECONDS = 12
 ATTACK = """
 set -- "$0" {seconds} {connections}
 slowhttptest -H -c $3 -r 200 -i 4 -l $2 -x 24 -p 3 -u "$1" >/dev/null 2>&1 &
-slowhttptest -B -c $3 -r 200 -i 4 -l $2 -s 8192 -x 10 -p 3 -u "$1upload" >/dev/null 2>&1 &
+slowhttptest -B -c $3 -r 200 -i 4 -l $2 -s 8192 -x 10 -p 3 -u "$1api/slow" >/dev/null 2>&1 &
 slowhttptest -X -c $3 -r 200 -l $2 -w 1 -y 2 -n 5 -z 1 -k 3 -p 3 -u "$1static/page.css" >/dev/null 2>&1 &
 wait
 """
@@ -40,10 +40,10 @@ def test_honest_clients_do_not_notice(hosts, client, python):
     quiet = json.loads(python(HONEST, domain, root, "3"))
     attack = ATTACK.format(seconds=SECONDS, connections=CONNECTIONS)
     client.shell(f"({attack}) >/dev/null 2>&1 & sleep 3", host.url("probe"))
-    busy = json.loads(python(HONEST, domain, root, str(SECONDS - 5)))
     held = int(host.run("ss -tHn state established 'sport = :443' | wc -l"))
     at_the_app = int(host.run("ss -xHn state established src '/run/probe/*' | wc -l"))
-    assert held > CONNECTIONS, f"the attack never came: {held} connections"
+    busy = json.loads(python(HONEST, domain, root, str(SECONDS - 5)))
+    assert held > CONNECTIONS / 2, f"the attack never came: {held} connections"
     assert at_the_app <= 2, f"{at_the_app} connections at gunicorn: slow clients reached it"
     assert set(busy["statuses"]) == {"200"}, busy
     assert busy["p99"] < max(0.1, 4 * quiet["p99"]), f"{busy} while slow clients were there, {quiet} before"
