@@ -66,6 +66,12 @@ class Client:
             error=told["about"]["errormsg"] or "",
         )
 
+    def shell(self, script: str, *arguments: str) -> str:
+        """Run a shell script, the first of its arguments as ``$0``; fail the test when it fails."""
+        done = _run(["docker", "exec", self.container, "sh", "-c", script, *arguments])
+        assert done.returncode == 0, f"`{script}` failed ({done.returncode}): {done.stderr}{done.stdout}"
+        return done.stdout.strip()
+
     def certificate(self, domain: str) -> str:
         """The certificate that the host shows for a domain: issuer, serial number and names."""
         script = 'openssl s_client -connect "$0:443" -servername "$0" </dev/null 2>/dev/null'

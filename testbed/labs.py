@@ -364,4 +364,5 @@ DEMO = lab(
 SCENARIOS = {
     "default": _scenario("default", "api", "httpbin", "packed"),
     "deploy": _scenario("deploy", "api"),
+    "edge": _scenario("edge", "probe", "second"),
 }

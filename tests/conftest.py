@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import os
 import pathlib
-import sys
+
+from ansible.plugins.loader import init_plugin_loader
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 COLLECTIONS = str(ROOT / "collections")
 
-if COLLECTIONS not in sys.path:
-    sys.path.insert(0, COLLECTIONS)
+init_plugin_loader([COLLECTIONS])
 # For tests that start Ansible's programs.
 os.environ["ANSIBLE_COLLECTIONS_PATH"] = COLLECTIONS

@@ -24,6 +24,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.build import (
     build_path,
     choose_python,
 )
+from ansible_collections.webops.wsgi.plugins.module_utils.edge import public_folders
 from ansible_collections.webops.wsgi.plugins.module_utils.settings import plain
 from ansible_collections.webops.wsgi.plugins.module_utils.source import Source, SourceError, resolve
 
@@ -89,7 +90,8 @@ def build_inputs(app: Mapping[str, Any], source: Source, host: Mapping[str, Any]
         index_url=python["index_url"],
         extra_index_urls=list(python["extra_index_urls"]),
         ca_bundle=python["ca_bundle"],
-        public=sorted(set(app["nginx"]["static"].values())),
+        public=public_folders(app["nginx"]),
+        fingerprint=app["nginx"]["static_fingerprint"],
         persistent=sorted(app["persistent"]),
     )
 

@@ -18,7 +18,7 @@ try:
 except ImportError:
     trust_as_template = None
 
-FILE_KEYS = frozenset({"dest", "template", "content", "vars", "each", "as", "mode", "owner"})
+FILE_KEYS = frozenset({"dest", "template", "content", "vars", "each", "as", "mode", "owner", "group"})
 OVERRIDES = {"trim_blocks": True, "lstrip_blocks": False}
 
 
@@ -174,6 +174,7 @@ def _file(entry: Mapping[str, Any], item: Mapping[str, Any], text: str) -> TreeF
         text,
         mode if isinstance(mode, int) else int(str(mode), 8),
         _fill(str(entry.get("owner") or ""), item),
+        str(entry.get("group") or ""),
     )
 
 

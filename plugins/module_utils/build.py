@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-BUILD_FORMAT = 1  # part of every digest; raise it when the way a build is made changes what is in it
+from ansible_collections.webops.wsgi.plugins.module_utils import assets
+
+BUILD_FORMAT = 2  # part of every digest; raise it when the way a build is made changes what is in it
 UV_CACHE = Path("/var/cache/wsgi/uv")
 FREE_NEEDED = 500_000_000  # bytes; a large app's environment and what is downloaded for it
 INSTALL_TIMEOUT = 1800  # seconds for one installer run: a large dependency compiled on a small host
@@ -49,6 +51,7 @@ class BuildInputs:
         extra_index_urls: Further indexes.
         ca_bundle: CA bundle on the host that the indexes are verified with.
         public: Directories of the source that the web server serves.
+        fingerprint: Pattern of the names of their files that carry a digest.
         persistent: Directories of the source that live in the state directory.
     """
 
@@ -67,6 +70,7 @@ class BuildInputs:
     extra_index_urls: list[str] = field(default_factory=list)
     ca_bundle: str = ""
     public: list[str] = field(default_factory=list)
+    fingerprint: str = ""
     persistent: list[str] = field(default_factory=list)
 
     @property
@@ -143,7 +147,9 @@ def make_build(root: Path, inputs: BuildInputs, archive: Path | None) -> Path:
         _install(path, inputs)
         _link_persistent(path / "src", inputs)
         _compile_bytecode(path)
+        assets.compress(path / "src" / name for name in inputs.public)
         _restrict(path, inputs)
+        assets.keep(root / inputs.app, path / "src", inputs.public, inputs.fingerprint)
         _describe(path, inputs)
     except BaseException:
         shutil.rmtree(path, ignore_errors=True)

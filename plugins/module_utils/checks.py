@@ -16,6 +16,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils import (
     checks_app,
     checks_background,
     checks_edge,
+    checks_proxy,
     checks_server,
     checks_source,
     checks_unit,
@@ -30,6 +31,7 @@ CHECKS = (
     *checks_unit.CHECKS,
     *checks_background.CHECKS,
     *checks_edge.CHECKS,
+    *checks_proxy.CHECKS,
 )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checks of what clients see of an app: domains, certificates, time limits and sizes."""
+"""Checks of what clients see of an app: domains, certificates, time limits, how long files stay fresh."""
 
 from __future__ import annotations
 
@@ -14,10 +14,8 @@ _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _HOST_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
 _EMAIL = re.compile(rf"[A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~-]+@{_HOST_LABEL}(\.{_HOST_LABEL})+")
 _RESERVED_TLDS = frozenset({"test", "example", "invalid", "localhost", "local", "internal", "lan", "home", "arpa"})
-_SIZE = re.compile(r"[0-9]+[kKmMgG]?")
-_BUFFER_SIZE = re.compile(r"[0-9]+[kKmM]?")  # nginx reads no g here
-_NGINX_TIME = r"(?=[0-9])([0-9]+y)?([0-9]+M)?([0-9]+w)?([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s?)?"
-_EXPIRES = re.compile(rf"off|max|epoch|(modified )?[+-]?{_NGINX_TIME}|@(2[0-3]|[01]?[0-9])h([0-5]?[0-9]m)?")
+NGINX_TIME = r"(?=[0-9])([0-9]+y)?([0-9]+M)?([0-9]+w)?([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s?)?"
+_EXPIRES = re.compile(rf"off|max|epoch|(modified )?[+-]?{NGINX_TIME}|@(2[0-3]|[01]?[0-9])h([0-5]?[0-9]m)?")
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!&^_.+-]*/[A-Za-z0-9][A-Za-z0-9!&^_.+-]*|[*]")
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----")
 _KEY = re.compile(rb"-----BEGIN ([A-Z]+ )*PRIVATE KEY-----")
@@ -210,23 +208,27 @@ def _time(value: float) -> str:
     return f"{value:g} s"
 
 
-def check_sizes(app: App) -> t.Iterator[Problem]:
-    """Sizes as nginx reads them."""
-    for name, value in app.data["nginx"].items():
-        if not name.endswith("_size") or not isinstance(value, str) or not app.usable(f"nginx.{name}"):
-            continue
-        form, units = (_BUFFER_SIZE, "k or m") if name.endswith("_buffer_size") else (_SIZE, "k, m or g")
-        if not form.fullmatch(value):
-            text = f"{app.setting('nginx', name)} is {show(value)}, which is no size"
-            yield app.problem(text, f"write a number and {units}, such as 16m")
-
-
 def check_expires(app: App) -> t.Iterator[Problem]:
     """How long static files stay fresh, as nginx's ``expires`` reads it."""
     value = app.data["nginx"].get("static_expires")
     if isinstance(value, str) and app.usable("nginx.static_expires") and not _EXPIRES.fullmatch(value):
         text = f"{app.setting('nginx', 'static_expires')} is {show(value)}, which is no time for nginx's expires"
         yield app.problem(text, "write off, max, epoch, or a number and s, m, h, d, w, M or y, such as 30d")
+
+
+def check_fingerprint(app: App) -> t.Iterator[Problem]:
+    """A pattern that both nginx and Python take."""
+    pattern = app.data["nginx"].get("static_fingerprint")
+    if not isinstance(pattern, str) or not pattern or not app.usable("nginx.static_fingerprint"):
+        return
+    wrong = "which has a quote or a space" if re.search(r"[\s\"']", pattern) else ""
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        wrong = f"which is no regular expression ({error})"
+    if wrong:
+        text = f"{app.setting('nginx', 'static_fingerprint')} is {show(pattern)}, {wrong}"
+        yield app.problem(text, r"write such as \.[0-9a-f]{8}\.[a-z]+$")
 
 
 def check_gzip_types(app: App) -> t.Iterator[Problem]:
@@ -257,8 +259,8 @@ CHECKS: tuple[t.Callable[[App], t.Iterator[Problem]], ...] = (
     check_domains,
     check_certificate,
     check_times,
-    check_sizes,
     check_expires,
+    check_fingerprint,
     check_gzip_types,
     check_email,
 )

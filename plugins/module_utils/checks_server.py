@@ -26,6 +26,8 @@ LIMITS: dict[tuple[str, str], tuple[float, float | None]] = {
     ("nginx", "client_send_timeout"): (1, None),
     ("nginx", "gzip_level"): (1, 9),
     ("nginx", "worker_connections"): (16, None),
+    ("nginx", "max_requests_per_connection"): (1, None),
+    ("nginx", "retries"): (0, 5),
     ("nginx", "http_port"): _PORT,
     ("nginx", "https_port"): _PORT,
     ("release", "keep"): (1, None),
@@ -60,17 +62,21 @@ def check_numbers(app: App) -> t.Iterator[Problem]:
     for key in settings.ROLE_KEYS.values():
         for name, value in app.data[key].items():
             if app.usable(f"{key}.{name}"):
-                yield from _check_number(app, key, name, value)
+                yield from _check_number(app, key, name, value, app.setting(key, name))
+    locations = app.data["nginx"].get("locations", {}) if app.usable("nginx.locations") else {}
+    for location, values in locations.items():
+        for name, value in values.items():
+            setting = f"{app.setting('nginx', 'locations')}[{show(location)}].{name}"
+            yield from _check_number(app, "nginx", name, value, setting)
 
 
-def _check_number(app: App, key: str, name: str, value: t.Any) -> t.Iterator[Problem]:
+def _check_number(app: App, key: str, name: str, value: t.Any, setting: str) -> t.Iterator[Problem]:
     limited = (key, name) in LIMITS
     number = int(value) if limited and isinstance(value, str) and _COUNT.fullmatch(value.strip()) else value
     if isinstance(number, bool) or not isinstance(number, (int, float)):
         return
     least, most = LIMITS.get((key, name), (0, None))
     auto = ", or auto" if name == "workers" else ""
-    setting = app.setting(key, name)
     if number < least:
         yield app.problem(f"{setting} is {number}, but the least is {least}", f"write {least} or more{auto}")
     elif most is not None and number > most:

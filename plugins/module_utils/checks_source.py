@@ -17,6 +17,10 @@ _PYTHON = re.compile(r"3\.([0-9]+)")
 _OLDEST_PYTHON = 10  # 3.10, which gunicorn 27 needs
 _DIRECTORY = re.compile(r"[A-Za-z0-9._/-]+")
 _PREFIX = re.compile(r"/[A-Za-z0-9._~/-]*")
+# Below these nothing is for visitors: code, secrets and state of apps and of the system.
+_CLOSED = re.compile(
+    r"/(srv/[^/]+/(builds|releases|current)/|(boot|dev|etc|home|proc|root|run|sys|usr|var/log|var/lib/nginx)/|$)"
+)
 _FOLDER = re.compile(r"""[^"$\\\x00-\x1f\x7f]*""")
 _INDEX = re.compile(
     r"https?://([^\s/?#]*@)?([\w.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?([/?#]\S*)?|file://(localhost)?/\S+", re.IGNORECASE
@@ -208,7 +212,7 @@ def check_static(app: App) -> t.Iterator[Problem]:
         elif same != prefix:
             text = f"{setting} has the URL prefixes {show(same)} and {show(prefix)}, which are the same to nginx"
             yield app.problem(text, "keep one of them")
-        wrong, mend = _folder_problem(folder, tree)
+        wrong, mend = _elsewhere_problem(folder) if str(folder).startswith("/") else folder_problem(folder, tree)
         if wrong:
             yield app.problem(f"{setting} maps {show(prefix)} to {show(folder)}, {wrong}", mend)
 
@@ -230,7 +234,16 @@ def _prefix_problem(prefix: str) -> tuple[str, str]:
     return "", ""
 
 
-def _folder_problem(folder: t.Any, tree: str) -> tuple[str, str]:
+def _elsewhere_problem(folder: str) -> tuple[str, str]:
+    """What is wrong with a directory outside the source tree, and the mend; two empty strings when nothing is."""
+    if os.path.normpath(folder) != (folder.rstrip("/") or "/") or not _FOLDER.fullmatch(folder):
+        return "which is no plain path", "write it without dots, quotes, dollar signs and backslashes"
+    if _CLOSED.match(f"{folder}/"):
+        return "where the host keeps what is not for visitors", "write a directory of its own, such as /var/www/media"
+    return "", ""
+
+
+def folder_problem(folder: t.Any, tree: str) -> tuple[str, str]:
     """What is wrong with a directory of static files, and the mend; two empty strings when nothing is."""
     if not isinstance(folder, str):
         return "not a directory", "write a directory relative to the source tree"

@@ -21,6 +21,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import fcntl
+import grp
 import hashlib
 import json
 import os
@@ -68,12 +69,16 @@ class TreeError(Exception):
 
 @dataclass(frozen=True)
 class TreeFile:
-    """One file of the tree: path relative to root, text, permission bits and the label of whom it belongs to."""
+    """One file of the tree: path relative to root, text, permission bits and the label of whom it belongs to.
+
+    ``group`` is the name of the file's group, the process's own when empty.
+    """
 
     dest: str
     content: str
     mode: int = 0o644
     owner: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -216,7 +221,8 @@ def digest_of(files: Mapping[str, TreeFile]) -> str:
     for dest in sorted(files):
         item = files[dest]
         content = as_bytes(item.content)
-        total.update(f"{dest}\0{item.mode:o}\0{len(content)}\0".encode())
+        group = f"{item.group}\0" if item.group else ""
+        total.update(f"{dest}\0{item.mode:o}\0{group}{len(content)}\0".encode())
         total.update(content)
     return total.hexdigest()
 
@@ -318,7 +324,8 @@ def kept_files(spec: Spec, live: Live) -> dict[str, TreeFile]:
             continue
         if any(dest == path.rstrip("/") or dest.startswith(path.rstrip("/") + "/") for path in spec.keep):
             text = found.content.decode(errors="surrogateescape").replace(live.name, TOKEN)
-            kept[dest] = TreeFile(dest, text, found.mode, "kept, no longer in the inventory")
+            group = "" if found.gid == os.getegid() else grp.getgrgid(found.gid).gr_name
+            kept[dest] = TreeFile(dest, text, found.mode, "kept, no longer in the inventory", group)
     return kept
 
 
@@ -343,9 +350,20 @@ def is_same(files: Mapping[str, TreeFile], live: Live) -> bool:
     if not live.sound or set(files) != set(live.files) or directories_of(files) != live.directories:
         return False
     return all(
-        live.files[dest] == LiveFile(stamped(item, live.name), item.mode, os.geteuid(), os.getegid())
+        live.files[dest] == LiveFile(stamped(item, live.name), item.mode, os.geteuid(), group_id(item.group))
         for dest, item in files.items()
     )
+
+
+def group_id(name: str) -> int:
+    """Number of a group; the process's own for an empty name.
+
+    :raises TreeError: the host has no such group.
+    """
+    try:
+        return grp.getgrnam(name).gr_gid if name else os.getegid()
+    except KeyError:
+        raise TreeError(f'files: group "{name}" does not exist on this host') from None
 
 
 def read_link(path: str) -> str | None:
@@ -392,17 +410,26 @@ def _text_before(live: Live, dest: str) -> str:
     if found.content is None:
         return "(not a regular file)\n"
     text = found.content.decode(errors="replace").replace(live.name, TOKEN)
-    owned = (found.uid, found.gid) == (os.geteuid(), os.getegid())
-    return _with_mode(text, found.mode) + ("" if owned else f"(owner {found.uid}:{found.gid})\n")
+    return _shown(text, found.mode) + _ownership(found.uid, found.gid)
 
 
 def _text_after(plan: Plan, dest: str) -> str:
     item = plan.files.get(dest)
-    return "" if item is None else _with_mode(as_bytes(item.content).decode(errors="replace"), item.mode)
+    if item is None:
+        return ""
+    text = _shown(as_bytes(item.content).decode(errors="replace"), item.mode)
+    return text + _ownership(os.geteuid(), group_id(item.group))
 
 
-def _with_mode(text: str, mode: int) -> str:
+def _shown(text: str, mode: int) -> str:
+    """A file as a diff may show it: of one that not everybody may read, no more than whether it differs."""
+    if not mode & 0o004:
+        text = f"(not shown, SHA-256 {hashlib.sha256(as_bytes(text)).hexdigest()[:12]})\n" if text else ""
     return text if mode == 0o644 else f"{text}(mode {mode:04o})\n"
+
+
+def _ownership(uid: int, gid: int) -> str:
+    return "" if (uid, gid) == (os.geteuid(), os.getegid()) else f"(owner {uid}:{gid})\n"
 
 
 def _describe(path: str) -> str:
@@ -428,7 +455,7 @@ def write_generation(path: str, files: Mapping[str, TreeFile], generation: str) 
         handle = os.open(posixpath.join(path, dest), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "wb") as stream:
             stream.write(stamped(item, generation))
-            os.fchown(stream.fileno(), os.geteuid(), os.getegid())
+            os.fchown(stream.fileno(), os.geteuid(), group_id(item.group))
             os.fchmod(stream.fileno(), item.mode)
 
 
@@ -593,7 +620,7 @@ def explain(spec: Spec, plan: Plan, output: str, rc: int, preview: str, tree: st
         where = f"{item.dest}, line {number}" if number else item.dest
         parts.append(f"{item.owner}: {where}" if item.owner else where)
         lines = item.content.replace(TOKEN, plan.generation).splitlines()
-        if number and number <= len(lines):
+        if number and number <= len(lines) and item.mode & 0o004:
             parts.append(f"    {number} | {lines[number - 1].strip()}")
     parts.append(f"`{command}` refused the new configuration; {spec.root} is as it was:")
     parts.extend("    " + line for line in text.splitlines()[-20:])
@@ -975,7 +1002,7 @@ class _Transaction:
 
 def pack(files: Sequence[TreeFile]) -> str:
     """Files as one short text: configuration files resemble each other, so they compress well."""
-    rows = [[item.dest, item.content, item.mode, item.owner] for item in files]
+    rows = [[item.dest, item.content, item.mode, item.owner, item.group] for item in files]
     return base64.b64encode(zlib.compress(json.dumps(rows).encode(), 6)).decode()
 
 

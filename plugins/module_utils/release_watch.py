@@ -10,6 +10,8 @@ from pathlib import Path
 
 # The status in nginx's combined format, or in a line of JSON.
 STATUS = re.compile(rb'" (\d{3}) |"(?:http\.response\.)?status(?:_code)?": ?"?(\d{3})\b')
+# Refused because a person closed the app, which says nothing of a release.
+CLOSED = re.compile(rb'"nginx\.maintenance":"on"\}$| maintenance=on$')
 FEW = 3  # server errors that may happen to anybody
 
 
@@ -44,7 +46,7 @@ class AccessLog:
         self._place = (now[0], offset + len(whole))
         for line in whole.splitlines():
             found = STATUS.search(line)
-            if found:
+            if found and not CLOSED.search(line):
                 self.answers += 1
                 self.errors += int(found.group(1) or found.group(2)) >= 500
 

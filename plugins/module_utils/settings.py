@@ -34,14 +34,54 @@ HOST_WIDE = frozenset(
     {
         "python_app_uv_version",
         "nginx_proxy_client_header_timeout",
+        "nginx_proxy_header_buffer_size",
+        "nginx_proxy_http3",
         "nginx_proxy_http_port",
         "nginx_proxy_http_snippet",
         "nginx_proxy_https_port",
+        "nginx_proxy_large_header_buffers",
         "nginx_proxy_listen_ipv6",
+        "nginx_proxy_proxy_protocol",
+        "nginx_proxy_real_ip_header",
+        "nginx_proxy_trusted_proxies",
         "nginx_proxy_worker_connections",
         "certbot_agree_tos",
         "certbot_ca_bundle",
         "certbot_webroot",
+    }
+)
+
+# Variables that an entry of nginx_proxy_locations may override.
+PER_LOCATION = frozenset(
+    {
+        "nginx_proxy_access_log",
+        "nginx_proxy_allow",
+        "nginx_proxy_basic_auth",
+        "nginx_proxy_buffering",
+        "nginx_proxy_cache",
+        "nginx_proxy_cache_bypass",
+        "nginx_proxy_cache_key",
+        "nginx_proxy_cache_stale",
+        "nginx_proxy_cache_valid",
+        "nginx_proxy_client_body_buffer_size",
+        "nginx_proxy_client_body_timeout",
+        "nginx_proxy_client_max_body_size",
+        "nginx_proxy_client_send_timeout",
+        "nginx_proxy_connect_timeout",
+        "nginx_proxy_deny",
+        "nginx_proxy_gzip",
+        "nginx_proxy_limit_connections",
+        "nginx_proxy_limit_dry_run",
+        "nginx_proxy_limit_key",
+        "nginx_proxy_limit_requests",
+        "nginx_proxy_limit_requests_burst",
+        "nginx_proxy_limit_requests_delay",
+        "nginx_proxy_location_snippet",
+        "nginx_proxy_methods",
+        "nginx_proxy_read_timeout",
+        "nginx_proxy_request_buffering",
+        "nginx_proxy_send_timeout",
+        "nginx_proxy_websocket",
     }
 )
 
@@ -66,7 +106,9 @@ UNEVALUATED: t.Any = object()
 SOURCE_KINDS = ("path", "git", "archive", "package")
 
 # Words of a key whose value is not repeated in a message, because people keep passwords under such keys.
-_SENSITIVE = re.compile(r"secret|passw|token|credential|private|(^|_)key$", re.IGNORECASE)
+_SENSITIVE = re.compile(
+    r"secret|passw|token|credential|private|basic_auth|(?<!limit)(?<!cache)(^|_)key$", re.IGNORECASE
+)
 _URL_USER = re.compile(r"://[^/@\s]*@")
 
 
@@ -499,6 +541,8 @@ def _resolve_overrides(schema: Schema, host: HostSettings, app: App) -> t.Iterat
             yield app.problem(f"{key} is {show(override)}, not a dictionary", f"write {key}: {{{sample}: ...}}")
             continue
         yield from _merge_override(role, app, override)
+        if "locations" in app.data[key]:
+            yield from _resolve_locations(role, app)
 
 
 def _merge_override(role: Role, app: App, override: dict[str, t.Any]) -> t.Iterator[Problem]:
@@ -519,6 +563,39 @@ def _merge_override(role: Role, app: App, override: dict[str, t.Any]) -> t.Itera
             app.broken.add(path)
         else:
             app.data[role.key][name] = converted
+
+
+def _resolve_locations(role: Role, app: App) -> t.Iterator[Problem]:
+    """Convert the settings of every location; one that is unusable is left out."""
+    short = {name[len(role.prefix) :]: name for name in role.options if name in PER_LOCATION}
+    where = app.setting(role.key, "locations")
+    for location, override in app.data[role.key]["locations"].items():
+        path = f"{where}[{show(location)}]"
+        if not isinstance(override, dict):
+            yield app.problem(
+                f"{path} is {show(override)}, not a dictionary", "write settings, such as {buffering: false}"
+            )
+            app.broken.add(f"{role.key}.locations")
+            continue
+        for name, value in list(override.items()):
+            full = short.get(name)
+            if full:
+                override[name], found = check_value(app.label, f"{path}.{name}", role.options[full], value, full)
+            else:
+                found = [_unknown_location_setting(role, app, path, name, list(short))]
+            yield from found
+            if found:
+                app.broken.add(f"{role.key}.locations")
+
+
+def _unknown_location_setting(role: Role, app: App, path: str, name: str, known: list[str]) -> Problem:
+    if name in role.short():
+        return app.problem(
+            f"{path}.{name} is not a setting of a location", f"set it for the app, as {role.key}: {{{name}: ...}}"
+        )
+    guess = nearest(name, known)
+    mend = f"did you mean {guess}?" if guess else "known settings are " + ", ".join(known)
+    return app.problem(f"{path}.{name} is not a setting", mend)
 
 
 def _unknown_override(role: Role, app: App, name: str, value: t.Any) -> Problem:

@@ -102,6 +102,10 @@ options:
         type: list
         elements: str
         default: []
+      fingerprint:
+        description: Pattern of the names of files in them that carry a digest, and outlive the build.
+        type: str
+        default: ""
       persistent:
         description: Directories of the source that live in the state directory.
         type: list
@@ -165,6 +169,7 @@ BUILD_OPTIONS: dict[str, Any] = {
     "extra_index_urls": {"type": "list", "elements": "str", "default": [], "no_log": True},
     "ca_bundle": {"type": "str", "default": ""},
     "public": {"type": "list", "elements": "str", "default": []},
+    "fingerprint": {"type": "str", "default": ""},
     "persistent": {"type": "list", "elements": "str", "default": []},
 }
 

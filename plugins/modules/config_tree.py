@@ -59,11 +59,17 @@ options:
         type: str
         default: item
       mode:
-        description: Permissions, in octal notation.
+        description:
+          - Permissions, in octal notation.
+          - A diff does not show the contents of a file that others may not read.
         type: str
         default: "0644"
       owner:
         description: Whom the file belongs to, for messages, such as C(app "api").
+        type: str
+        default: ""
+      group:
+        description: The file's group, when not that of the user that runs the module.
         type: str
         default: ""
   keep:
@@ -137,7 +143,6 @@ attributes:
     support: full
 notes:
   - Directories are C(0755) and files O(files[].mode), owned by the user that runs the module.
-  - Secrets do not belong here; they would show in a diff.
 seealso:
   - module: ansible.builtin.template
 """
@@ -222,6 +227,7 @@ FILE_OPTIONS = {
     "as": {"type": "str", "default": "item"},
     "mode": {"type": "str", "default": "0644"},
     "owner": {"type": "str", "default": ""},
+    "group": {"type": "str", "default": ""},
 }
 
 ARGUMENTS = {
@@ -246,7 +252,7 @@ def files_of(module: AnsibleModule) -> list[TreeFile]:
     if module.params["packed"]:
         return unpack(module.params["packed"])
     return [
-        TreeFile(item["dest"], item["content"] or "", int(item["mode"], 8), item["owner"])
+        TreeFile(item["dest"], item["content"] or "", int(item["mode"], 8), item["owner"], item["group"])
         for item in module.params["files"]
     ]
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import yaml
-from roles import ROOT, Role, load_roles
+from roles import PER_LOCATION, ROOT, Role, load_roles
 
 BEGIN = "<!-- variables:begin -->"
 END = "<!-- variables:end -->"
@@ -74,9 +74,8 @@ def tables(role: Role) -> Iterator[str]:
     yield "|---|---|---|---|---|"
     own = {name: option for name, option in role.options.items() if not option.get("required")}
     for name, option in own.items():
-        override = role.override(name)
         default = value_text(role.defaults.get(name), "[defaults](defaults/main.yml)")
-        yield row(code(name), type_text(option), default, code(override) if override else "", meaning(option))
+        yield row(code(name), type_text(option), default, override_text(role.override(name), name), meaning(option))
     for name, option in role.options.items():
         if option.get("options"):
             yield ""
@@ -85,6 +84,11 @@ def tables(role: Role) -> Iterator[str]:
             yield "| key | type | default | meaning |"
             yield "|---|---|---|---|"
             yield from key_rows(option["options"])
+
+
+def override_text(override: str, name: str) -> str:
+    """How one app has its own value, and whether a part of it can."""
+    return f"{code(override)}{', location' if name in PER_LOCATION else ''}" if override else ""
 
 
 def key_rows(options: dict[str, Any], prefix: str = "") -> Iterator[str]:

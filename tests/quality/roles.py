@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "collections"))  # the development link: the collection under its own name
 settings = importlib.import_module("ansible_collections.webops.wsgi.plugins.module_utils.settings")
 HOST_WIDE: frozenset[str] = settings.HOST_WIDE
+PER_LOCATION: frozenset[str] = settings.PER_LOCATION
 
 
 @dataclasses.dataclass(frozen=True)

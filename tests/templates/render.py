@@ -16,7 +16,6 @@ from typing import Any
 
 import yaml
 from ansible.parsing.dataloader import DataLoader
-from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar
 from ansible_collections.webops.wsgi.plugins.action.config_tree import Renderer
 
@@ -93,7 +92,6 @@ def renderer(role: str, **variables: Any) -> Renderer:
 
 @cache
 def _loader() -> DataLoader:
-    init_plugin_loader([str(ROOT / "collections")])
     return DataLoader()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.webops.wsgi.plugins.module_utils import edge
 from nginx import Config
 from render import app, defaults, render, renderer
 
@@ -31,7 +33,7 @@ def make(tmp_path: Path) -> Make:
 def test_the_app_gets_requests_on_its_current_socket(make: Make) -> None:
     config = make(app("api"))
     (upstream,) = config.http.blocks("upstream")
-    assert upstream.all("server") == [["unix:/run/api/current.sock", "fail_timeout=0"]]
+    assert upstream.all("server") == 2 * [["unix:/run/api/current.sock", "fail_timeout=0"]]
     assert upstream.all("keepalive") == []
     assert config.server("api.example.com", "443").location("/").one("proxy_pass") == f"http://{upstream.args[0]}"
 
@@ -39,7 +41,7 @@ def test_the_app_gets_requests_on_its_current_socket(make: Make) -> None:
 def test_headers_that_a_client_could_forge_are_set_or_removed(make: Make) -> None:
     headers = make(app("api")).server("api.example.com", "443").location("/").headers()
     assert headers["X-Forwarded-For"] == headers["X-Real-IP"] == "$remote_addr"
-    assert headers["X-Forwarded-Proto"] == "$scheme"
+    assert headers["X-Forwarded-Proto"] == "$wsgi_scheme"
     assert headers["Host"] == headers["X-Forwarded-Host"] == "$host$wsgi_host_port"
     assert headers["X-Forwarded-Port"] == "$wsgi_port"
     removed = {name for name, value in headers.items() if value == ""}
@@ -88,9 +90,10 @@ def test_times_and_sizes_of_one_app(make: Make) -> None:
     api, slow = config.server("api.example.com", "443"), config.server("slow.example.com", "443")
     assert api.location("/").one("proxy_read_timeout") == "130s"
     assert slow.location("/").one("proxy_read_timeout") == "4000s"
-    assert (api.one("client_max_body_size"), slow.one("client_max_body_size")) == ("16m", "1g")
+    assert api.location("/").one("client_max_body_size") == "16m"
+    assert slow.location("/").one("client_max_body_size") == "1g"
     assert slow.location("/").one("proxy_buffering") == "off"
-    assert (api.all("gzip"), slow.one("gzip")) == ([], "off")
+    assert (api.location("/").all("gzip"), slow.location("/").one("gzip")) == ([], "off")
     # A reload must not cut the longest request short.
     assert config.main.one("worker_shutdown_timeout") == "4000s"
 
@@ -115,6 +118,39 @@ def test_http_leads_to_another_port_of_https(make: Make) -> None:
     assert config.server("api.example.com", "8443").one("ssl_certificate") == "/etc/nginx/tls/api/fullchain.pem"
 
 
+def test_domains_that_redirect_to_one(make: Make) -> None:
+    given = app("api", domains=["www.example.com", "example.com"], nginx={"canonical_domain": "example.com"})
+    config = make(given)
+    assert config.server("www.example.com", "80").location("/").one("return") == "301 https://example.com$request_uri"
+    redirect, main = config.server("www.example.com", "443"), config.server("example.com", "443")
+    assert redirect.location("/").one("return") == "308 $wsgi_scheme://example.com$wsgi_host_port$request_uri"
+    assert redirect.one("ssl_certificate") == main.one("ssl_certificate")
+    assert main.location("/").one("proxy_pass")
+
+
+def test_http3_where_nginx_has_it(make: Make) -> None:
+    config = make(app("api"), nginx_proxy_http3=True)
+    quic = {
+        server.one("server_name"): [args for args in server.all("listen") if "quic" in args]
+        for server in config.servers
+        if [args for args in server.all("listen") if "ssl" in args]
+    }
+    assert quic["_"] == [
+        ["443", "quic", "default_server", "reuseport"],
+        ["[::]:443", "quic", "default_server", "reuseport"],
+    ]
+    assert quic["api.example.com"] == [["443", "quic"], ["[::]:443", "quic"]]
+    headers = config.server("api.example.com", "443").all("add_header")
+    assert ["Alt-Svc", 'h3=":443"; ma=86400', "always"] in headers
+
+
+@pytest.mark.parametrize(("host", "wish"), [(DEBIAN_12, True), ({}, False)])
+def test_no_http3(make: Make, host: dict[str, str], wish: bool) -> None:
+    config = make(app("api"), host=host, nginx_proxy_http3=wish)
+    assert not [args for server in config.servers for args in server.all("listen") if "quic" in args]
+    assert not [a for a in config.server("api.example.com", "443").all("add_header") if a[0] == "Alt-Svc"]
+
+
 @pytest.mark.parametrize("tls", ["letsencrypt", "selfsigned", "provided"])
 def test_every_kind_of_certificate_has_one_path(make: Make, tls: str) -> None:
     server = make(app("api", tls=tls)).server("api.example.com", "443")
@@ -134,7 +170,7 @@ def test_without_tls_the_app_is_served_over_http(make: Make) -> None:
 def test_unknown_names_get_their_connection_closed(make: Make) -> None:
     config = make(app("api"))
     plain, tls = config.server("_", "80"), config.server("_", "443")
-    assert plain.one("return") == tls.one("return") == "444"
+    assert (plain.one("return"), tls.location("/").one("return")) == ("444", "421")
     assert tls.one("ssl_reject_handshake") == "on"
     assert all("default_server" in args for server in (plain, tls) for args in server.all("listen"))
     others = [server for server in config.servers if server.one("server_name") != "_"]
@@ -186,10 +222,210 @@ def test_response_headers(make: Make) -> None:
         ["X-Request-ID", "$wsgi_request_id", "always"],
         ["X-Content-Type-Options", "nosniff", "always"],
         ["Strict-Transport-Security", "max-age=63072000", "always"],
+        ["X-Frame-Options", "$wsgi_api_frame_options", "always"],
+        ["Referrer-Policy", "$wsgi_api_referrer_policy", "always"],
     ]
-    # In nginx an add_header in a location drops those of its server: no location has one.
-    assert not [block for block in server.blocks("location") if block.all("add_header")]
-    assert {name for (name,) in server.all("proxy_hide_header")} == {name for name, *_ in server.all("add_header")}
+    ours = {"X-Request-ID", "X-Content-Type-Options", "Strict-Transport-Security"}
+    assert {name for (name,) in server.all("proxy_hide_header")} == ours
+
+
+def test_a_location_with_headers_has_those_of_its_server_as_well(make: Make) -> None:
+    """In nginx an add_header in a location drops those of its server."""
+    locations = {"/cached/": {"cache": "on"}, "/own/": {"location_snippet": "add_header X-Own 1;"}}
+    server = make(app("api", nginx={"locations": locations})).server("api.example.com", "443")
+    everywhere = {tuple(args) for args in server.all("add_header")}
+    having = [block for block in server.blocks("location") if block.all("add_header")]
+    assert [block.args[-1] for block in having] == ["/cached/", "/own/", "/__wsgi/closed", "/__wsgi/"]
+    assert not [block for block in having if not everywhere <= {tuple(args) for args in block.all("add_header")}]
+
+
+def test_an_apps_own_security_header_wins(make: Make) -> None:
+    config = make(app("my-api", nginx={"content_security_policy": "default-src 'self'; report-uri /csp"}))
+    (policy,) = [m for m in config.http.blocks("map") if m.args[1] == "$wsgi_my_api_content_security_policy"]
+    assert policy.args[0] == "$upstream_http_content_security_policy"
+    assert {d["directive"]: d["args"] for d in policy.directives} == {
+        "": ["default-src 'self'; report-uri /csp"],
+        "default": [""],
+    }
+    assert not [m for m in config.http.blocks("map") if m.args[1] == "$wsgi_my_api_permissions_policy"]
+
+
+# ---------------------------------------------------------------- locations
+
+
+def test_locations_differ_in_what_they_name(make: Make) -> None:
+    locations = {
+        "/events": {"buffering": False, "read_timeout": 3600, "websocket": False},
+        "= /upload": {"client_max_body_size": "1g", "request_buffering": False},
+        r"~ ^/v\d{1,2}/": {"access_log": False, "connect_timeout": 1},
+    }
+    server = make(app("api", nginx={"locations": locations})).server("api.example.com", "443")
+    events, upload, rest = server.location("/events"), server.location("=", "/upload"), server.location("/")
+    assert (events.one("proxy_buffering"), events.one("proxy_read_timeout")) == ("off", "3600s")
+    assert (events.headers()["Upgrade"], rest.headers()["Upgrade"]) == ("", "$wsgi_upgrade")
+    assert (upload.one("client_max_body_size"), upload.one("proxy_request_buffering")) == ("1g", "off")
+    assert (rest.one("proxy_buffering"), rest.one("client_max_body_size")) == ("on", "16m")
+    quiet = server.location("~", r"^/v\d{1,2}/")
+    assert (quiet.one("access_log"), quiet.one("proxy_connect_timeout")) == ("off", "1s")
+    names = {"Host", "X-Forwarded-For", "X-Forwarded-Proto", "Forwarded", "Proxy"}
+    assert not [block for block in (events, upload, quiet, rest) if not names <= set(block.headers())]
+
+
+def test_a_reload_waits_for_the_longest_location(make: Make) -> None:
+    config = make(app("api", nginx={"locations": {"/socket": {"read_timeout": 7200}}}))
+    assert config.main.one("worker_shutdown_timeout") == "7200s"
+
+
+def test_who_may_come_in(make: Make) -> None:
+    settings = {"methods": ["GET", "POST"], "allow": ["192.0.2.0/24"], "deny": ["192.0.2.7"]}
+    location = make(app("api", nginx={"locations": {"/a": settings}})).server("api.example.com", "443").location("/a")
+    access = [(d["directive"], *d["args"]) for d in location.directives if d["directive"] in ("allow", "deny")]
+    assert access == [("deny", "192.0.2.7"), ("allow", "192.0.2.0/24"), ("deny", "all")]
+    (methods,) = [block for block in location.blocks("if") if "$request_method" in block.args[0]]
+    assert methods.args[-1] == "^(?:GET|HEAD|POST)$"
+    assert methods.one("return") == "405"
+
+
+def test_passwords_are_in_a_file_beside_the_site(make: Make) -> None:
+    given = app("api", nginx={"locations": {"/admin": {"basic_auth": {"ann": "$6$salt$hash"}}}})
+    file = make(given).server("api.example.com", "443").location("/admin").one("auth_basic_user_file")
+    assert file.startswith("wsgi/passwords/api/")
+    (found,) = edge.host([given])["passwords"]
+    assert render("nginx_proxy", "passwords.j2", file=found) == "ann:$6$salt$hash\n"
+
+
+def test_limits(make: Make) -> None:
+    settings = {
+        "limit_requests": "6r/m",
+        "limit_requests_burst": 3,
+        "limit_requests_delay": "1",
+        "limit_connections": 2,
+    }
+    config = make(app("api", nginx={"locations": {"/a": settings}}))
+    (zone,) = config.http.all("limit_req_zone")
+    location = config.server("api.example.com", "443").location("/a")
+    name = zone[1].removeprefix("zone=").removesuffix(":10m")
+    assert zone[0] == "$binary_remote_addr"
+    assert zone[2] == "rate=6r/m"
+    assert location.one("limit_req") == f"zone={name} burst=3 delay=1"
+    assert location.one("limit_conn").endswith(" 2")
+    assert ["$wsgi_retry_after", "10"] in location.all("set")
+    assert config.http.one("limit_req_status") == config.http.one("limit_conn_status") == "429"
+    assert not config.server("api.example.com", "443").location("/").all("limit_req")
+
+
+def test_no_limit_without_a_burst_is_a_burst_of_none(make: Make) -> None:
+    config = make(app("api", nginx={"limit_requests": "1r/s", "limit_requests_burst": 0, "limit_dry_run": True}))
+    location = config.server("api.example.com", "443").location("/")
+    assert len(location.all("limit_req")[0]) == 1
+    assert location.one("limit_req_dry_run") == "on"
+
+
+def test_cache(make: Make) -> None:
+    locations = {"/a/": {"cache": "on", "cache_valid": {"200": "5m"}}, "= /m": {"cache": "micro", "cache_stale": False}}
+    config = make(app("api", nginx={"locations": locations}), app("other"))
+    (path,) = config.http.all("proxy_cache_path")
+    assert path[0] == "/var/cache/nginx-api"
+    assert "keys_zone=api-cache:10m" in path
+    server = config.server("api.example.com", "443")
+    cached, micro = server.location("/a/"), server.location("=", "/m")
+    assert cached.all("proxy_cache_valid") == [["200", "5m"]]
+    assert cached.one("proxy_cache_bypass") == cached.one("proxy_no_cache") == "$http_authorization $cookie_session"
+    assert {"updating", "error", "timeout", "http_503"} <= set(cached.one("proxy_cache_use_stale").split())
+    assert cached.one("proxy_cache_lock") == "on"
+    assert micro.all("proxy_cache_use_stale") == []
+    assert server.location("/").all("proxy_cache") == []
+
+
+def test_requests_are_sent_again_only_when_told(make: Make) -> None:
+    config = make(app("api", nginx={"retries": 0}))
+    (upstream,) = config.http.blocks("upstream")
+    assert len(upstream.all("server")) == 1
+    assert config.server("api.example.com", "443").location("/").one("proxy_next_upstream") == "off"
+
+
+def test_maintenance_lets_the_host_itself_through(make: Make) -> None:
+    config = make(app("my-api", nginx={"maintenance_allow": ["192.0.2.7"]}))
+    (closed,) = [block for block in config.http.blocks("geo") if block.args == ["$wsgi_my_api_closed"]]
+    told = {d["directive"]: d["args"][0] for d in closed.directives}
+    assert told.pop("default") == "/etc/nginx/maintenance/my-api"
+    assert set(told) == {"127.0.0.0/8", "::1", "192.0.2.7"}
+    for location in config.server("my-api.example.com", "443").blocks("location"):
+        guarded = [block for block in location.blocks("if") if block.args == ["-f", "$wsgi_my_api_closed"]]
+        assert bool(guarded) is bool(location.all("proxy_pass"))
+
+
+@pytest.mark.parametrize(
+    ("errors", "target"),
+    [("auto", "$wsgi_error"), ("problem", "/__wsgi/problem"), ("html", "/__wsgi/page")],
+)
+def test_errors_of_nginx(make: Make, errors: str, target: str) -> None:
+    server = make(app("api", nginx={"errors": errors})).server("api.example.com", "443")
+    assert server.all("error_page")[0][-1] == target
+    assert {"413", "429", "502", "503", "504"} <= set(server.all("error_page")[0])
+    for block in server.location("^~", "/__wsgi/").blocks("location"):
+        assert block.all("internal") == [[]]
+
+
+def test_errors_left_to_nginx(make: Make) -> None:
+    server = make(app("api", nginx={"errors": "off"})).server("api.example.com", "443")
+    assert not server.all("error_page")
+    assert not [block for block in server.blocks("location") if block.args[-1] == "/__wsgi/"]
+    assert server.location("=", "/__wsgi/closed").one("return") == "503"
+
+
+# ---------------------------------------------------------------- proxies in front
+
+
+def test_trusted_proxies(make: Make) -> None:
+    config = make(app("api"), nginx_proxy_trusted_proxies=["192.0.2.0/24", "cloudflare"])
+    trusted = {network for (network,) in config.http.all("set_real_ip_from")}
+    assert {"192.0.2.0/24", "104.16.0.0/13", "2606:4700::/32"} <= trusted
+    assert config.http.one("real_ip_header") == "X-Forwarded-For"
+    (scheme,) = [block for block in config.http.blocks("map") if block.args[1] == "$wsgi_scheme"]
+    assert {d["directive"]: d["args"] for d in scheme.directives} == {
+        "default": ["$scheme"],
+        "1:http": ["http"],
+        "1:https": ["https"],
+    }
+
+
+def test_nobody_is_trusted_by_default(make: Make) -> None:
+    http = make(app("api")).http
+    assert http.all("set_real_ip_from") == http.all("real_ip_header") == []
+
+
+def test_proxy_protocol(make: Make) -> None:
+    config = make(app("api"), nginx_proxy_trusted_proxies=["192.0.2.1"], nginx_proxy_proxy_protocol=True)
+    assert config.http.one("real_ip_header") == "proxy_protocol"
+    for server in config.servers:
+        listens = {args[0]: args[1:] for args in server.all("listen")}
+        local = [address for address in listens if address.startswith("127.0.0.1:")]
+        assert local, "the host could not ask itself"
+        assert not [address for address in local if "proxy_protocol" in listens[address]]
+        assert not [a for a, options in listens.items() if a not in local and "proxy_protocol" not in options]
+
+
+# ---------------------------------------------------------------- logs
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_one_access_log_an_app(make: Make, log_format: str) -> None:
+    config = make(app("api", nginx={"access_log_format": log_format}))
+    expected = "/var/log/nginx/api.access.log " + ("wsgi_json" if log_format == "json" else "wsgi")
+    assert config.server("api.example.com", "443").one("access_log") == expected
+
+
+def test_a_line_of_the_log_is_json(make: Make) -> None:
+    (form,) = [args for args in make(app("api")).http.all("log_format") if args[0] == "wsgi_json"]
+    numbers = {"$wsgi_status": "200", "$body_bytes_sent": "5", "$request_length": "7", "$request_time": "0.001"}
+    line = "".join(form[2:])
+    for name, value in numbers.items():
+        assert f":{name}" in line
+        line = line.replace(f":{name}", f":{value}")
+    told = json.loads(line)
+    assert told["http.response.status_code"] == 200
+    assert told["http.request.id"] == "$wsgi_request_id"
 
 
 @pytest.mark.parametrize(
@@ -214,8 +450,39 @@ def test_static_files_cannot_be_left_by_a_missing_slash(make: Make, prefix: str,
     alias = location.one("alias")
     assert alias.endswith("/app/static/")
     assert alias.startswith("/srv/api/current/app/src/")
-    assert location.one("expires") == "1h"
+    assert location.one("expires") == "$wsgi_api_expires"
     assert location.location("~", r"/\.").one("return") == "404"
+
+
+def test_names_with_a_digest_are_kept_for_good(make: Make) -> None:
+    config = make(app("api", nginx={"static": {"/static/": "static"}, "static_expires": "5m"}))
+    maps = {block.args[1]: block for block in config.http.blocks("map") if block.args[0] == "$uri"}
+    rules = {d["directive"]: d["args"][0] for d in maps["$wsgi_api_expires"].directives}
+    assert rules.pop("default") == "5m"
+    ((pattern, value),) = rules.items()
+    assert value == "off"
+    for name in ("/static/main.0a1b2c3d.js", "/static/app-0123456789abcdef.css", "/static/x.0a1b2c3d.js.map"):
+        assert re.search(pattern.removeprefix("~"), name), name
+    for name in (
+        "/s/style.css",
+        "/s/jquery-3.7.1.min.js",
+        "/s/report-20240101.pdf",
+        "/s/a-decadeff.css",
+        "/s/0a1b2c3d/x.css",
+    ):
+        assert not re.search(pattern.removeprefix("~"), name), name
+    server = config.server("api.example.com", "443")
+    kept = server.location("^~", "/__wsgi/kept/static/")
+    assert kept.one("alias") == "/srv/api/assets/static/"
+    assert kept.all("internal") == [[]]
+    assert server.location("^~", "/static/").one("error_page") == "404 = /__wsgi/kept$uri"
+
+
+def test_no_names_with_a_digest(make: Make) -> None:
+    config = make(app("api", nginx={"static": {"/static/": "static"}, "static_fingerprint": ""}))
+    server = config.server("api.example.com", "443")
+    assert server.location("^~", "/static/").one("expires") == "1h"
+    assert not [block for block in server.blocks("location") if "kept" in block.args[-1]]
 
 
 def test_compression(make: Make) -> None:
@@ -243,7 +510,7 @@ def test_the_generation_is_told_to_the_host_itself_only(make: Make) -> None:
     (guard,) = server.blocks("if")
     assert guard.args == ["$wsgi_local", "=", "0"]
     assert guard.one("return") == "444"
-    (geo,) = config.http.blocks("geo")
+    (geo,) = [block for block in config.http.blocks("geo") if block.args == ["$remote_addr", "$wsgi_local"]]
     assert {d["directive"]: d["args"] for d in geo.directives} == {
         "default": ["0"],
         "127.0.0.0/8": ["1"],

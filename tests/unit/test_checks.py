@@ -318,6 +318,11 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
         {"nginx": {"static_expires": "1 hour"}},
         ['app "api"', 'nginx.static_expires is "1 hour"', "write off, max, epoch", "such as 30d"],
     ),
+    "fingerprint that is no expression": (
+        {"nginx": {"static_fingerprint": "(["}},
+        ['nginx.static_fingerprint is "(["', "no regular expression", "[0-9a-f]{8}"],
+    ),
+    "fingerprint with a quote": ({"nginx": {"static_fingerprint": 'a"b'}}, ["nginx.static_fingerprint", "a quote"]),
     "expiry without a number": ({"nginx": {"static_expires": "h"}}, ['nginx.static_expires is "h"', "30d"]),
     "expiry in milliseconds": ({"nginx": {"static_expires": "500ms"}}, ['nginx.static_expires is "500ms"', "30d"]),
     "expiry with a directive": (
@@ -417,7 +422,15 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
         {"nginx": {"static": {"/static/": "../static"}}},
         ['app "api"', "nginx.static", "/static/", '"../static"', "out of the source tree", "inside the source tree"],
     ),
-    "absolute static directory": ({"nginx": {"static": {"/s/": "/srv/s"}}}, ["nginx.static", '"/srv/s"', "absolute"]),
+    "static directory of the system": (
+        {"nginx": {"static": {"/s/": "/etc/ssl"}}},
+        ["nginx.static", '"/etc/ssl"', "not for visitors", "/var/www/media"],
+    ),
+    "static directory in a release": (
+        {"nginx": {"static": {"/s/": "/srv/api/current/etc"}}},
+        ["nginx.static", '"/srv/api/current/etc"', "not for visitors"],
+    ),
+    "static directory with dots": ({"nginx": {"static": {"/s/": "/srv/../etc"}}}, ["nginx.static", "no plain path"]),
     "static directory that does not exist": (
         {"nginx": {"static": {"/s/": "nope"}}},
         ["nginx.static", '"nope"', "no directory in", "create it"],
@@ -449,6 +462,108 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
         {"nginx": {"static": {"/s": "static", "/s//": "static"}}},
         ["nginx.static", '"/s" and "/s//"', "the same", "keep one"],
     ),
+    "location without a slash": (
+        {"nginx": {"locations": {"api": {"buffering": False}}}},
+        ['app "api"', 'nginx.locations has "api"', "begin with a slash", "write /api"],
+    ),
+    "location with a quote": ({"nginx": {"locations": {'/a"b': {}}}}, ["nginx.locations", "quote", "without"]),
+    "location with a query": ({"nginx": {"locations": {"/a?b=1": {}}}}, ["nginx.locations", "question mark"]),
+    "location with a broken expression": (
+        {"nginx": {"locations": {"~ ^/(a": {}}}},
+        ["nginx.locations", '"~ ^/(a"', "no regular expression"],
+    ),
+    "location twice": (
+        {"nginx": {"locations": {"= /a": {}, "=/a": {}}}},
+        ['"= /a" and "=/a"', "the same to nginx", "keep one"],
+    ),
+    "location of nginx itself": ({"nginx": {"locations": {"/__wsgi/problem": {}}}}, ["nginx needs itself"]),
+    "location that is static": (
+        {"nginx": {"static": {"/s": "static"}, "locations": {"/s/": {}}}},
+        ['nginx.locations has "/s/"', "static has too"],
+    ),
+    "location no dictionary": (
+        {"nginx": {"locations": {"/a": 3}}},
+        ['nginx.locations["/a"] is 3', "{buffering: false}"],
+    ),
+    "unknown setting of a location": (
+        {"nginx": {"locations": {"/a": {"bufering": False}}}},
+        ['nginx.locations["/a"].bufering is not a setting', "did you mean buffering?"],
+    ),
+    "setting of a location that only an app has": (
+        {"nginx": {"locations": {"/a": {"hsts": False}}}},
+        ['nginx.locations["/a"].hsts is not a setting of a location', "nginx: {hsts: ...}"],
+    ),
+    "location with a wrong type": (
+        {"nginx": {"locations": {"/a": {"read_timeout": "long"}}}},
+        ['nginx.locations["/a"].read_timeout is "long", not a whole number'],
+    ),
+    "size of a location": (
+        {"nginx": {"locations": {"/a": {"client_max_body_size": "3 MB"}}}},
+        ['nginx.locations["/a"].client_max_body_size is "3 MB"', "no size", "such as 16m"],
+    ),
+    "method in small letters": ({"nginx": {"methods": ["get"]}}, ['nginx.methods has "get"', "write GET"]),
+    "allowed address that is none": (
+        {"nginx": {"allow": ["localhost"]}},
+        ['nginx.allow has "localhost"', "no address", "192.0.2.0/24"],
+    ),
+    "denied network with host bits": (
+        {"nginx": {"deny": ["192.0.2.7/24"]}},
+        ['nginx.deny has "192.0.2.7/24"', "host bits", "write 192.0.2.0/24"],
+    ),
+    "address of a location": (
+        {"nginx": {"locations": {"/a": {"allow": ["10.0.0"]}}}},
+        ['nginx.locations["/a"].allow has "10.0.0"', "no address"],
+    ),
+    "basic_auth with a password": (
+        {"nginx": {"basic_auth": {"ann": SECRET}}},
+        ["nginx.basic_auth", 'the hash of a password for "ann"', "openssl passwd -6"],
+    ),
+    "basic_auth of the wrong type": ({"nginx": {"basic_auth": SECRET}}, ["nginx.basic_auth is (hidden)", "dictionary"]),
+    "basic_auth with a colon": ({"nginx": {"basic_auth": {"a:b": "$6$x$y"}}}, ['the user "a:b"', "without"]),
+    "rate without a unit": ({"nginx": {"limit_requests": "10"}}, ['nginx.limit_requests is "10"', "no rate", "10r/s"]),
+    "burst below 0": ({"nginx": {"limit_requests_burst": -1}}, ["nginx.limit_requests_burst is -1", "write 0"]),
+    "delay in words": ({"nginx": {"limit_requests_delay": "all"}}, ['nginx.limit_requests_delay is "all"', '"5"']),
+    "limit key that is a word": ({"nginx": {"limit_key": "address"}}, ['nginx.limit_key is "address"', "write client"]),
+    "limit key with a broken header": ({"nginx": {"limit_key": "header:X Y"}}, ["nginx.limit_key", "names no client"]),
+    "zone size in gigabytes": ({"nginx": {"limit_zone_size": "1g"}}, ['nginx.limit_zone_size is "1g"', "k or m"]),
+    "cached status in words": (
+        {"nginx": {"cache_valid": {"ok": "1m"}}},
+        ['nginx.cache_valid has "ok"', "no status codes", "200 301"],
+    ),
+    "cache time in words": (
+        {"nginx": {"cache_valid": {"200": "a day"}}},
+        ['nginx.cache_valid has "a day" for "200"', "no time", "10m"],
+    ),
+    "cache bypass without a dollar": (
+        {"nginx": {"cache_bypass": ["cookie_session"]}},
+        ['nginx.cache_bypass has "cookie_session"', "no variable", "$cookie_session"],
+    ),
+    "cache key without a variable": ({"nginx": {"cache_key": "lang"}}, ['nginx.cache_key is "lang"', "no variable"]),
+    "cache kept for words": ({"nginx": {"cache_inactive": "long"}}, ['nginx.cache_inactive is "long"', "such as 1d"]),
+    "header with a space": ({"nginx": {"add_headers": {"X Y": "1"}}}, ['nginx.add_headers has "X Y"', "no name"]),
+    "header of two lines": (
+        {"nginx": {"content_security_policy": "default-src\n'self'"}},
+        ["nginx.content_security_policy", "not one line"],
+    ),
+    "preload without subdomains": (
+        {"nginx": {"hsts_preload": True}},
+        ["nginx.hsts_preload", "hsts_include_subdomains"],
+    ),
+    "preload for a day": (
+        {"nginx": {"hsts_preload": True, "hsts_include_subdomains": True, "hsts_max_age": 86400}},
+        ["nginx.hsts_preload", "86400", "31536000"],
+    ),
+    "error pages that do not exist": ({"nginx": {"error_pages": "nope"}}, ['nginx.error_pages is "nope"', "create it"]),
+    "maintenance for a name": ({"nginx": {"maintenance_allow": ["office"]}}, ["nginx.maintenance_allow", "no address"]),
+    "time of a location": (
+        {"nginx": {"locations": {"/a": {"read_timeout": 0}}}},
+        ['nginx.locations["/a"].read_timeout is 0', "write 1 or more"],
+    ),
+    "canonical domain of somebody else": (
+        {"nginx": {"canonical_domain": "example.org"}},
+        ['nginx.canonical_domain is "example.org"', "not among", "api.example.com"],
+    ),
+    "many retries": ({"nginx": {"retries": 50}}, ["nginx.retries is 50", "write 5 or less"]),
     "static directory with a variable": (
         {"nginx": {"static": {"/s/": "$x"}}},
         ["nginx.static", '"/s/" to "$x"', "character", "rename it"],
@@ -697,6 +812,26 @@ BAD_INVENTORIES: dict[str, tuple[t.Any, dict[str, t.Any], list[str]]] = {
         [app(), app(name="b", domains=["b.example.com"])],
         {"python_app_index_url": "pypi.example"},
         ['apps "api", "b"', 'python_app_index_url is "pypi.example"', "https://packages.example.com/simple"],
+    ),
+    "trusted proxies by an unknown name": (
+        [app()],
+        {"nginx_proxy_trusted_proxies": ["akamai"]},
+        ["nginx_proxy_trusted_proxies", '"akamai"', "or cloudflare"],
+    ),
+    "PROXY protocol from anybody": (
+        [app()],
+        {"nginx_proxy_proxy_protocol": True},
+        ["nginx_proxy_proxy_protocol is true", "name the proxies"],
+    ),
+    "header buffers": (
+        [app()],
+        {"nginx_proxy_large_header_buffers": "16k"},
+        ['nginx_proxy_large_header_buffers is "16k"', "4 16k"],
+    ),
+    "header of the client's address": (
+        [app()],
+        {"nginx_proxy_real_ip_header": "X Forwarded For"},
+        ["nginx_proxy_real_ip_header", "no name", "X-Forwarded-For"],
     ),
     "no such port": ([app()], {"nginx_proxy_https_port": 70000}, ["nginx_proxy_https_port is 70000", "65535"]),
     "password in the inventory": (

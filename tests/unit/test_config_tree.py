@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import grp
 import http.server
 import json
 import os
@@ -657,3 +658,20 @@ def test_packing_is_small_and_exact() -> None:
     packed = config_tree.pack(files)
     assert config_tree.unpack(packed) == files
     assert len(packed) < 40_000
+
+
+def test_a_file_that_others_may_not_read_is_not_shown(program: Program) -> None:
+    group = grp.getgrgid(os.getegid()).gr_name
+    hidden = TreeFile("passwords/api", "ann:$6$secret-hash\n", 0o640, 'app "api"', group)
+    (entry,) = [entry for entry in applied(tree_only(program, hidden)).diff if "passwords" in entry["after_header"]]
+    assert "secret-hash" not in entry["after"]
+    assert "(mode 0640)" in entry["after"]
+    assert not applied(tree_only(program, hidden)).changed
+    changed = TreeFile("passwords/api", "ann:$6$another-hash\n", 0o640, 'app "api"', group)
+    (entry,) = [entry for entry in applied(tree_only(program, changed)).diff if "passwords" in entry["after_header"]]
+    assert entry["before"] != entry["after"]
+
+
+def test_a_group_that_does_not_exist_is_refused(program: Program) -> None:
+    with pytest.raises(TreeError, match='group "nobody-has-this" does not exist'):
+        apply(tree_only(program, TreeFile("a", "", 0o640, "", "nobody-has-this")))

@@ -1,0 +1,96 @@
+"""An app that shows what the proxy in front of it does: it counts, streams, echoes, fails and dies on request."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pathlib
+import time
+from collections.abc import Iterator
+
+from flask import Flask, Response, jsonify, request
+from flask_sock import Server, Sock
+
+app = Flask(__name__, static_folder=None)
+sock = Sock(app)
+state = pathlib.Path(os.environ.get("STATE_DIRECTORY", "."))
+answers = itertools.count(1)
+
+
+@app.get("/")
+@app.route("/api/<path:_path>", methods=["GET", "POST", "PUT", "DELETE"])
+def hello(_path: str = "") -> Response:
+    """Anything that works."""
+    return jsonify(app=os.environ.get("WSGI_APP"), method=request.method)
+
+
+@app.get("/seen")
+def seen() -> Response:
+    """The request as it arrived."""
+    return jsonify(client=request.remote_addr, uri=request.environ["RAW_URI"], headers=dict(request.headers))
+
+
+@app.get("/cached/<path:_path>")
+@app.get("/micro")
+def counted(_path: str = "") -> Response:
+    """Another number whenever the app is asked; what it says of caching is in the query."""
+    if (state / "fails").exists():
+        return Response("failing", status=500)
+    time.sleep(float(request.args.get("seconds", 0)))
+    answer = jsonify(count=next(answers), user=request.headers.get("Authorization"))
+    if "control" in request.args:
+        answer.headers["Cache-Control"] = request.args["control"]
+    if "cookie" in request.args:
+        answer.set_cookie("session", "of-one-client")
+    return answer
+
+
+@app.get("/events")
+def events() -> Response:
+    """Three server-sent events, a second apart."""
+
+    def stream() -> Iterator[str]:
+        for number in range(3):
+            yield f"data: {number}\n\n"
+            time.sleep(1)
+
+    return Response(stream(), mimetype="text/event-stream")
+
+
+@sock.route("/socket")
+def echo(socket: Server) -> None:
+    """Says what it hears."""
+    while True:
+        socket.send(socket.receive())
+
+
+@app.route("/upload", methods=["POST", "PUT"])
+@app.route("/small/upload", methods=["POST", "PUT"])
+def upload() -> Response:
+    """How many bytes came in, read as they come."""
+    pieces = iter(lambda: request.stream.read(65536), b"")
+    first = next(pieces, b"")
+    started = time.monotonic()
+    return jsonify(length=len(first) + sum(map(len, pieces)), seconds=time.monotonic() - started)
+
+
+@app.route("/dies-once/<name>", methods=["GET", "POST"])
+def dies_once(name: str) -> Response:
+    """The first request of a name takes the worker down with it."""
+    mark = state / f"died-{name}"
+    if not mark.exists():
+        mark.touch()
+        os._exit(1)
+    return jsonify(survived=name)
+
+
+@app.get("/own-headers")
+def own_headers() -> Response:
+    """Headers that the proxy would send as well."""
+    return Response("own", headers={"X-Frame-Options": "DENY", "X-Content-Type-Options": "own", "X-Request-ID": "own"})
+
+
+@app.get("/status/<int:status>")
+def status(status: int) -> Response:
+    """An error of the app's own."""
+    return Response(f"the app says {status}", status=status)

@@ -1,0 +1,122 @@
+"""How requests reach the app, and its answers the client."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+STREAM = """
+import http.client, ssl, sys, time
+context = ssl.create_default_context(cafile=sys.argv[2])
+connection = http.client.HTTPSConnection(sys.argv[1], context=context, timeout=20)
+connection.request("GET", "/events")
+answer = connection.getresponse()
+started = time.monotonic()
+while line := answer.readline():
+    if line.strip():
+        print(f"{time.monotonic() - started:.2f}", line.decode().strip())
+"""
+
+# RFC 6455 in small: one handshake, then text frames of fewer than 126 bytes.
+SOCKET = """
+import base64, os, socket, ssl, sys
+context = ssl.create_default_context(cafile=sys.argv[2])
+with context.wrap_socket(socket.create_connection((sys.argv[1], 443), timeout=10), server_hostname=sys.argv[1]) as wire:
+    key = base64.b64encode(os.urandom(16)).decode()
+    wire.sendall(f"GET /socket HTTP/1.1\\r\\nHost: {sys.argv[1]}\\r\\nUpgrade: websocket\\r\\nConnection: Upgrade\\r\\n"
+                 f"Sec-WebSocket-Key: {key}\\r\\nSec-WebSocket-Version: 13\\r\\n\\r\\n".encode())
+    stream = wire.makefile("rb")
+    print(stream.readline().decode().strip())
+    while stream.readline().strip():
+        pass
+    for text in sys.argv[3:]:
+        mask, data = os.urandom(4), text.encode()
+        wire.sendall(bytes([0x81, 0x80 | len(data)]) + mask + bytes(b ^ mask[i % 4] for i, b in enumerate(data)))
+        kind, length = stream.read(2)
+        print(stream.read(length).decode())
+"""
+
+
+def test_server_sent_events_arrive_at_once(host, client, python):
+    lines = [line.split(maxsplit=1) for line in python(STREAM, host.domain("probe"), client.root).splitlines()]
+    assert [text for _, text in lines] == ["data: 0", "data: 1", "data: 2"]
+    assert float(lines[0][0]) < 0.5, f"the first event was held back: {lines}"
+    assert 0.5 < float(lines[1][0]) < 1.7, f"events come in one piece: {lines}"
+
+
+def test_websocket_echo(host, client, python):
+    told = python(SOCKET, host.domain("probe"), client.root, "hello", "again").splitlines()
+    assert told == ["HTTP/1.1 101 Switching Protocols", "hello", "again"]
+
+
+def test_a_large_upload_streams_to_the_app(host, client):
+    """200 MB through nginx: its processes stay as small as they were, and nothing is written to disk on the way."""
+    script = 'head -c 200000000 /dev/zero | curl -s --cacert "$1" -T - -w " %{http_code}" "$0"'
+    before = _memory(host)
+    watch = "ls /var/lib/nginx/body; ls /proc/*/fd -l 2>/dev/null | grep -c nginx/body || true"
+    answer = client.shell(script, host.url("probe", "/upload"), client.root)
+    body, status = answer.rsplit(" ", 1)
+    assert status == "200", answer
+    assert json.loads(body)["length"] == 200_000_000
+    grown = _memory(host) - before
+    assert grown < 8_000, f"nginx grew by {grown} kB"
+    assert host.run(watch).endswith("0")
+
+
+def test_a_body_that_is_too_large_is_refused(host, client):
+    answer = client.get(host.url("probe", "/small/upload"), "--data", "x" * 2000)
+    assert answer.status == 413
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert client.get(host.url("probe", "/upload"), "--data", "x" * 2000).json["length"] == 2000
+
+
+def test_a_request_that_is_safe_to_repeat_survives_its_worker(host, client):
+    name = f"get-{time.time():.0f}"
+    answer = client.get(host.url("probe", f"/dies-once/{name}"))
+    assert answer.status == 200, f"the request was not sent again: {answer.status}"
+    assert answer.json == {"survived": name}
+
+
+def test_a_request_that_is_not_is_sent_once(host, client):
+    name = f"post-{time.time():.0f}"
+    answer = client.get(host.url("probe", f"/dies-once/{name}"), "-X", "POST")
+    assert answer.status == 502, f"a POST was sent twice: {answer.status}"
+
+
+@pytest.mark.parametrize("given", ["", "trace-0123456789", "not sane; at all"])
+def test_one_request_id_everywhere(host, client, given):
+    path = f"/seen?{time.time_ns()}"
+    answer = client.get(host.url("probe", path), "-H", f"X-Request-ID: {given}")
+    told = answer.json["headers"]["X-Request-Id"]
+    assert answer.headers["x-request-id"] == told
+    assert (told == given) is given.startswith("trace"), f"{given!r} became {told!r}"
+    (line,) = [line for line in _log(host) if line["url.original"] == path]
+    assert line["http.request.id"] == told
+
+
+def test_the_log_is_json_of_what_happened(host, client):
+    path = f"/status/418?{time.time_ns()}"
+    client.get(host.url("probe", path), "-A", 'an "odd"\tagent')
+    (line,) = [line for line in _log(host) if line["url.original"] == path]
+    assert line["http.response.status_code"] == 418
+    assert line["user_agent.original"] == 'an "odd"\tagent'
+    assert line["url.domain"] == host.domain("probe")
+    assert line["client.ip"] in (client.ipv4, client.ipv6)
+    assert float(line["nginx.upstream.time"]) >= 0
+
+
+def test_a_quiet_location_is_not_logged(host, client):
+    path = f"/api/v1/quiet?{time.time_ns()}"
+    assert client.get(host.url("probe", path)).status == 200
+    assert not [line for line in _log(host) if line["url.original"] == path]
+
+
+def _log(host):
+    return [json.loads(line) for line in host.run("tail -n 50 /var/log/nginx/probe.access.log").splitlines()]
+
+
+def _memory(host):
+    """Resident memory of nginx's processes, in kB."""
+    return int(host.run("ps -C nginx -o rss= | awk '{sum += $1} END {print sum}'"))

@@ -1,0 +1,112 @@
+"""What is refused, and how the client is told."""
+
+from __future__ import annotations
+
+import pytest
+
+PASSWORD = "ann:password"
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_methods(host, client, method):
+    answer = client.get(host.url("probe", "/api/read/x"), "-X", method)
+    assert answer.status == 405
+    assert answer.headers["allow"] == "GET, HEAD"
+    assert client.get(host.url("probe", "/api/read/x")).status == 200
+    assert client.get(host.url("probe", "/api/read/x"), "--head").status == 200
+
+
+def test_addresses(host, client):
+    assert client.get(host.url("probe", "/api/nobody/x")).status == 403
+    assert client.get(host.url("probe", "/api/here/x")).status == 403
+    here = f"curl -sk -o /dev/null -w '%{{http_code}}' --resolve {host.domain('probe')}:443:127.0.0.1"
+    assert host.run(f"{here} {host.url('probe', '/api/here/x')}") == "200"
+    forged = client.get(host.url("probe", "/api/here/x"), "-H", "X-Forwarded-For: 127.0.0.1")
+    assert forged.status == 403, "a client chose its own address"
+
+
+def test_passwords(host, client):
+    url = host.url("probe", "/api/secret/x")
+    refused = client.get(url)
+    assert refused.status == 401
+    assert refused.headers["www-authenticate"].startswith("Basic")
+    assert client.get(url, "-u", "ann:wrong").status == 401
+    assert client.get(url, "-u", PASSWORD).status == 200
+    kept = host.run("stat -Lc '%U:%G %a' /etc/nginx/wsgi/passwords/probe/*")
+    assert kept == "root:www-data 640"
+
+
+def test_a_burst_then_429(host, client):
+    statuses = _statuses(client, host.url("probe", "/api/limited/x"), 12)
+    assert statuses.count("200") in (5, 6), f"one a second and a burst of four: {statuses}"
+    assert set(statuses) == {"200", "429"}
+    refused = client.get(host.url("probe", "/api/limited/x"))
+    if refused.status == 429:
+        assert refused.headers["retry-after"] == "1"
+        assert refused.json["title"] == "Too Many Requests"
+
+
+def test_a_limit_by_header_is_not_shared(host, client):
+    url = host.url("probe", "/api/keyed/x")
+    first = [client.get(url, "-H", "X-API-Key: first") for _ in range(2)]
+    assert [answer.status for answer in first] == [200, 429]
+    assert first[1].headers["retry-after"] == "10"
+    assert client.get(url, "-H", "X-API-Key: second").status == 200
+
+
+def test_a_dry_run_refuses_nothing(host, client):
+    assert set(_statuses(client, host.url("probe", "/api/dry/x"), 4)) == {"200"}
+    assert int(host.run("grep -ac 'dry run' /var/log/nginx/error.log")) > 0
+
+
+@pytest.mark.usefixtures("stopped")
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [("*/*", "application/problem+json"), ("text/html,application/xhtml+xml,*/*;q=0.8", "text/html")],
+)
+def test_errors_speak_the_clients_language(host, client, accept, kind):
+    answer = client.get(host.url("probe"), "-H", f"Accept: {accept}")
+    assert answer.status == 502
+    assert answer.headers["content-type"].startswith(kind)
+    assert answer.headers["x-request-id"] in answer.body
+    if kind != "text/html":
+        assert answer.json == {
+            "type": "about:blank",
+            "title": "Bad Gateway",
+            "status": 502,
+            "request_id": answer.headers["x-request-id"],
+        }
+
+
+def test_an_apps_own_errors_are_its_own(host, client):
+    answer = client.get(host.url("probe", "/status/503"))
+    assert (answer.status, answer.body) == (503, "the app says 503")
+
+
+def test_an_apps_own_page_for_an_error(host, client):
+    answer = client.get(host.url("probe", "/static/none.css"), "-H", "Accept: text/html")
+    assert answer.status == 404
+    assert "Our own page" in answer.body
+    assert client.get(host.url("probe", "/static/none.css")).json["status"] == 404
+
+
+def test_security_headers(host, client):
+    headers = client.get(host.url("probe")).headers
+    assert headers["content-security-policy"] == "default-src 'self'"
+    assert headers["x-frame-options"] == "SAMEORIGIN"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "strict-origin-when-cross-origin"
+    assert headers["server"] == "nginx"
+
+
+def test_an_apps_own_security_header_wins(host, client):
+    headers = client.get(host.url("probe", "/own-headers")).headers
+    assert headers["x-frame-options"] == "DENY"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-request-id"] != "own"
+
+
+def _statuses(client, url, count):
+    """Statuses of requests sent as fast as one connection does."""
+    script = 'curl -s --cacert "$1" $(yes "$0 -o /dev/null" | head -n "$2") -w "%{http_code}\\n"'
+    return client.shell(script, url, client.root, str(count)).split()

@@ -1,0 +1,125 @@
+"""The cache of the app's answers."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+AGE = 3.2  # seconds until an answer is too old: cache_valid says 2 s, and nginx counts whole seconds
+
+
+@pytest.fixture(name="path")
+def fixture_path():
+    """A path of the cached part that nothing has asked for yet."""
+    return f"/cached/{time.time_ns()}"
+
+
+def test_an_answer_is_kept(host, client, path):
+    first, second = (client.get(host.url("probe", path)) for _ in range(2))
+    assert (first.headers["x-cache"], second.headers["x-cache"]) == ("MISS", "HIT")
+    assert first.json == second.json
+    assert client.get(host.url("probe", f"{path}?other")).json != first.json
+    assert "x-cache" not in client.get(host.url("probe")).headers
+
+
+@pytest.mark.parametrize("sent", [["-u", "ann:password"], ["-b", "session=of-somebody"]])
+def test_who_is_somebody_is_neither_answered_nor_kept(host, client, path, sent):
+    url = host.url("probe", path)
+    kept = client.get(url)
+    personal = client.get(url, *sent)
+    assert personal.headers["x-cache"] == "BYPASS"
+    assert personal.json != kept.json
+    assert client.get(url).json == kept.json, "a personal answer went to everybody"
+
+
+@pytest.mark.parametrize("query", ["control=private", "control=no-store", "cookie=1"])
+def test_an_answer_that_is_not_for_all_is_not_kept(host, client, path, query):
+    answers = [client.get(host.url("probe", f"{path}?{query}")) for _ in range(2)]
+    assert [answer.headers["x-cache"] for answer in answers] == ["MISS", "MISS"]
+
+
+def test_the_app_says_for_how_long(host, client, path):
+    url = host.url("probe", f"{path}?control=max-age=60")
+    client.get(url)
+    time.sleep(AGE)
+    assert client.get(url).headers["x-cache"] == "HIT"
+
+
+def test_what_is_too_old_is_given_at_once_and_renewed(host, client, path):
+    url = host.url("probe", path)
+    old = client.get(url)
+    time.sleep(AGE)
+    stale = client.get(url)
+    assert (stale.headers["x-cache"], stale.json) == ("STALE", old.json)
+    deadline = time.monotonic() + 5
+    while client.get(url).json == old.json:
+        assert time.monotonic() < deadline, "never renewed"
+
+
+def test_the_app_fails_and_the_cache_answers(host, client, path):
+    url = host.url("probe", path)
+    old = client.get(url)
+    host.run("touch /var/lib/probe/fails")
+    try:
+        time.sleep(AGE)
+        answer = client.get(url)
+        fresh = client.get(host.url("probe", f"{path}-new"))
+    finally:
+        host.run("rm /var/lib/probe/fails")
+    assert (answer.status, answer.json) == (200, old.json)
+    assert fresh.status == 500
+
+
+def test_the_app_is_gone_and_the_cache_answers(host, client, path):
+    url = host.url("probe", path)
+    old = client.get(url)
+    time.sleep(AGE)
+    host.run("systemctl stop probe.target")
+    try:
+        answers = [client.get(url) for _ in range(3)]
+    finally:
+        host.run("systemctl start probe.target")
+    assert [(answer.status, answer.json) for answer in answers] == 3 * [(200, old.json)]
+    assert {answer.headers["x-cache"] for answer in answers} <= {"STALE", "UPDATING"}
+    tries = ["--retry", "30", "--retry-delay", "1", "--retry-all-errors", "--fail"]
+    assert client.get(host.url("probe"), *tries).status == 200
+
+
+def test_of_many_at_once_the_app_sees_one(host, client, path):
+    url = host.url("probe", f"{path}?seconds=1")
+    script = 'seq 8 | xargs -P 8 -I{} curl -s --cacert "$1" "$0"'
+    answers = client.shell(script, url, client.root).splitlines()
+    assert len(answers) == 8
+    assert len(set(answers)) == 1, f"a stampede: {answers}"
+
+
+def test_microcache(host, client):
+    url = host.url("probe", "/micro")
+    client.get(url)
+    script = 'curl -s --cacert "$1" "$0" "$0" "$0" "$0" "$0" "$0"'
+    numbers = client.shell(script, url, client.root).split()
+    assert len(set(numbers)) <= 2, f"asked more than once a second: {numbers}"
+
+
+def test_purge_by_url_and_of_all(play, hosts, client):
+    paths = ["/cached/purge/one?control=max-age=600", "/cached/purge/two?control=max-age=600"]
+    before = {(host.name, path): client.get(host.url("probe", path)).json for host in hosts for path in paths}
+    predicted = play("--check", "-e", "app=probe", "-e", f"url={hosts[0].url('probe', paths[0])}", playbook="purge")
+    run = play("-e", "app=probe", "-e", f"url={hosts[0].url('probe', paths[0])}", playbook="purge")
+    assert run.code == 0, run.output
+    assert predicted.code == 0, predicted.output
+    assert predicted.changed == run.changed == [[hosts[0].name, "webops.wsgi.nginx_proxy : Forget answers of the app"]]
+    now = {(host.name, path): client.get(host.url("probe", path)).json for host in hosts for path in paths}
+    assert {where for where in now if now[where] != before[where]} == {(hosts[0].name, paths[0])}
+
+    run = play("-e", "app=probe", playbook="purge")
+    assert run.code == 0, run.output
+    for host in hosts:
+        assert client.get(host.url("probe", paths[1])).headers["x-cache"] == "MISS"
+
+
+def test_purge_asks_which_app(play):
+    run = play("-e", "app=nobody", playbook="purge")
+    assert run.code != 0
+    assert "Say which app" in run.output

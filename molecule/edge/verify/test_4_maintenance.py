@@ -1,0 +1,44 @@
+"""An app is closed and opened again."""
+
+from __future__ import annotations
+
+
+def test_closed_through_a_run_and_open_again(play, hosts, client):
+    closed = play("-e", "app=probe", "-e", "state=on", playbook="maintenance")
+    assert closed.code == 0, closed.output
+    assert play("-e", "app=probe", "-e", "state=on", playbook="maintenance").changed == []
+    try:
+        _look(hosts, client)
+        site = play()
+        assert site.code == 0, f"a run fails while the app is closed:\n{site.output[-3000:]}"
+        assert site.changed == []
+        _look(hosts, client)
+    finally:
+        opened = play("-e", "app=probe", "-e", "state=off", playbook="maintenance")
+    assert opened.code == 0, opened.output
+    for host in hosts:
+        answer = client.get(host.url("probe"))
+        assert answer.status == 200
+        assert "x-maintenance" not in answer.headers
+    assert play("-e", "app=probe", "-e", "state=off", playbook="maintenance").changed == []
+
+
+def _look(hosts, client):
+    for host in hosts:
+        answer = client.get(host.url("probe"), "-X", "POST")
+        assert answer.status == 503
+        assert answer.headers["x-maintenance"] == "on"
+        assert answer.headers["retry-after"] == "77"
+        assert answer.json["status"] == 503
+        page = client.get(host.url("probe"), "-H", "Accept: text/html")
+        assert (page.status, page.headers["x-maintenance"]) == (503, "on")
+        assert "Closed for a while" in page.body
+        assert client.get(host.url("probe", "/static/style.css")).status == 200
+        inside = f"curl -sk -o /dev/null -w '%{{http_code}}' --resolve {host.domain('probe')}:443:127.0.0.1"
+        assert host.run(f"{inside} {host.url('probe')}") == "200", "the host itself does not get through"
+
+
+def test_says_what_it_wants(play):
+    run = play("-e", "app=probe", playbook="maintenance")
+    assert run.code != 0
+    assert "-e state=on|off" in run.output

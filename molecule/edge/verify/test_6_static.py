@@ -1,0 +1,62 @@
+"""Static files: ready to send, fresh after a deployment, and there for pages that are still open."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+FINGERPRINTED = "/static/main.0a1b2c3d4e.js"
+
+
+@pytest.fixture
+def source(scenario, tmp_path):
+    """A copy of the app's source that a test may change."""
+    return shutil.copytree(scenario / "apps/probe", tmp_path / "probe")
+
+
+def test_how_long_a_client_may_keep_a_file(host, client):
+    plain = client.get(host.url("probe", "/static/style.css"))
+    assert plain.headers["cache-control"] == "max-age=3600"
+    digest = client.get(host.url("probe", FINGERPRINTED))
+    assert digest.headers["cache-control"] == "public, max-age=31536000, immutable"
+    for answer in (plain, digest):
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["etag"]
+
+
+def test_a_file_that_has_not_changed_is_not_sent_again(host, client):
+    url = host.url("probe", "/static/style.css")
+    tag = client.get(url).headers["etag"]
+    again = client.get(url, "-H", f"If-None-Match: {tag}")
+    assert (again.status, again.body) == (304, "")
+
+
+def test_compressed_at_build_time(host, client):
+    place = "/srv/probe/current/app/src/static/page.css.gz"
+    assert host.run(f"stat -Lc %a {place}") == "644"
+    script = 'curl -s --cacert "$1" -H "Accept-Encoding: gzip" "$0" | base64'
+    sent = client.shell(script, host.url("probe", "/static/page.css"), client.root)
+    on_disk = host.run(f"base64 {place}")
+    assert sent == on_disk, "what is sent is not the file that was compressed when the app was built"
+    plain = client.get(host.url("probe", "/static/page.css"))
+    assert "content-encoding" not in plain.headers
+
+
+def test_a_deployment_shows_new_files_at_once_and_keeps_what_open_pages_name(play, apps, hosts, client, source):
+    (source / "static/style.css").write_text("body { color: #456 }\n", encoding="utf-8")
+    (source / "static/main.0a1b2c3d4e.js").rename(source / "static/main.f0f0f0f0a1.js")
+    apps["probe"]["source"] = {"path": str(source)}
+    run = play(wsgi_apps=list(apps.values()), playbook="deploy")
+    assert run.code == 0, run.output
+    for host in hosts:
+        assert "#456" in client.get(host.url("probe", "/static/style.css")).body, "an old file is still served"
+        assert client.get(host.url("probe", "/static/main.f0f0f0f0a1.js")).status == 200
+        old = client.get(host.url("probe", FINGERPRINTED))
+        assert old.status == 200, "a page that is still open lost its script"
+        assert "fingerprinted" in old.body
+        assert old.headers["cache-control"] == "public, max-age=31536000, immutable"
+        gone = client.get(host.url("probe", "/static/main.ffffffff0.js"))
+        assert (gone.status, gone.json["status"]) == (404, 404)
+    back = play()
+    assert back.code == 0, back.output

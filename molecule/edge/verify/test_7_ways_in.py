@@ -1,0 +1,76 @@
+"""The ways in: names, protocols, and proxies in front."""
+
+from __future__ import annotations
+
+import pytest
+
+HERE = "curl -sk --resolve {domain}:443:127.0.0.1"
+
+
+def test_other_names_redirect_to_one(host, client):
+    answer = client.get(host.url("second", "/a?b=c"), "-X", "POST", "--data", "x")
+    assert answer.status == 308
+    assert answer.headers["location"] == host.url("probe", "/a?b=c")
+    plain = client.get(host.url("second", "/a?b=c", scheme="http"))
+    assert plain.headers["location"] == host.url("probe", "/a?b=c")
+    assert "strict-transport-security" in answer.headers
+
+
+def test_http3_where_nginx_has_it(host, client):
+    answer = client.get(host.url("probe"))
+    if host.name == "d12":
+        assert "alt-svc" not in answer.headers
+        return
+    assert answer.headers["alt-svc"] == 'h3=":443"; ma=86400'
+    quic = client.get(host.url("probe", "/seen"), "--http3-only")
+    assert (quic.version, quic.status) == ("3", 200), f"no HTTP/3: {quic.error}"
+    assert quic.json["headers"]["Host"] == host.domain("probe")
+    unknown = client.get(
+        "https://unknown.example.test/", "--http3-only", "--connect-to", f"::{host.domain('probe')}:443"
+    )
+    assert unknown.exit != 0, "an unknown name got an answer over HTTP/3"
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "client_seen"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("198.51.100.9, 203.0.113.7", "203.0.113.7"),
+        ("203.0.113.7, 127.0.0.1", "203.0.113.7"),
+    ],
+)
+def test_a_trusted_proxy_names_the_client(host, forwarded, client_seen):
+    ask = HERE.format(domain=host.domain("probe"))
+    told = host.run(
+        f"{ask} -H 'X-Forwarded-For: {forwarded}' -H 'X-Forwarded-Proto: http' {host.url('probe', '/seen')}"
+    )
+    assert f'"X-Forwarded-For":"{client_seen}"' in told
+    assert '"X-Forwarded-Proto":"http"' in told
+
+
+def test_a_limit_is_of_the_client_and_not_of_the_proxy_in_front(host):
+    ask = HERE.format(domain=host.domain("probe")) + " -o /dev/null -w '%{http_code} '"
+    url = host.url("probe", "/api/keyed/x")
+    one, other = (f"-H 'X-Forwarded-For: 198.51.100.{number}'" for number in (1, 2))
+    assert host.run(f"{ask} {one} {url}; {ask} {one} {url}; {ask} {other} {url}").split() == ["200", "429", "200"]
+
+
+def test_nginx_counts_for_the_host_itself_alone(host, client):
+    ask = "curl -s -H 'Host: generation.wsgi.internal' http://127.0.0.1/status"
+    assert "Active connections" in host.run(ask)
+    assert client.get(f"http://{host.ipv4}/status", "-H", "Host: generation.wsgi.internal").status == 0
+
+
+def test_proxy_protocol(play, hosts, client):
+    """From a proxy that speaks it, the client's address comes with the connection; without it there is no answer."""
+    network = f"{client.ipv4}/32"
+    settings = {"nginx_proxy_proxy_protocol": True, "nginx_proxy_trusted_proxies": [network]}
+    run = play("--limit", "d13", **settings)
+    assert run.code == 0, run.output
+    (host,) = [host for host in hosts if host.name == "d13"]
+    spoken = client.get(host.url("probe", "/seen"), "-4", "--haproxy-clientip", "203.0.113.8")
+    assert spoken.json["headers"]["X-Forwarded-For"] == "203.0.113.8"
+    assert client.get(host.url("probe"), "-4").exit != 0
+    back = play("--limit", "d13")
+    assert back.code == 0, back.output
+    assert client.get(host.url("probe")).status == 200

@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the templates of nginx_proxy need to know of an app and cannot say simply: locations with their effective
+settings, the shared memory zones that limits and caches need, headers, passwords.
+
+Plain functions from resolved apps (``settings``) to dictionaries that a template reads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import re
+import typing as t
+
+from ansible_collections.webops.wsgi.plugins.module_utils.assets import ASSETS
+from ansible_collections.webops.wsgi.plugins.module_utils.settings import PER_LOCATION, collection_root
+
+# Answers of nginx itself that the client gets in its own language. Not 400, 414 and 494: those are answered before
+# nginx knows the server that the request is for.
+ERROR_STATUSES = (401, 403, 404, 405, 408, 413, 429, 500, 501, 502, 503, 504)
+
+# Where error pages are, inside nginx; checks keep apps from using it.
+INTERNAL = "/__wsgi/"
+
+# Enough against a burst of equal requests, and nobody notices that an answer is a second old.
+MICRO_VALID = {"200 203 301 302 404 410": "1s"}
+
+_LOCATION = re.compile(r"(=|\^~|~\*|~)?\s*(.*)", re.DOTALL)
+_RATE = re.compile(r"([1-9][0-9]{0,5})r/([sm])")
+
+# Headers that protect browsers: the app's own wins, so each is sent only where the app's answer has none.
+SECURITY = {
+    "frame_options": "X-Frame-Options",
+    "referrer_policy": "Referrer-Policy",
+    "content_security_policy": "Content-Security-Policy",
+    "permissions_policy": "Permissions-Policy",
+}
+
+Data = dict[str, t.Any]
+
+
+def site(app: Data) -> Data:
+    """What ``site.conf.j2`` needs of one app besides its settings.
+
+    ``variable`` begins the names of the app's own nginx variables; ``locations`` are in the order they are written;
+    ``names`` are those it is served under, ``aliases`` those that redirect to it.
+    """
+    locations = [_location(app, path, settings) for path, settings in merged_locations(app["nginx"]).items()]
+    canonical = app["nginx"]["canonical_domain"]
+    return {
+        "variable": variable(app),
+        "names": [canonical] if canonical else app["domains"],
+        "aliases": [name for name in app["domains"] if name != canonical] if canonical else [],
+        "locations": locations,
+        "limit_keys": _limit_keys(app, locations),
+        "rate_zones": _zones(location["rate"] for location in locations),
+        "connection_zones": _zones(location["connections"] for location in locations),
+        "cached": any(location["cache"] for location in locations),
+        "security_headers": _security_headers(app),
+        "headers": _headers(app),
+        "static": [_static(app, prefix, folder) for prefix, folder in app["nginx"]["static"].items()],
+        "error_statuses": ERROR_STATUSES,
+    }
+
+
+def host(apps: list[Data]) -> Data:
+    """What the host's own files need of all its apps: the longest time (seconds) an answer may take, passwords."""
+    times = [s["read_timeout"] for app in apps for s in merged_locations(app["nginx"]).values()]
+    return {"longest": max(times, default=0), "passwords": [file for app in apps for file in _password_files(app)]}
+
+
+def public_folders(nginx: Data) -> list[str]:
+    """Directories of the app's source tree that nginx reads."""
+    folders = {folder for folder in nginx["static"].values() if not folder.startswith("/")}
+    return sorted(folders | ({nginx["error_pages"]} - {""}))
+
+
+def variable(app: Data) -> str:
+    """Beginning of the names of an app's own nginx variables; app names have no underscores, so it is unique."""
+    return "wsgi_" + str(app["name"]).replace("-", "_")
+
+
+def split_location(text: str) -> tuple[str, str]:
+    """A location's modifier (``=``, ``^~``, ``~``, ``~*`` or nothing) and its path or regular expression."""
+    match = _LOCATION.fullmatch(text.strip())
+    return (match.group(1) or "", match.group(2)) if match else ("", text)
+
+
+def merged_locations(nginx: Data) -> dict[str, Data]:
+    """Effective settings of every location, the rest of the app (``/``) last unless it is named itself."""
+    own = {name: value for name, value in nginx.items() if f"nginx_proxy_{name}" in PER_LOCATION}
+    written = nginx.get("locations") or {}
+    return {path: {**own, **settings} for path, settings in {**written, "/": written.get("/", {})}.items()}
+
+
+def quote(text: t.Any) -> str:
+    """A text as one word of nginx's configuration. Variables in it keep their meaning."""
+    escaped = str(text).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _location(app: Data, path: str, settings: Data) -> Data:
+    modifier, pattern = split_location(path)
+    rate, connections = _rate(app, settings), _connections(app, settings)
+    return {
+        **settings,
+        "path": path,
+        # A backslash of a regular expression stays one; quotes are refused by the checks.
+        "match": f'{modifier} "{pattern}"'.strip(),
+        "rate": rate,
+        "connections": connections,
+        "retry_after": rate["retry_after"] if rate else 1 if connections else 0,
+        "cache": _cache(settings),
+        "allowed_methods": _methods(settings["methods"]),
+        "password_file": f"wsgi/{_password_file(app, path)}" if settings["basic_auth"] else "",
+    }
+
+
+def _methods(methods: list[str]) -> list[str]:
+    """Methods with ``HEAD`` beside ``GET``, in the order given."""
+    return list(dict.fromkeys(m for name in methods for m in ((name, "HEAD") if name == "GET" else (name,))))
+
+
+def network_lists() -> dict[str, str]:
+    """Lists of networks that have a name: name to file."""
+    folder = os.path.join(collection_root(), "roles", "nginx_proxy", "files", "trusted_proxies")
+    return {os.path.splitext(name)[0]: os.path.join(folder, name) for name in sorted(os.listdir(folder))}
+
+
+def networks(entries: list[str]) -> list[str]:
+    """Addresses and networks, with the name of a list replaced by what is in it."""
+    lists = network_lists()
+    found: list[str] = []
+    for entry in entries:
+        if entry not in lists:
+            found.append(entry)
+            continue
+        with open(lists[entry], encoding="utf-8") as stream:
+            found += [line.strip() for line in stream if line.strip() and not line.startswith("#")]
+    return list(dict.fromkeys(found))
+
+
+# ---------------------------------------------------------------- limits
+
+
+def _rate(app: Data, settings: Data) -> Data | None:
+    """The limit of requests: its zone, and the seconds until a client that used it up may send one more."""
+    match = _RATE.fullmatch(settings["limit_requests"])
+    if not match:
+        return None
+    key = limit_key(app, settings["limit_key"])
+    seconds = (1 if match.group(2) == "s" else 60) / int(match.group(1))
+    delay = settings["limit_requests_delay"]
+    return {
+        "zone": _zone_name(app, "rate", key, settings["limit_requests"]),
+        "key": key,
+        "rate": settings["limit_requests"],
+        "burst": settings["limit_requests_burst"],
+        "delay": f" delay={delay}" if delay else " nodelay",
+        "retry_after": math.ceil(seconds),
+    }
+
+
+def _connections(app: Data, settings: Data) -> Data | None:
+    if not settings["limit_connections"]:
+        return None
+    key = limit_key(app, settings["limit_key"])
+    return {"zone": _zone_name(app, "conn", key, ""), "key": key, "count": settings["limit_connections"]}
+
+
+def limit_key(app: Data, key: str) -> str:
+    """The key as nginx takes it; a header's needs a map (:func:`_limit_keys`), since an empty key is not limited."""
+    if key == "client":
+        return "$binary_remote_addr"
+    header = _header_of(key)
+    return f"${variable(app)}_by_{header}" if header else key
+
+
+def _header_of(key: str) -> str:
+    """Name of the header in a key such as ``header:X-API-Key``, as it stands in a variable's name."""
+    return key[len("header:") :].strip().lower().replace("-", "_") if key.startswith("header:") else ""
+
+
+def _limit_keys(app: Data, locations: list[Data]) -> list[Data]:
+    used = [location for location in locations if location["rate"] or location["connections"]]
+    headers = dict.fromkeys(filter(None, (_header_of(location["limit_key"]) for location in used)))
+    return [{"variable": limit_key(app, f"header:{name}"), "source": f"$http_{name}"} for name in headers]
+
+
+def _zone_name(app: Data, kind: str, key: str, rate: str) -> str:
+    """A zone's name changes with its key: nginx refuses to reload when a zone of the same name has another one."""
+    return f"{app['name']}-{kind}-{hashlib.sha256(f'{key} {rate}'.encode()).hexdigest()[:8]}"
+
+
+def _zones(limits: t.Iterable[Data | None]) -> list[Data]:
+    """Each zone once."""
+    return list({limit["zone"]: limit for limit in limits if limit}.values())
+
+
+# ---------------------------------------------------------------- cache
+
+
+def _cache(settings: Data) -> Data | None:
+    if settings["cache"] == "off":
+        return None
+    valid = MICRO_VALID if settings["cache"] == "micro" else settings["cache_valid"]
+    return {
+        "valid": [{"statuses": str(statuses), "time": str(time)} for statuses, time in valid.items()],
+        # The first word is what playbooks/purge.yml looks for; a URL in a request has no space.
+        "key": f"$wsgi_scheme://$host$request_uri {settings['cache_key']}".strip(),
+        "bypass": " ".join(settings["cache_bypass"]),
+        "stale": settings["cache_stale"],
+    }
+
+
+# ---------------------------------------------------------------- headers
+
+
+def _security_headers(app: Data) -> list[Data]:
+    return [
+        {
+            "variable": f"${variable(app)}_{name}",
+            "source": "$upstream_http_" + header.lower().replace("-", "_"),
+            "value": quote(app["nginx"][name]),
+            "header": header,
+        }
+        for name, header in SECURITY.items()
+        if app["nginx"][name]
+    ]
+
+
+def _headers(app: Data) -> list[Data]:
+    """Headers of every answer as ``add_header`` takes them; ``ours`` means that the app's own is taken away."""
+    nginx = app["nginx"]
+    ours = {"X-Request-ID": "$wsgi_request_id", "X-Content-Type-Options": "nosniff"}
+    if app["tls"] != "off" and nginx["hsts"]:
+        ours["Strict-Transport-Security"] = quote(_hsts(nginx))
+    ours.update({name: quote(value) for name, value in nginx["add_headers"].items()})
+    headers = [{"name": name, "value": value, "ours": True} for name, value in ours.items()]
+    given = {name.lower() for name in ours}
+    return headers + [
+        {"name": header["header"], "value": header["variable"], "ours": False}
+        for header in _security_headers(app)
+        if header["header"].lower() not in given
+    ]
+
+
+def _hsts(nginx: Data) -> str:
+    value = f"max-age={nginx['hsts_max_age']}"
+    value += "; includeSubDomains" if nginx["hsts_include_subdomains"] else ""
+    return value + ("; preload" if nginx["hsts_preload"] else "")
+
+
+# ---------------------------------------------------------------- static files
+
+
+def static_url(prefix: str) -> str:
+    """A URL prefix of static files with one slash at both ends."""
+    return re.sub("/+", "/", f"/{prefix.strip('/')}/")
+
+
+def _static(app: Data, prefix: str, folder: str) -> Data:
+    """A static mapping: URL prefix and directory, both with a slash at the end so that neither can be left; and where
+    the files of earlier releases are whose names carry a digest."""
+    url = static_url(prefix)
+    if folder.startswith("/"):
+        return {"url": url, "folder": folder.rstrip("/") + "/", "kept": ""}
+    inside = folder.strip("/")
+    inside = inside[2:] if inside.startswith("./") else inside
+    below = f"{inside}/" if inside not in ("", ".") else ""
+    kept = f"/srv/{app['name']}/{ASSETS}/{below}" if app["nginx"]["static_fingerprint"] else ""
+    return {"url": url, "folder": f"/srv/{app['name']}/current/app/src/{below}", "kept": kept}
+
+
+# ---------------------------------------------------------------- passwords
+
+
+def _password_file(app: Data, path: str) -> str:
+    """A location's password file, relative to the tree; those of one app share a directory."""
+    return f"passwords/{app['name']}/{hashlib.sha256(path.encode()).hexdigest()[:12]}"
+
+
+def _password_files(app: Data) -> list[Data]:
+    return [
+        {
+            "app": app["name"],
+            "path": _password_file(app, path),
+            "users": [{"name": str(name), "hash": str(value)} for name, value in settings["basic_auth"].items()],
+        }
+        for path, settings in merged_locations(app["nginx"]).items()
+        if settings["basic_auth"]
+    ]

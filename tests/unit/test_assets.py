@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Static files made ready at build time: compressed copies, and files that outlive the build they came with."""
+
+from __future__ import annotations
+
+import gzip
+import pathlib
+import shutil
+import stat
+
+import pytest
+from ansible_collections.webops.wsgi.plugins.module_utils import assets
+
+FINGERPRINT = r"[.-](?=[0-9]*[a-f])(?=[a-f]*[0-9])[0-9a-f]{8,64}\.[A-Za-z0-9.]+$"
+TEXT = "body { color: black }\n" * 100
+
+
+@pytest.fixture(name="app")
+def fixture_app(tmp_path: pathlib.Path) -> pathlib.Path:
+    """Directory of an app without builds."""
+    return tmp_path / "api"
+
+
+def build(app: pathlib.Path, number: int, **files: str) -> pathlib.Path:
+    """Source tree of a build with these files in its public directory; two underscores stand for a dot."""
+    source = app / "builds" / str(number) / "src"
+    for name, text in files.items():
+        path = source / "static" / "css" / name.replace("__", ".")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assets.keep(app, source, ["static"], FINGERPRINT)
+    return source
+
+
+def kept(app: pathlib.Path) -> set[str]:
+    """Names of the files that are kept."""
+    return {path.name for path in (app / "assets").rglob("*") if path.is_file()}
+
+
+def test_a_copy_that_is_smaller(app):
+    source = build(app, 1, style__css=TEXT, tiny__css="a", picture__png=TEXT, own__js=TEXT)
+    own = source / "static/css/own.js.gz"
+    own.write_text("the app's own")
+    assets.compress([source / "static"])
+    made = source / "static/css/style.css.gz"
+    assert gzip.decompress(made.read_bytes()).decode() == TEXT
+    assert made.stat().st_mtime == (source / "static/css/style.css").stat().st_mtime
+    assert own.read_text() == "the app's own"
+    assert {path.name for path in source.rglob("*.gz")} == {"style.css.gz", "own.js.gz"}
+
+
+def test_equal_files_have_equal_copies(app):
+    first, second = (build(app, number, style__css=TEXT) for number in (1, 2))
+    assets.compress([first / "static", second / "static"])
+    assert (first / "static/css/style.css.gz").read_bytes() == (second / "static/css/style.css.gz").read_bytes()
+
+
+def test_what_a_page_of_the_build_before_names_stays(app):
+    build(app, 1, main__0a1b2c3d__js="one", style__css="plain")
+    build(app, 2, main__4e5f6a7b__js="two", style__css="plain")
+    assert kept(app) == {"main.0a1b2c3d.js", "main.4e5f6a7b.js"}
+    assert (app / "assets/static/css/main.0a1b2c3d.js").read_text() == "one"
+    assert stat.S_IMODE((app / "assets/static/css").stat().st_mode) == 0o755
+
+
+def test_what_no_build_has_goes(app):
+    build(app, 1, main__0a1b2c3d__js="one")
+    build(app, 2, main__4e5f6a7b__js="two")
+    shutil.rmtree(app / "builds/1")
+    build(app, 3, main__4e5f6a7b__js="two")
+    assert kept(app) == {"main.4e5f6a7b.js"}
+
+
+def test_a_file_that_two_builds_have_stays_with_either(app):
+    build(app, 1, main__0a1b2c3d__js="one")
+    build(app, 2, main__0a1b2c3d__js="one")
+    shutil.rmtree(app / "builds/1")
+    build(app, 3, other__4e5f6a7b__js="x")
+    assert "main.0a1b2c3d.js" in kept(app)
+
+
+def test_the_same_build_again(app):
+    source = build(app, 1, main__0a1b2c3d__js="one")
+    assets.keep(app, source, ["static"], FINGERPRINT)
+    assert kept(app) == {"main.0a1b2c3d.js"}
+
+
+def test_nothing_is_kept_without_a_pattern(app):
+    source = app / "src"
+    (source / "static").mkdir(parents=True)
+    (source / "static/main.0a1b2c3d.js").write_text("one")
+    assets.keep(app, source, ["static"], "")
+    assert not (app / "assets").exists()

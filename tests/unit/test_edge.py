@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the templates of nginx_proxy are told of an app."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible_collections.webops.wsgi.plugins.module_utils import edge, settings
+
+SCHEMA = settings.load_schema()
+
+
+def resolved(name: str = "api", **nginx: t.Any) -> dict[str, t.Any]:
+    """An app as the checks hand it on."""
+    host, problems = settings.merge_host(SCHEMA, {})
+    entry = {"name": name, "domains": ["example.com", "www.example.com"], "nginx": nginx}
+    (app,), found = settings.resolve(SCHEMA, host, [entry], [])
+    assert not problems
+    assert not found
+    return app.data
+
+
+def locations(**nginx: t.Any) -> dict[str, dict[str, t.Any]]:
+    """The locations of an app by what is written for them."""
+    return {location["path"]: location for location in edge.site(resolved(**nginx))["locations"]}
+
+
+def test_a_location_keeps_the_settings_it_does_not_name():
+    found = locations(read_timeout=200, locations={"/events": {"buffering": False}})
+    assert list(found) == ["/events", "/"]
+    assert (found["/events"]["buffering"], found["/events"]["read_timeout"]) == (False, 200)
+    assert (found["/"]["buffering"], found["/"]["read_timeout"]) == (True, 200)
+
+
+def test_the_rest_of_the_app_can_be_named():
+    found = locations(locations={"/": {"read_timeout": 5}, "/slow": {}})
+    assert (found["/"]["read_timeout"], found["/slow"]["read_timeout"]) == (5, 130)
+
+
+@pytest.mark.parametrize(
+    ("written", "match"),
+    [
+        ("/api/", '"/api/"'),
+        ("= /healthz", '= "/healthz"'),
+        ("=/healthz", '= "/healthz"'),
+        ("^~ /a", '^~ "/a"'),
+        (r"~ ^/v\d+/{2}", r'~ "^/v\d+/{2}"'),
+        ("~* png$", '~* "png$"'),
+    ],
+)
+def test_what_a_location_matches(written, match):
+    assert locations(locations={written: {}})[written]["match"] == match
+
+
+@pytest.mark.parametrize(("rate", "seconds"), [("10r/s", 1), ("1r/s", 1), ("30r/m", 2), ("6r/m", 10), ("7r/m", 9)])
+def test_seconds_until_one_more_request(rate, seconds):
+    assert locations(limit_requests=rate)["/"]["retry_after"] == seconds
+
+
+def test_equal_limits_share_a_zone_and_others_do_not():
+    app = resolved(limit_requests="10r/s", locations={"/a": {}, "/b": {"limit_requests": "1r/s"}})
+    site = edge.site(app)
+    assert len(site["rate_zones"]) == 2
+    zones = {location["path"]: location["rate"]["zone"] for location in site["locations"]}
+    assert zones["/a"] == zones["/"] != zones["/b"]
+
+
+def test_a_zone_with_another_key_has_another_name():
+    by_client = locations(limit_requests="1r/s")["/"]["rate"]["zone"]
+    by_header = locations(limit_requests="1r/s", limit_key="header:X-API-Key")["/"]["rate"]["zone"]
+    assert by_client != by_header
+
+
+def test_a_key_from_a_header_falls_back_to_the_address():
+    site = edge.site(resolved("my-api", limit_requests="1r/s", limit_key="header:X-API-Key"))
+    assert site["limit_keys"] == [{"variable": "$wsgi_my_api_by_x_api_key", "source": "$http_x_api_key"}]
+    assert site["rate_zones"][0]["key"] == "$wsgi_my_api_by_x_api_key"
+
+
+def test_no_limit_no_zone():
+    site = edge.site(resolved(limit_key="header:X-API-Key"))
+    assert site["limit_keys"] == site["rate_zones"] == site["connection_zones"] == []
+
+
+def test_domains_that_redirect():
+    site = edge.site(resolved(canonical_domain="www.example.com"))
+    assert (site["names"], site["aliases"]) == (["www.example.com"], ["example.com"])
+    site = edge.site(resolved())
+    assert (site["names"], site["aliases"]) == (["example.com", "www.example.com"], [])
+
+
+def test_head_comes_with_get():
+    assert locations(methods=["GET", "POST"])["/"]["allowed_methods"] == ["GET", "HEAD", "POST"]
+
+
+def test_the_key_of_a_cached_answer_begins_with_its_url():
+    key = locations(cache="on", cache_key="$http_accept_language")["/"]["cache"]["key"]
+    assert key == "$wsgi_scheme://$host$request_uri $http_accept_language"
+
+
+def test_microcache():
+    cache = locations(cache="micro")["/"]["cache"]
+    assert {valid["time"] for valid in cache["valid"]} == {"1s"}
+
+
+def test_headers_of_ours_once():
+    site = edge.site(resolved(add_headers={"x-frame-options": "DENY", "X-Robots-Tag": 'a "quoted" word'}))
+    names = [header["name"].lower() for header in site["headers"]]
+    assert names.count("x-frame-options") == 1
+    assert {"name": "X-Robots-Tag", "value": '"a \\"quoted\\" word"', "ours": True} in site["headers"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "expected"),
+    [("static", "/srv/api/current/app/src/static/"), (".", "/srv/api/current/app/src/"), ("/media", "/media/")],
+)
+def test_static_folders(folder, expected):
+    (static,) = edge.site(resolved(static={"/s": folder}))["static"]
+    assert (static["url"], static["folder"]) == ("/s/", expected)
+
+
+@pytest.mark.parametrize(
+    ("nginx", "expected"),
+    [
+        ({"static": {"/s": "app/static"}}, "/srv/api/assets/app/static/"),
+        ({"static": {"/s": "/media"}}, ""),
+        ({"static": {"/s": "static"}, "static_fingerprint": ""}, ""),
+    ],
+)
+def test_where_files_of_earlier_releases_are(nginx, expected):
+    assert edge.site(resolved(**nginx))["static"][0]["kept"] == expected
+
+
+def test_folders_that_nginx_must_be_able_to_read():
+    app = resolved(static={"/s": "static", "/m": "/var/www/media"}, error_pages="errors")
+    assert edge.public_folders(app["nginx"]) == ["errors", "static"]
+
+
+def test_passwords_of_the_host_and_the_longest_answer():
+    app = resolved(locations={"/admin": {"basic_auth": {"ann": "$6$s$h"}}, "/slow": {"read_timeout": 4000}})
+    host = edge.host([app, resolved("other")])
+    assert host["longest"] == 4000
+    (file,) = host["passwords"]
+    assert (file["app"], file["users"]) == ("api", [{"name": "ann", "hash": "$6$s$h"}])
+    assert locations(locations=app["nginx"]["locations"])["/admin"]["password_file"] == f"wsgi/{file['path']}"
+
+
+def test_lists_of_networks_by_name():
+    found = edge.networks(["192.0.2.1", "cloudflare"])
+    assert found[0] == "192.0.2.1"
+    assert "104.16.0.0/13" in found
+    assert not [entry for entry in found if entry.startswith("#") or entry == "cloudflare"]
