@@ -33,7 +33,10 @@ def make(tmp_path: Path) -> Make:
 def test_the_app_gets_requests_on_its_current_socket(make: Make) -> None:
     config = make(app("api"))
     (upstream,) = config.http.blocks("upstream")
-    assert upstream.all("server") == 2 * [["unix:/run/api/current.sock", "fail_timeout=0"]]
+    assert upstream.all("server") == [
+        *2 * [["unix:/run/api/current.sock", "fail_timeout=0"]],
+        ["unix:/run/api/previous.sock", "fail_timeout=0", "backup"],
+    ]
     assert upstream.all("keepalive") == []
     assert config.server("api.example.com", "443").location("/").one("proxy_pass") == f"http://{upstream.args[0]}"
 
@@ -340,7 +343,9 @@ def test_cache(make: Make) -> None:
 def test_requests_are_sent_again_only_when_told(make: Make) -> None:
     config = make(app("api", nginx={"retries": 0}))
     (upstream,) = config.http.blocks("upstream")
-    assert len(upstream.all("server")) == 1
+    assert [server for server in upstream.all("server") if "backup" not in server] == [
+        ["unix:/run/api/current.sock", "fail_timeout=0"]
+    ]
     assert config.server("api.example.com", "443").location("/").one("proxy_next_upstream") == "off"
 
 
