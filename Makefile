@@ -62,6 +62,10 @@ bench-noop: venv ## how long a run takes that has nothing to do, with two apps a
 bench-deploy: venv ## what clients notice of deployments: requests lost, latencies
 	@python bench/deploy.py
 
+.PHONY: bench-edge
+bench-edge: venv ## what nginx costs, beside one that was tuned by hand for one thing
+	@python bench/edge.py
+
 .PHONY: clean
 clean: ## remove every lab, virtual environment and cache of this clone
 	@for lab in demo $$(ls .cache/lab 2>/dev/null); do $(PYTHON) -m testbed down $$lab || true; done

@@ -629,14 +629,23 @@ def explain(spec: Spec, plan: Plan, output: str, rc: int, preview: str, tree: st
 
 def locate(spec: Spec, plan: Plan, text: str) -> tuple[TreeFile, int] | None:
     """Find the file (and line, 0 when unknown) a validator complains of."""
-    text = "\n".join(line for line in text.splitlines() if not re.search(r"\[(warn|notice|info)\]", line))
+    # nginx names its main file in a line of its own, wherever the mistake is.
+    no_place = r"\[(warn|notice|info)\]|configuration file \S+ (test failed|syntax is ok)"
+    text = "\n".join(line for line in text.splitlines() if not re.search(no_place, line))
     names = _known_paths(spec, plan)
     for pattern in (r"(?:\"?, line |:)(\d+)", r"(?![\w.-])()"):
         for path in sorted(names, key=len, reverse=True):
             match = re.search(re.escape(path) + pattern, text)
             if match:
-                return names[path], int(match.group(1) or 0)
+                found = names[path], int(match.group(1) or 0)
+                return (_locate_by_value(plan, text) or found) if _is_closing(*found) else found
     return _locate_by_value(plan, text)
+
+
+def _is_closing(item: TreeFile, number: int) -> bool:
+    """Whether a line only closes a block: nginx names that one for what it finds when it puts blocks together."""
+    lines = item.content.splitlines()
+    return 0 < number <= len(lines) and lines[number - 1].strip() == "}"
 
 
 def _known_paths(spec: Spec, plan: Plan) -> dict[str, TreeFile]:
@@ -650,11 +659,13 @@ def _known_paths(spec: Spec, plan: Plan) -> dict[str, TreeFile]:
 
 
 def _locate_by_value(plan: Plan, text: str) -> tuple[TreeFile, int] | None:
-    """The first line that has a value the validator quotes; nginx gives no place for a certificate it cannot load."""
-    for value in re.findall(r'"([^"\n]{3,})"', text):
+    """The first line that has all values the validator quotes, or else one; nginx gives no place for a certificate that
+    it cannot load."""
+    values = re.findall(r'"([^"\n]{3,})"', text)
+    for wanted in [values, *([value] for value in values)] if values else []:
         for _dest, item in sorted(plan.files.items()):
             for number, line in enumerate(item.content.splitlines(), 1):
-                if value in line and not line.lstrip().startswith("#"):
+                if all(value in line for value in wanted) and not line.lstrip().startswith("#"):
                     return item, number
     return None
 

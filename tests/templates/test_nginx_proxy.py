@@ -417,8 +417,9 @@ def test_proxy_protocol(make: Make) -> None:
 @pytest.mark.parametrize("log_format", ["json", "text"])
 def test_one_access_log_an_app(make: Make, log_format: str) -> None:
     config = make(app("api", nginx={"access_log_format": log_format}))
-    expected = "/var/log/nginx/api.access.log " + ("wsgi_json" if log_format == "json" else "wsgi")
-    assert config.server("api.example.com", "443").one("access_log") == expected
+    name = "wsgi_json" if log_format == "json" else "wsgi"
+    log = config.server("api.example.com", "443").one("access_log")
+    assert log == f"/var/log/nginx/api.access.log {name} buffer=32k flush=1s"
 
 
 def test_a_line_of_the_log_is_json(make: Make) -> None:
@@ -461,11 +462,13 @@ def test_static_files_cannot_be_left_by_a_missing_slash(make: Make, prefix: str,
 
 def test_names_with_a_digest_are_kept_for_good(make: Make) -> None:
     config = make(app("api", nginx={"static": {"/static/": "static"}, "static_expires": "5m"}))
-    maps = {block.args[1]: block for block in config.http.blocks("map") if block.args[0] == "$uri"}
-    rules = {d["directive"]: d["args"][0] for d in maps["$wsgi_api_expires"].directives}
-    assert rules.pop("default") == "5m"
+    maps = {block.args[1]: block for block in config.http.blocks("map")}
+    rules = {d["directive"]: d["args"][0] for d in maps["$wsgi_api_immutable"].directives}
+    assert rules.pop("default") == ""
     ((pattern, value),) = rules.items()
-    assert value == "off"
+    assert value == "public, max-age=31536000, immutable"
+    rules = {d["directive"]: d["args"][0] for d in maps["$wsgi_api_expires"].directives}
+    assert rules == {"": "5m", "default": "off"}
     for name in ("/static/main.0a1b2c3d.js", "/static/app-0123456789abcdef.css", "/static/x.0a1b2c3d.js.map"):
         assert re.search(pattern.removeprefix("~"), name), name
     for name in (

@@ -405,6 +405,28 @@ def test_an_error_without_a_place_is_traced_by_the_value_it_quotes(program: Prog
         apply(make_spec(program, site("a"), site("b", "missing /etc/tls/b.pem\n")))
 
 
+def test_the_file_that_nginx_started_with_is_not_the_place(program: Program) -> None:
+    said = (
+        f"nginx: the configuration file {program.main} syntax is ok\n"
+        'nginx: [emerg] no "ssl_certificate_key" is defined for certificate "/no-such.pem"\n'
+        f"nginx: configuration file {program.main} test failed\n"
+    )
+    spec = make_spec(program, site("api", "ssl_certificate /no-such.pem;\n"))
+    found = config_tree.locate(spec, config_tree.make_plan(spec, config_tree.Live()), said)
+    assert found is not None
+    assert found[0].dest == "sites/api.conf"
+
+
+def test_what_is_found_when_blocks_are_put_together_is_traced_to_its_line(program: Program) -> None:
+    """nginx names the line that closes the outermost block."""
+    main = TreeFile("main.conf", "http {\n    include sites;\n}\n")
+    said = f'nginx: [emerg] "cache" zone "nowhere" is unknown in {program.main}:3\n'
+    files = [main, site("api", "cache here;\n"), site("two", "cache nowhere;\n")]
+    spec = dataclasses.replace(make_spec(program), files=files)
+    found = config_tree.locate(spec, config_tree.make_plan(spec, config_tree.Live()), said)
+    assert found == (files[2], 2)
+
+
 def test_warnings_of_the_validator_are_passed_on(program: Program) -> None:
     etc = program.folder / "etc"
     outcome = applied(make_spec(program, site("api", "odd;\n")))

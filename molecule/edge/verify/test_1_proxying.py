@@ -114,6 +114,7 @@ def test_a_quiet_location_is_not_logged(host, client):
 
 
 def _log(host):
+    time.sleep(1.2)  # nginx writes what it has collected once a second
     return [json.loads(line) for line in host.run("tail -n 50 /var/log/nginx/probe.access.log").splitlines()]
 
 

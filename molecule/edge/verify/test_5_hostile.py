@@ -84,6 +84,7 @@ def _id(number):
 
 def _seen_by_the_app(host):
     """Numbers of the requests that were passed on to the app, as the access log has them."""
+    time.sleep(1.2)  # nginx writes what it has collected once a second
     log = [json.loads(line) for line in host.run("tail -n 400 /var/log/nginx/probe.access.log").splitlines()]
     passed = [line["http.request.id"] for line in log if line["nginx.upstream.status"]]
     return {int(name.removeprefix(RUN)) for name in passed if name.startswith(RUN)}

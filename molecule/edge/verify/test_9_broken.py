@@ -1,0 +1,93 @@
+"""Mistakes in raw directives: none goes live, each message says where it is, and nobody notices meanwhile."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import yaml
+
+HERE = Path(__file__)
+BROKEN = yaml.safe_load((HERE.parents[1] / "broken.yml").read_text(encoding="utf-8"))["broken"]
+MODULE = HERE.parents[3] / "plugins/module_utils/config_tree.py"
+
+# The code of config_tree on the host itself, with the live tree and one mistake in it at a time, while another thread
+# runs `nginx -t` and asks for a page.
+SCRIPT = """
+import json, pathlib, subprocess, sys, threading, types
+
+c = types.ModuleType("config_tree")
+sys.modules["config_tree"] = c
+exec(compile(MODULE, "config_tree.py", "exec"), c.__dict__)
+
+root, domain = pathlib.Path("/etc/nginx/wsgi"), sys.argv[1]
+live = c.read_live(c.Spec(str(root), []))
+owners = {f"sites/{app}.conf": f'app "{app}"' for app in ["probe"]}
+groups = {dest: "www-data" for dest in live.files if dest.startswith("passwords/")}
+
+def spec(files):
+    return c.Spec(
+        str(root), files, links={"/etc/nginx/nginx.conf": "wsgi/nginx.conf"},
+        validate="nginx -t -c {preview}/nginx.conf", reload="systemctl reload-or-restart nginx.service",
+        running="http://127.0.0.1:80/generation", running_host="generation.wsgi.internal", timeout=30,
+    )
+
+def tree(mistake):
+    files = []
+    for dest, found in live.files.items():
+        text = found.content.decode().replace(live.name, c.TOKEN)
+        for place, text_of in mistake.items():
+            if place == "server" and dest == "sites/probe.conf":
+                text = text.rstrip().removesuffix("}") + "    " + text_of + "\\n}\\n"
+            if place == "location" and dest == "sites/probe.conf":
+                text = text.replace('location "/" {', 'location "/" {\\n        ' + text_of)
+            if place == "http" and dest == "nginx.conf":
+                text = text.rstrip().removesuffix("}") + "    " + text_of + "\\n}\\n"
+        files.append(c.TreeFile(dest, text, found.mode, owners.get(dest, ""), groups.get(dest, "")))
+    return spec(files)
+
+troubles, done = [], threading.Event()
+ask = ["curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", "--resolve", f"{domain}:443:127.0.0.1", f"https://{domain}/"]
+
+def watch():
+    while not done.is_set():
+        tested = subprocess.run(["nginx", "-t", "-q"], capture_output=True, text=True)
+        if tested.returncode:
+            troubles.append(tested.stderr)
+        status = subprocess.run(ask, capture_output=True, text=True).stdout
+        if status != "200":
+            troubles.append(f"answered {status}")
+
+watcher = threading.Thread(target=watch)
+watcher.start()
+told = []
+for mistake in BROKEN:
+    try:
+        c.apply(tree(mistake))
+        told.append({"message": ""})
+    except c.TreeError as error:
+        told.append({"message": str(error), **{key: error.details.get(key) for key in ("file", "line", "owner")}})
+done.set()
+watcher.join()
+after = c.apply(tree({}))
+print(json.dumps({"told": told, "troubles": troubles, "changed": after.changed, "name": after.generation == live.name}))
+"""
+
+
+def test_no_mistake_goes_live(host):
+    assert len(BROKEN) >= 30
+    script = f"MODULE = {MODULE.read_text(encoding='utf-8')!r}\nBROKEN = {BROKEN!r}\n{SCRIPT}"
+    command = ["docker", "exec", "-i", host.container, "python3", "-", host.domain("probe")]
+    done = subprocess.run(command, input=script, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    result = json.loads(done.stdout)
+    silent = [mistake for mistake, told in zip(BROKEN, result["told"], strict=True) if not told["message"]]
+    assert not silent, f"went live: {silent}"
+    for mistake, told in zip(BROKEN, result["told"], strict=True):
+        expected = ("nginx.conf", "") if "http" in mistake else ("sites/probe.conf", 'app "probe"')
+        assert (told["file"], told["owner"]) == expected, f"{mistake}: {told['message']}"
+        assert expected[1] in told["message"]
+        assert told["line"] > 0, f"no line for {mistake}: {told['message']}"
+    assert result["troubles"] == [], "nginx was not sound, or a client noticed"
+    assert (result["changed"], result["name"]) == (False, True), "the good tree is not what is live"
