@@ -55,6 +55,8 @@ class Paths:
     state: Path = Path("/var/lib")
     sites: Path = Path("/etc/nginx/wsgi/sites")
     logs: Path = Path("/var/log/nginx")
+    caches: Path = Path("/var/cache")
+    maintenance: Path = Path("/etc/nginx/maintenance")
 
     def current(self, app: str) -> Path:
         return self.root / app / "current"
@@ -64,6 +66,10 @@ class Paths:
 
     def socket(self, app: str, number: str) -> Path:
         return self.run / app / f"{number}.sock"
+
+    def cache(self, app: str) -> Path:
+        """Where the proxy keeps the app's answers."""
+        return self.caches / f"nginx-{app}"
 
     def wants(self, app: str) -> Path:
         return self.units / f"{app}.target.wants"

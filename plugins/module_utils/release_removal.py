@@ -34,7 +34,8 @@ def remove(paths: Paths, app: str, purge: bool, systemd: ServiceManager) -> None
         systemd.reload()
         if not purge:
             _keep_data(paths.state / app)
-        for folder in (paths.wants(app), paths.run / app, paths.root / app, *([paths.state / app] if purge else [])):
+        folders = [paths.wants(app), paths.run / app, paths.root / app, paths.cache(app)]
+        for folder in [*folders, *([paths.state / app] if purge else [])]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -42,7 +43,12 @@ def _files(paths: Paths, app: str) -> list[Path]:
     """The app's files that belong to no release."""
     names = (f"{app}@.service", f"{app}.target", f"{app}.listen.socket", f"{app}.listen.service")
     wanted = paths.units / "multi-user.target.wants" / f"{app}.target"
-    return [*(paths.units / name for name in names), paths.runtime / f"wsgi-{app}.conf", wanted]
+    return [
+        *(paths.units / name for name in names),
+        paths.runtime / f"wsgi-{app}.conf",
+        paths.maintenance / app,
+        wanted,
+    ]
 
 
 def _keep_data(home: Path) -> None:
@@ -60,7 +66,7 @@ def _keep_data(home: Path) -> None:
 
 def leftovers(paths: Paths, app: str, purge: bool) -> list[str]:
     """What is still on the host of an app that should be absent."""
-    candidates = [paths.root / app, *_files(paths, app)]
+    candidates = [paths.root / app, paths.cache(app), *_files(paths, app)]
     if purge:
         candidates.append(paths.state / app)
     return [str(path) for path in candidates if os.path.lexists(path)]

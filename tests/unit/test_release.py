@@ -142,7 +142,10 @@ class FakeSystemd:
 def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> release_layout.Paths:
     monkeypatch.setattr(release_layout.os, "fsync", lambda _: None)  # nobody pulls the plug here, and it takes long
     found = release_layout.Paths(
-        *(tmp_path / name for name in ("srv", "run", "wsgi", "units", "tmpfiles", "state", "sites", "logs"))
+        *(
+            tmp_path / name
+            for name in ("srv", "run", "wsgi", "units", "tmpfiles", "state", "sites", "logs", "cache", "closed")
+        )
     )
     for build in ("b1", "b2"):
         (found.root / APP / "builds" / build).mkdir(parents=True)
@@ -384,6 +387,19 @@ def test_removal_keeps_the_data_unless_purged(paths: release_layout.Paths, syste
     release_removal.remove(paths, APP, True, systemd)
     assert not release_removal.leftovers(paths, APP, True)
     assert not [path for folder in (paths.units, paths.runtime, paths.run) for path in folder.rglob(f"*{APP}*")]
+
+
+def test_what_the_proxy_keeps_of_an_app_goes_with_it(paths: release_layout.Paths, systemd: FakeSystemd) -> None:
+    run(paths, systemd, desired())
+    for folder in (paths.cache(APP), paths.maintenance):
+        folder.mkdir(parents=True)
+    (paths.maintenance / APP).touch()
+    (paths.maintenance / "other").touch()
+    assert release_removal.leftovers(paths, APP, False)
+    release_removal.remove(paths, APP, False, systemd)
+    assert not release_removal.leftovers(paths, APP, False)
+    assert not paths.cache(APP).exists()
+    assert [path.name for path in paths.maintenance.iterdir()] == ["other"]
 
 
 def test_answer_without_the_expected_text_is_not_healthy(paths: release_layout.Paths, systemd: FakeSystemd) -> None:
