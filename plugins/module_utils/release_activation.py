@@ -400,7 +400,6 @@ def _switch_back(paths: Paths, step: Step, systemd: ServiceManager) -> None:
     if step.previous:
         systemd.start(unit_name(step.app, step.previous))  # it runs, unless a killed run or a reboot has come between
         replace_link(current, f"releases/{step.previous}")
-        paths.previous_socket(step.app).unlink(missing_ok=True)
     else:
         current.unlink()
 

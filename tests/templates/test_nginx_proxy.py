@@ -34,8 +34,8 @@ def test_the_app_gets_requests_on_its_current_socket(make: Make) -> None:
     config = make(app("api"))
     (upstream,) = config.http.blocks("upstream")
     assert upstream.all("server") == [
-        *2 * [["unix:/run/api/current.sock", "fail_timeout=0"]],
-        ["unix:/run/api/previous.sock", "fail_timeout=0", "backup"],
+        *2 * [["unix:/run/api/current.sock", "max_fails=0"]],
+        ["unix:/run/api/previous.sock", "max_fails=0", "backup"],
     ]
     assert upstream.all("keepalive") == []
     assert config.server("api.example.com", "443").location("/").one("proxy_pass") == f"http://{upstream.args[0]}"
@@ -344,7 +344,7 @@ def test_requests_are_sent_again_only_when_told(make: Make) -> None:
     config = make(app("api", nginx={"retries": 0}))
     (upstream,) = config.http.blocks("upstream")
     assert [server for server in upstream.all("server") if "backup" not in server] == [
-        ["unix:/run/api/current.sock", "fail_timeout=0"]
+        ["unix:/run/api/current.sock", "max_fails=0"]
     ]
     assert config.server("api.example.com", "443").location("/").one("proxy_next_upstream") == "off"
 

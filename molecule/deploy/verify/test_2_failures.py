@@ -7,9 +7,19 @@ import pytest
 # what is wrong: the change, words of the message
 TROUBLE = {
     "cannot be imported": ({"env": {"TROUBLE": "import"}}, ["No module named 'no_such_module'"]),
-    "boots too slowly": ({"env": {"TROUBLE": "slow boot"}, "release": {"start_timeout": 3}}, ["timeout"]),
+    "boots too slowly": (
+        {"env": {"TROUBLE": "slow boot"}, "release": {"start_timeout": 3}, "gunicorn": {"preload": True}},
+        ["timeout was exceeded"],
+    ),
+    "imports too slowly": (
+        {"env": {"TROUBLE": "slow boot"}, "release": {"health_timeout": 4}},
+        ["not healthy within 4 s"],
+    ),
     "ends at once": ({"env": {"TROUBLE": "exits"}}, ["api@"]),
-    "answers 500": ({"env": {"TROUBLE": "500"}}, ["not healthy within 5 s", "answered 500"]),
+    "answers 500": (
+        {"env": {"TROUBLE": "500"}, "release": {"health_timeout": 4}},
+        ["not healthy within 4 s", "answered 500"],
+    ),
     "never answers": ({"env": {"TROUBLE": "mute"}, "release": {"health_timeout": 3}}, ["not healthy within 3 s"]),
     "ends after a while": (
         {"env": {"TROUBLE": "crash"}, "release": {"bake": 6, "restart_sec": 1}},
@@ -45,6 +55,10 @@ TROUBLE = {
     ),
 }
 
+# A process that is killed takes along what it is at: POSTs, which must not be sent twice, and answers half sent. The
+# clients of the load have so many of those under way at most, and this one is killed twice.
+IN_FLIGHT = 2 * 4
+
 
 @pytest.mark.parametrize("name", TROUBLE)
 def test_bad_release(name, hosts, deploy, under_load, whole):
@@ -56,7 +70,8 @@ def test_bad_release(name, hosts, deploy, under_load, whole):
     assert run.code != 0, f"the run reports success:\n{run.output[-2000:]}"
     for word in ['app "api"', *words]:
         assert word in run.output, f"the message does not have {word!r}:\n{run.output[-4000:]}"
-    assert set(outcomes) <= {"ok", "repeated"}, f"clients noticed: {outcomes}"
+    noticed = sum(count for outcome, count in outcomes.items() if outcome not in ("ok", "repeated"))
+    assert noticed <= (IN_FLIGHT if name == "ends after a while" else 0), f"clients noticed: {outcomes}"
     assert outcomes["ok"] > 100, outcomes
     assert host.release("api") == before
     whole(host)
