@@ -17,6 +17,8 @@ import time
 import typing as t
 from dataclasses import dataclass, field, replace
 
+from ansible_collections.webops.wsgi.plugins.module_utils.certificate_clearance import Clearance, clear
+from ansible_collections.webops.wsgi.plugins.module_utils.certificate_ledger import Attempt, Ledger, Limits
 from ansible_collections.webops.wsgi.plugins.module_utils.certificate_store import (
     NONE_YET,
     Completed,
@@ -168,6 +170,7 @@ _WHY = re.compile(
 )
 
 
+_LOCKED_OUT = re.compile(r"rateLimited|too many (?:requests|failed|certificates|new)", re.I)
 _MASKED = "AttributeError: can't set attribute"
 _REFUSED = re.compile(r"urn:ietf:params:acme:error:(?P<type>\w+) :: (?P<title>[^\n]*?) :: (?P<detail>[^\n]+)")
 
@@ -281,6 +284,11 @@ class Issuer:
     now: datetime.datetime
     down: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def ledger(self) -> Ledger:
+        """What this host has asked for."""
+        return Ledger(self.host.ledger, Limits(self.host.max_failures, self.host.max_certificates))
+
     def problem(self, app: App) -> str:
         """Issue the app's certificate and return what went wrong, or nothing."""
         directory = app.acme.directory
@@ -288,10 +296,14 @@ class Issuer:
             return self.down[directory]
         if not shutil.which(self.host.certbot[0]):
             return f"{self.host.certbot[0]} is not installed"
+        closed = self.ledger.closed(directory, app.domains, self.now)
+        if closed:
+            return closed
         try:
             completed = issue(self.host, app, self.now)
         except CertificateError as error:
             return str(error)
+        self._note(app, completed)
         if completed.rc == 0:
             return ""
         if completed.rc < 0:
@@ -300,6 +312,17 @@ class Issuer:
             self.down[directory] = cause(completed.output)
         return cause(completed.output)
 
+    def _note(self, app: App, completed: Completed) -> None:
+        """Note what the CA has counted: a certificate, a failed authorisation, or that it refuses for now."""
+        failed = tuple(found["domain"] for found in _FAILED.finditer(completed.output))
+        if completed.rc != 0 and not failed and _LOCKED_OUT.search(completed.output):
+            failed = app.domains
+        if completed.rc == 0 or failed:
+            why = "" if completed.rc == 0 else cause(completed.output)
+            failed = () if completed.rc == 0 else failed
+            attempt = Attempt(self.now.timestamp(), app.acme.directory, app.domains, failed, why)
+            self.ledger.note(attempt)
+
 
 def _issue_all(
     host: Host, apps: t.Sequence[App], now: datetime.datetime, check: bool, outcome: Outcome
@@ -307,29 +330,42 @@ def _issue_all(
     """Issue what differs from what is wanted, repoint links, return by app where each of these pointed before."""
     former: dict[str, str] = {}
     issuer = Issuer(host, now)
-    for app in apps:
-        if not app.present or app.tls != "letsencrypt":
-            continue
-        lineage = read_lineage(host, app.name)
-        reasons = differences(lineage, app, now)
+    wanted = [app for app in apps if app.present and app.tls == "letsencrypt"]
+    lineages = {app.name: read_lineage(host, app.name) for app in wanted}
+    due = [app for app in wanted if differences(lineages[app.name], app, now)]
+    cleared = {} if check else clear(host, due)
+    for app in wanted:
+        lineage = lineages[app.name]
+        asked, problem = _asked(app, cleared.get(app.name), outcome)
+        reasons = differences(lineage, asked, now)
         before = target_of(host.link(app.name))
         if reasons and not check:
-            problem = issuer.problem(app)
-            if problem:
-                if _stand_in(host, app, now, outcome):
-                    former[app.name] = before
-                outcome.errors.append(_issue_error(host, app, problem))
-                continue
+            problem = problem or issuer.problem(asked)
+        if problem:
+            if _stand_in(host, app, now, outcome):
+                former[app.name] = before
+            outcome.errors.append(_issue_error(host, asked, problem))
+            continue
         if not reasons and lineage.webroot != host.webroot:
             _move_webroot(host, app, lineage, check, outcome)
         if reasons:
-            _note_issued(app, lineage, reasons, outcome)
+            _note_issued(asked, lineage, reasons, outcome)
         elif before != host.live(app.name) and not check:  # else the phase before has predicted it
             outcome.change(f"{app.name}: the certificate of certbot put in place")
         if (reasons or before != host.live(app.name)) and not check:
             former[app.name] = before
             point(host.link(app.name), host.live(app.name))
     return former
+
+
+def _asked(app: App, clearance: Clearance | None, outcome: Outcome) -> tuple[App, str]:
+    """Return the app with the domains to ask for, and why none of them may be asked for."""
+    if clearance is None or not clearance.problem:
+        return app, ""
+    if not clearance.domains:
+        return app, clearance.problem
+    outcome.errors.append(_left_out_error(app, clearance))
+    return replace(app, domains=clearance.domains), ""
 
 
 def _stand_in(host: Host, app: App, now: datetime.datetime, outcome: Outcome) -> bool:
@@ -372,6 +408,15 @@ def _issue_error(host: Host, app: App, problem: str) -> str:
         served += f" (valid until {current.certificate.not_after:%Y-%m-%d})"
     asked = f"{', '.join(app.domains)} by {app.acme.directory}"
     return f'app "{app.name}": no certificate was issued for {asked}: {problem}; {served}'
+
+
+def _left_out_error(app: App, clearance: Clearance) -> str:
+    """Return the error for the domains of an app that its certificate is not for, since they failed before."""
+    left_out = [domain for domain in app.domains if domain not in clearance.domains]
+    return (
+        f'app "{app.name}": no certificate was asked for {", ".join(left_out)}: {clearance.problem}; '
+        f"the app has one for {', '.join(clearance.domains)}, and clients of the rest are warned"
+    )
 
 
 def _leftovers(host: Host, app: App) -> list[str]:

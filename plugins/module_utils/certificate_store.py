@@ -58,6 +58,11 @@ class Host:
     links: str = "/etc/nginx/tls"
     store: str = "/etc/nginx/tls.d"
     letsencrypt: str = "/etc/letsencrypt"
+    ledger: str = "/var/lib/letsencrypt/wsgi-attempts.jsonl"
+    max_failures: int = 3
+    max_certificates: int = 4
+    resolver: str = ""
+    authority_ports: t.Mapping[str, int] = field(default_factory=lambda: {"http": 80, "https": 443})
     webroot: str = "/var/www/acme"
     agree_tos: bool = True
     ca_bundle: str = ""

@@ -61,11 +61,17 @@ class Certificate:
 
 @dataclass(frozen=True)
 class Acme:
-    """How one app's certificate is asked for."""
+    """How one app's certificate is asked for.
+
+    :param preflight: whether the challenge's path is fetched before the authority is asked
+    :param holds_back: what a domain holds back that failed there: itself (``domain``), its ``app``, or the ``host``
+    """
 
     directory: str = LETS_ENCRYPT
     email: str = ""
     key_type: str = "ecdsa"
+    preflight: bool = True
+    holds_back: str = "app"
 
 
 @dataclass(frozen=True)

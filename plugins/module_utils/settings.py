@@ -47,6 +47,9 @@ HOST_WIDE = frozenset(
         "nginx_proxy_worker_connections",
         "certbot_agree_tos",
         "certbot_ca_bundle",
+        "certbot_max_certificates",
+        "certbot_max_failures",
+        "certbot_preflight_resolver",
         "certbot_webroot",
     }
 )

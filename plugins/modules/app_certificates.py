@@ -15,6 +15,9 @@ description:
   - It works in two phases around the start of nginx, so that the first run needs neither DNS nor a certificate
     authority. With O(ensure=placeholder) every file that nginx will name is there. With O(ensure=issued) certificates
     are asked for where the one on disk is not the one that is wanted, put in service, and looked at on the wire.
+  - Before an authority is asked, the path of its challenge is fetched through every domain as it would do. Domains that
+    fail are named with what was seen, and no attempt is spent on them. What was asked is noted in a ledger on the host,
+    so that a broken set-up does not use up what the authority allows.
   - A certificate is identified by its names, its key type and its certificate authority. When these are as wanted, and
     less than five sixths of its life are over, the authority is not asked. Renewal is the job of certbot's timer.
   - When no certificate can be issued, the site keeps the one it has, the other apps go on, and the module fails at
@@ -93,6 +96,17 @@ options:
             type: str
             choices: [ecdsa, rsa]
             default: ecdsa
+          preflight:
+            description: Whether the path of the challenge is fetched through each domain before the authority is asked.
+            type: bool
+            default: true
+          preflight_holds_back:
+            description:
+              - What a domain holds back that cannot be reached. With V(app) its app gets no certificate in this run,
+                with V(domain) the app gets one for its other domains, with V(host) no app of the host gets one.
+            type: str
+            choices: [domain, app, host]
+            default: app
   provided:
     description:
       - Contents of the files named in O(apps[].certificate), by app. Filled in by the action plugin; not for use by
@@ -133,6 +147,21 @@ options:
     description: PEM file on the host with the authorities that C(certbot) trusts when it talks to the ACME directory.
     type: str
     default: ""
+  resolver:
+    description:
+      - DNS servers that the preflight asks for the addresses of domains, as C(address) or C(address:port), separated by
+        spaces. Empty for those of the host. The host's C(/etc/hosts) is passed over.
+    type: str
+    default: ""
+  max_failures:
+    description: How often a domain may fail within an hour before the authority is not asked for it. V(0) for any.
+    type: int
+    default: 3
+  max_certificates:
+    description:
+      - How many certificates for the same set of names are asked for within 7 days. V(0) for any.
+    type: int
+    default: 4
   certbot:
     description: The program C(certbot).
     type: str
@@ -254,6 +283,8 @@ def argument_spec() -> dict[str, t.Any]:
         "staging": {"type": "bool", "default": False},
         "email": {"type": "str", "default": ""},
         "key_type": {"type": "str", "choices": ["ecdsa", "rsa"], "default": "ecdsa", "no_log": False},
+        "preflight": {"type": "bool", "default": True},
+        "preflight_holds_back": {"type": "str", "choices": ["domain", "app", "host"], "default": "app"},
     }
     app = {
         "name": {"type": "str", "required": True},
@@ -283,6 +314,9 @@ def argument_spec() -> dict[str, t.Any]:
         "webroot": {"type": "path", "default": "/var/www/acme"},
         "agree_tos": {"type": "bool", "default": True},
         "ca_bundle": {"type": "str", "default": ""},
+        "resolver": {"type": "str", "default": ""},
+        "max_failures": {"type": "int", "default": 3},
+        "max_certificates": {"type": "int", "default": 4},
         "certbot": {"type": "str", "default": "certbot"},
         "links": {"type": "path", "default": "/etc/nginx/tls"},
         "store": {"type": "path", "default": "/etc/nginx/tls.d"},
@@ -309,6 +343,8 @@ def read_app(given: t.Mapping[str, t.Any], provided: t.Mapping[str, t.Mapping[st
             else acme.get("acme_directory") or certificates.LETS_ENCRYPT,
             email=acme.get("email") or "",
             key_type=acme.get("key_type") or "ecdsa",
+            preflight=acme.get("preflight", True),
+            holds_back=acme.get("preflight_holds_back") or "app",
         ),
         chain_pem=pem.get("cert") or "",
         key_pem=pem.get("key") or "",
@@ -370,6 +406,9 @@ def main() -> None:
         webroot=params["webroot"],
         agree_tos=params["agree_tos"],
         ca_bundle=params["ca_bundle"],
+        resolver=params["resolver"],
+        max_failures=params["max_failures"],
+        max_certificates=params["max_certificates"],
         certbot=tuple(shlex.split(params["certbot"])),
         address=params["address"],
         port=params["https_port"],
