@@ -224,6 +224,7 @@ def check_suits(app: App, now: datetime.datetime) -> Certificate:
     missing = [domain for domain in app.domains if not leaf.covers(domain)]
     if missing:
         raise CertificateError(
-            f"{where} does not cover {', '.join(missing)}: it is for {', '.join(leaf.names) or 'no DNS name at all'}"
+            f"{where} does not cover {', '.join(missing)}: it is for {', '.join(leaf.names) or 'no DNS name at all'}; "
+            "provide one for all domains"
         )
     return leaf

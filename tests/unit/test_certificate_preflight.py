@@ -23,7 +23,7 @@ NAMES = {
     "other.test": [ELSEWHERE],
     "both.test": [HERE, ELSEWHERE],
     "closed.test": [CLOSED],
-    "six.test": ["2001:db8::1", HERE],
+    "six.test": ["::1", HERE],
     "loop.test": [HERE],
     "moved.test": [HERE],
     "hidden.test": [HERE],

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Checks of how certificates are asked for, and of those that a person provides."""
+
+from __future__ import annotations
+
+import datetime
+import typing as t
+
+from ansible_collections.webops.wsgi.plugins.module_utils import certificates, checks_edge, dns_lookup
+from ansible_collections.webops.wsgi.plugins.module_utils.settings import App, Problem, show
+
+
+def check_resolver(app: App) -> t.Iterator[Problem]:
+    """DNS servers by address: their names would have to be looked up first."""
+    value = app.data["certbot"].get("preflight_resolver")
+    if isinstance(value, str) and app.usable("certbot.preflight_resolver") and not dns_lookup.valid_servers(value):
+        yield app.problem(
+            f"certbot_preflight_resolver is {show(value)}, which is no address of a DNS server",
+            "write an address, such as 9.9.9.9 or 192.0.2.53:5353, or several with spaces between them",
+        )
+
+
+def check_provided(app: App) -> t.Iterator[Problem]:
+    """Match, dates, names and order of a certificate of one's own. What lies in a vault is checked on the host."""
+    if app.data["tls"] != "provided" or not app.usable("tls", "certificate", "nginx.tls", "domains"):
+        return
+    if any(checks_edge.check_certificate(app)):
+        return
+    chain, key = (_read(app.data["certificate"][part]) for part in ("cert", "key"))
+    if not chain:
+        return
+    from ansible_collections.webops.wsgi.plugins.module_utils import certificate_making  # loads a large library
+
+    if not certificate_making.AVAILABLE:
+        return
+    given = certificates.App(app.label, tuple(app.data["domains"]), "provided", chain_pem=chain, key_pem=key)
+    try:
+        certificate_making.check_provided(given, datetime.datetime.now(datetime.UTC))
+    except certificates.CertificateError as error:
+        text, _, mend = str(error).removeprefix(f'app "{app.label}": ').rpartition("; ")
+        yield app.problem(*(text, mend) if text else (mend, "provide another certificate"))
+
+
+def _read(path: str) -> str:
+    """Return the text of a PEM file, nothing for one in a vault."""
+    with open(path, encoding="utf-8", errors="replace") as handle:
+        text = handle.read()
+    return "" if text.startswith("$ANSIBLE_VAULT") else text
+
+
+CHECKS: tuple[t.Callable[[App], t.Iterator[Problem]], ...] = (check_resolver, check_provided)
