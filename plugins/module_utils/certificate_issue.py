@@ -10,6 +10,7 @@ going on.
 from __future__ import annotations
 
 import datetime
+import glob
 import os
 import re
 import shutil
@@ -123,6 +124,20 @@ def identity_differences(lineage: Lineage, app: App) -> list[str]:
     if lineage.known and lineage.authenticator != "webroot":
         reasons.append(f"challenge {lineage.authenticator or 'unknown'} -> webroot")
     return reasons
+
+
+def twin(host: Host, app: App) -> str:
+    """Return under which name certbot has the certificate that the app wants, when it has none under the app's own."""
+    if not app.present or app.tls != "letsencrypt" or target_of(host.link(app.name)) == host.live(app.name):
+        return ""
+    if read_lineage(host, app.name).known:
+        return ""
+    for path in sorted(glob.glob(host.renewal("*"))):
+        name = os.path.basename(path).removesuffix(".conf")
+        lineage = read_lineage(host, name)
+        if lineage.known and not identity_differences(lineage, app):
+            return name
+    return ""
 
 
 def differences(lineage: Lineage, app: App, now: datetime.datetime) -> list[str]:
@@ -331,6 +346,8 @@ def _issue_all(
     former: dict[str, str] = {}
     issuer = Issuer(host, now)
     wanted = [app for app in apps if app.present and app.tls == "letsencrypt"]
+    if check:  # the phase before has predicted that these take over another name's certificate
+        wanted = [app for app in wanted if not twin(host, app)]
     lineages = {app.name: read_lineage(host, app.name) for app in wanted}
     due = [app for app in wanted if differences(lineages[app.name], app, now)]
     cleared = {} if check else clear(host, due)

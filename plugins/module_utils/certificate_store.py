@@ -21,7 +21,7 @@ import socket
 import ssl
 import tempfile
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from ansible_collections.webops.wsgi.plugins.module_utils.certificates import (
     REMAKE_DAYS,
@@ -107,6 +107,10 @@ class Outcome:
     def changed(self) -> bool:
         """Whether anything was, or would be, changed."""
         return bool(self.actions)
+
+    def merge(self, later: Outcome) -> Outcome:
+        """Return what both have done, one after the other."""
+        return Outcome(*(getattr(self, each.name) + getattr(later, each.name) for each in fields(self)))
 
     def change(self, action: str, before: str = "", after: str = "") -> None:
         """Note one change."""

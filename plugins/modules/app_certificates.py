@@ -26,7 +26,8 @@ options:
   ensure:
     description:
       - V(placeholder) makes the files that nginx names. A certificate of C(certbot) that is not there yet is stood in
-        for by one that is signed by itself. It needs no nginx and asks no authority.
+        for by one that is signed by itself, or taken over from another name under which C(certbot) has just that one.
+        It needs no nginx and asks no authority.
       - V(issued) runs C(certbot) where needed, puts the result in service, compares for each domain the certificate
         on the wire with the one on disk (and reloads nginx when they differ), and removes what belongs to apps that
         are gone.
@@ -273,7 +274,12 @@ import traceback
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.webops.wsgi.plugins.module_utils import certificate_issue, certificate_store, certificates
+from ansible_collections.webops.wsgi.plugins.module_utils import (
+    certificate_adopt,
+    certificate_issue,
+    certificate_store,
+    certificates,
+)
 
 
 def argument_spec() -> dict[str, t.Any]:
@@ -371,7 +377,9 @@ def run_phase(
     params = module.params
     now = datetime.datetime.now(datetime.UTC)
     if params["ensure"] == "placeholder":
-        return certificate_store.ensure_placeholder(host, apps, now, module.check_mode)
+        outcome = certificate_adopt.adopt(host, apps, module.check_mode)
+        rest = [app for app in apps if not (module.check_mode and certificate_issue.twin(host, app))]
+        return outcome.merge(certificate_store.ensure_placeholder(host, rest, now, module.check_mode))
     return certificate_issue.ensure_issued(
         host,
         apps,

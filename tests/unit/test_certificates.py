@@ -17,6 +17,7 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.webops.wsgi.plugins.action import app_certificates as action
+from ansible_collections.webops.wsgi.plugins.module_utils import certificate_adopt as adopt
 from ansible_collections.webops.wsgi.plugins.module_utils import certificate_issue as issue
 from ansible_collections.webops.wsgi.plugins.module_utils import certificate_making as making
 from ansible_collections.webops.wsgi.plugins.module_utils import certificate_preflight as preflight
@@ -221,11 +222,13 @@ class Programs:
     def put(self, name: str, pair: Pair, server: str = DIRECTORY) -> None:
         live = self.letsencrypt / "live" / name
         live.mkdir(parents=True, exist_ok=True)
-        (live / "fullchain.pem").write_text(pair.chain)
-        (live / "privkey.pem").write_text(pair.key)
+        leaf, *_issuers = certificates.blocks(pair.chain)
+        parts = {"cert": leaf, "chain": pair.chain.replace(leaf, ""), "fullchain": pair.chain, "privkey": pair.key}
+        for part, text in parts.items():
+            (live / f"{part}.pem").write_text(text)
         path = self.letsencrypt / "renewal" / f"{name}.conf"
         path.parent.mkdir(exist_ok=True)
-        path.write_text(renewal(server, str(self.letsencrypt.parent / "acme")))
+        path.write_text(renewal(server, str(self.letsencrypt.parent / "acme")).replace("live/api", f"live/{name}"))
 
     def _delete(self, name: str) -> store.Completed:
         (self.letsencrypt / "renewal" / f"{name}.conf").unlink()
@@ -966,6 +969,64 @@ class TestIssued:
         start(host, programs, app())
         programs.timer = "LoadState=not-found\nActiveState=inactive\nUnitFileState=\n"
         assert "certbot.timer is not there" in self.run(host, app(), timer="certbot.timer").errors[0]
+
+
+class TestRenamed:
+    """An app under a new name keeps its certificate, and no authority is asked."""
+
+    def both(self, host: store.Host, apps: t.Sequence[App], check: bool = False) -> list[store.Outcome]:
+        """Run both phases as the module does."""
+        adopted = adopt.adopt(host, apps, check)
+        rest = [each for each in apps if not (check and issue.twin(host, each))]
+        first = adopted.merge(store.ensure_placeholder(host, rest, NOW, check))
+        return [first, issue.ensure_issued(host, apps, NOW, check=check, nginx_reloads=True)]
+
+    def served(self, host: store.Host, programs: Programs) -> tuple[App, App]:
+        before, after = app("api"), app("core", "api.example.test")
+        start(host, programs, before)
+        issue.ensure_issued(host, [before], NOW)
+        programs.calls.clear()
+        return before, after
+
+    def test_takes_over(self, host: store.Host, programs: Programs, tmp_path: pathlib.Path) -> None:
+        before, after = self.served(host, programs)
+        fingerprint = store.table(host, [before])["api"]["fingerprint"]
+        programs.nginx.sites["api.example.test"] = "core"
+        apps = [replace(before, present=False), after]
+        untouched = snapshot(tmp_path)
+        predicted = self.both(host, apps, check=True)
+        assert snapshot(tmp_path) == untouched
+        done = self.both(host, apps)
+        assert done == predicted
+        assert done[0].actions == ["core: the certificate of api taken over, which is for the same domains"]
+        assert not programs.asked("certonly")
+        assert store.table(host, [after])["core"]["fingerprint"] == fingerprint
+        assert not any(outcome.changed for outcome in self.both(host, apps))
+        renewal_text = pathlib.Path(host.renewal("core")).read_text()
+        assert "live/core/cert.pem" in renewal_text
+        assert "live/api" not in renewal_text
+
+    def test_killed_before_certbot_knows_of_it(self, host: store.Host, programs: Programs) -> None:
+        _before, after = self.served(host, programs)
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            monkeypatch.setattr(adopt, "replace_file", lambda *_: (_ for _ in ()).throw(Killed))
+            with pytest.raises(Killed):
+                adopt.adopt(host, [after], False)
+        assert adopt.adopt(host, [after], False).changed
+        assert not issue.differences(issue.read_lineage(host, "core"), after, NOW)
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            app("core", "api.example.test", "www.example.test"),
+            app("core", "api.example.test", acme=Acme(DIRECTORY, key_type="rsa")),
+            app("core", "api.example.test", acme=Acme(certificates.LETS_ENCRYPT)),
+            app("core", "api.example.test", tls="selfsigned"),
+        ],
+    )
+    def test_takes_over_nothing_else(self, host: store.Host, programs: Programs, other: App) -> None:
+        self.served(host, programs)
+        assert not adopt.adopt(host, [other], False).changed
 
 
 class TestClearance:
