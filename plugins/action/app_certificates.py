@@ -11,7 +11,7 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 
 APP_KEYS = ("name", "state", "domains", "tls")
-ACME_KEYS = ("acme_directory", "staging", "email", "key_type", "preflight", "preflight_holds_back")
+ACME_KEYS = ("acme_directory", "staging", "email", "key_type", "profile", "preflight", "preflight_holds_back")
 
 
 def reduce_app(app: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

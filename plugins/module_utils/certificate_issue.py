@@ -89,6 +89,16 @@ class Lineage:
         return self._setting("authenticator")
 
     @property
+    def renew_before(self) -> str:
+        """How long before its end certbot renews it, where it has been told."""
+        return self._setting("renew_before_expiry")
+
+    @property
+    def profile(self) -> str:
+        """The profile that was asked for."""
+        return self._setting("preferred_profile")
+
+    @property
     def webroot(self) -> str:
         """Where certbot puts the answer to the challenge when it renews."""
         return self._setting("webroot_path").rstrip(", ")
@@ -101,6 +111,32 @@ class Lineage:
 def read_lineage(host: Host, app: str) -> Lineage:
     """Return what certbot has for the app."""
     return Lineage(read_certificate(host.live(app)), read_text(host.renewal(app)))
+
+
+def renewal_wanted(lineage: Lineage, host: Host) -> dict[str, tuple[str, str]]:
+    """Return what certbot should know of the next renewal and does not: by setting what it is and what it should be."""
+    if lineage.certificate is None or not lineage.known:
+        return {}
+    before = f"{lineage.certificate.renewal_seconds(host.renew_left)} seconds"
+    settings = {
+        "webroot_path": (lineage.webroot, host.webroot),
+        "renew_before_expiry": (lineage.renew_before, before),
+    }
+    return {name: (found, wanted) for name, (found, wanted) in settings.items() if found != wanted}
+
+
+def renewal_text(lineage: Lineage, wanted: t.Mapping[str, tuple[str, str]]) -> str:
+    """Return the renewal configuration with other settings."""
+    text = lineage.renewal
+    if "webroot_path" in wanted:
+        text = moved_webroot(lineage, wanted["webroot_path"][1])
+    if "renew_before_expiry" in wanted:
+        line = f"renew_before_expiry = {wanted['renew_before_expiry'][1]}"
+        text = line + "\n" + _RENEW_BEFORE.sub("", text)
+    return text
+
+
+_RENEW_BEFORE = re.compile(r"^(# *)?renew_before_expiry *=.*\n", re.M)
 
 
 def moved_webroot(lineage: Lineage, webroot: str) -> str:
@@ -123,6 +159,8 @@ def identity_differences(lineage: Lineage, app: App) -> list[str]:
         reasons.append(f"CA {lineage.server or 'unknown'} -> {app.acme.directory}")
     if lineage.known and lineage.authenticator != "webroot":
         reasons.append(f"challenge {lineage.authenticator or 'unknown'} -> webroot")
+    if lineage.known and lineage.profile != app.acme.profile:
+        reasons.append(f"profile {lineage.profile or 'default'} -> {app.acme.profile or 'default'}")
     return reasons
 
 
@@ -157,6 +195,8 @@ def certbot_command(host: Host, app: App, lineage: Lineage) -> list[str]:
     command = [*host.certbot, "certonly", "--non-interactive", "--cert-name", app.name, "--server", acme.directory]
     command += ["--key-type", acme.key_type, "--webroot", "--webroot-path", host.webroot]
     command += ["--email", acme.email, "--no-eff-email"] if acme.email else ["--register-unsafely-without-email"]
+    if acme.profile:
+        command += ["--preferred-profile", acme.profile]
     if host.agree_tos:
         command.append("--agree-tos")
     if lineage.known:
@@ -288,6 +328,7 @@ def issue(host: Host, app: App, now: datetime.datetime) -> Completed:
         left = identity_differences(read_lineage(host, app.name), app)
         if left:
             raise CertificateError(f"certbot reported success, but the certificate is not as wanted: {'; '.join(left)}")
+        _settle_renewal(host, app, read_lineage(host, app.name), False, Outcome())
     return completed
 
 
@@ -325,6 +366,8 @@ class Issuer:
             return f"certbot was ended by signal {-completed.rc}"
         if unreachable(completed.output):
             self.down[directory] = cause(completed.output)
+        if "unrecognized arguments: --preferred-profile" in completed.output:
+            return "this certbot knows no profiles; set certbot_install_method: venv"
         return cause(completed.output)
 
     def _note(self, app: App, completed: Completed) -> None:
@@ -363,11 +406,11 @@ def _issue_all(
                 former[app.name] = before
             outcome.errors.append(_issue_error(host, asked, problem))
             continue
-        if not reasons and lineage.webroot != host.webroot:
-            _move_webroot(host, app, lineage, check, outcome)
-        if reasons:
+        if not reasons:
+            _settle_renewal(host, app, lineage, check, outcome)
+        else:
             _note_issued(asked, lineage, reasons, outcome)
-        elif before != host.live(app.name) and not check:  # else the phase before has predicted it
+        if not reasons and before != host.live(app.name) and not check:  # else the phase before has predicted it
             outcome.change(f"{app.name}: the certificate of certbot put in place")
         if (reasons or before != host.live(app.name)) and not check:
             former[app.name] = before
@@ -395,16 +438,18 @@ def _stand_in(host: Host, app: App, now: datetime.datetime, outcome: Outcome) ->
     return True
 
 
-def _move_webroot(host: Host, app: App, lineage: Lineage, check: bool, outcome: Outcome) -> None:
-    """Tell certbot where nginx looks for the answer to the challenge now; the certificate stays as it is."""
+def _settle_renewal(host: Host, app: App, lineage: Lineage, check: bool, outcome: Outcome) -> None:
+    """Tell certbot where nginx looks for the answer to the challenge now, and when to renew; nothing is asked for."""
     path = host.renewal(app.name)
-    outcome.change(
-        f"{app.name}: webroot {lineage.webroot} -> {host.webroot}",
-        f"{path}: webroot_path = {lineage.webroot}",
-        f"{path}: webroot_path = {host.webroot}",
-    )
-    if not check:
-        replace_file(path, moved_webroot(lineage, host.webroot), 0o644)
+    wanted = renewal_wanted(lineage, host)
+    for name, (found, new) in wanted.items():
+        outcome.change(
+            f"{app.name}: {name} {found or 'unset'} -> {new}",
+            f"{path}: {name} = {found}",
+            f"{path}: {name} = {new}",
+        )
+    if wanted and not check:
+        replace_file(path, renewal_text(lineage, wanted), 0o644)
 
 
 def _note_issued(app: App, lineage: Lineage, reasons: t.Sequence[str], outcome: Outcome) -> None:

@@ -64,6 +64,7 @@ class Host:
     resolver: str = ""
     authority_ports: t.Mapping[str, int] = field(default_factory=lambda: {"http": 80, "https": 443})
     webroot: str = "/var/www/acme"
+    renew_left: int = 33
     agree_tos: bool = True
     ca_bundle: str = ""
     certbot: tuple[str, ...] = ("certbot",)

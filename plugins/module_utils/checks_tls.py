@@ -4,10 +4,15 @@
 from __future__ import annotations
 
 import datetime
+import re
 import typing as t
 
 from ansible_collections.webops.wsgi.plugins.module_utils import certificates, checks_edge, dns_lookup
 from ansible_collections.webops.wsgi.plugins.module_utils.settings import App, Problem, show
+
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_LETS_ENCRYPT = "api.letsencrypt.org/"
+_VERSION = re.compile(r"[0-9]+(\.[0-9]+){1,2}")
 
 
 def check_resolver(app: App) -> t.Iterator[Problem]:
@@ -48,4 +53,35 @@ def _read(path: str) -> str:
     return "" if text.startswith("$ANSIBLE_VAULT") else text
 
 
-CHECKS: tuple[t.Callable[[App], t.Iterator[Problem]], ...] = (check_resolver, check_provided)
+PROFILES = ("classic", "tlsserver", "shortlived")
+"""What Let's Encrypt offers, https://letsencrypt.org/docs/profiles/."""
+
+
+def check_profile(app: App) -> t.Iterator[Problem]:
+    """A profile that the authority is known not to have; those of other authorities are theirs to judge."""
+    acme = app.data["certbot"]
+    value, directory = acme.get("profile"), str(acme.get("acme_directory"))
+    if not isinstance(value, str) or not value or not app.usable("certbot.profile", "certbot.acme_directory"):
+        return
+    setting, mend = app.setting("certbot", "profile"), f"write {', '.join(PROFILES)}, or leave it empty"
+    if not _WORD.fullmatch(value):
+        yield app.problem(f"{setting} is {show(value)}, which is no name of a profile", mend)
+    elif (acme.get("staging") or _LETS_ENCRYPT in directory) and value not in PROFILES:
+        yield app.problem(f"{setting} is {show(value)}, which Let's Encrypt does not offer", mend)
+
+
+def check_version(app: App) -> t.Iterator[Problem]:
+    """An exact version of certbot."""
+    value = app.data["certbot"].get("version")
+    if isinstance(value, str) and app.usable("certbot.version") and not _VERSION.fullmatch(value):
+        yield app.problem(
+            f"certbot_version is {show(value)}, which is no exact version", 'write one, such as "5.8.0", with quotes'
+        )
+
+
+CHECKS: tuple[t.Callable[[App], t.Iterator[Problem]], ...] = (
+    check_resolver,
+    check_provided,
+    check_profile,
+    check_version,
+)

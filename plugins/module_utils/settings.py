@@ -47,9 +47,12 @@ HOST_WIDE = frozenset(
         "nginx_proxy_worker_connections",
         "certbot_agree_tos",
         "certbot_ca_bundle",
+        "certbot_install_method",
         "certbot_max_certificates",
         "certbot_max_failures",
         "certbot_preflight_resolver",
+        "certbot_renew_left",
+        "certbot_version",
         "certbot_webroot",
     }
 )

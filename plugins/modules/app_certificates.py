@@ -97,6 +97,10 @@ options:
             type: str
             choices: [ecdsa, rsa]
             default: ecdsa
+          profile:
+            description: Name of the profile to ask for, where the authority offers it. Empty for its default.
+            type: str
+            default: ""
           preflight:
             description: Whether the path of the challenge is fetched through each domain before the authority is asked.
             type: bool
@@ -140,6 +144,13 @@ options:
     description: Directory from which nginx answers C(/.well-known/acme-challenge/).
     type: path
     default: /var/www/acme
+  renew_left:
+    description:
+      - Per cent of a certificate's life that is left when C(certbot) renews it; one of less than ten days is renewed at
+        half of its life at the latest. A C(certbot) that knows ARI (4.1 and newer) renews earlier when the authority
+        says so.
+    type: int
+    default: 33
   agree_tos:
     description: Whether you agree to the terms of service of the certificate authorities.
     type: bool
@@ -289,6 +300,7 @@ def argument_spec() -> dict[str, t.Any]:
         "staging": {"type": "bool", "default": False},
         "email": {"type": "str", "default": ""},
         "key_type": {"type": "str", "choices": ["ecdsa", "rsa"], "default": "ecdsa", "no_log": False},
+        "profile": {"type": "str", "default": ""},
         "preflight": {"type": "bool", "default": True},
         "preflight_holds_back": {"type": "str", "choices": ["domain", "app", "host"], "default": "app"},
     }
@@ -318,6 +330,7 @@ def argument_spec() -> dict[str, t.Any]:
         "files": {"type": "list", "elements": "dict", "default": [], "options": managed},
         "timer": {"type": "str", "default": ""},
         "webroot": {"type": "path", "default": "/var/www/acme"},
+        "renew_left": {"type": "int", "default": 33},
         "agree_tos": {"type": "bool", "default": True},
         "ca_bundle": {"type": "str", "default": ""},
         "resolver": {"type": "str", "default": ""},
@@ -349,6 +362,7 @@ def read_app(given: t.Mapping[str, t.Any], provided: t.Mapping[str, t.Mapping[st
             else acme.get("acme_directory") or certificates.LETS_ENCRYPT,
             email=acme.get("email") or "",
             key_type=acme.get("key_type") or "ecdsa",
+            profile=acme.get("profile") or "",
             preflight=acme.get("preflight", True),
             holds_back=acme.get("preflight_holds_back") or "app",
         ),
@@ -412,6 +426,7 @@ def main() -> None:
         store=params["store"],
         letsencrypt=params["letsencrypt"],
         webroot=params["webroot"],
+        renew_left=params["renew_left"],
         agree_tos=params["agree_tos"],
         ca_bundle=params["ca_bundle"],
         resolver=params["resolver"],

@@ -8,6 +8,7 @@ import datetime
 import ipaddress
 import os
 import pathlib
+import re
 import shutil
 import socket
 import ssl
@@ -228,7 +229,9 @@ class Programs:
             (live / f"{part}.pem").write_text(text)
         path = self.letsencrypt / "renewal" / f"{name}.conf"
         path.parent.mkdir(exist_ok=True)
-        path.write_text(renewal(server, str(self.letsencrypt.parent / "acme")).replace("live/api", f"live/{name}"))
+        known = re.search(r"^renew_before_expiry = .*$", path.read_text(), re.M) if path.exists() else None
+        text = renewal(server, str(self.letsencrypt.parent / "acme")).replace("live/api", f"live/{name}")
+        path.write_text(text.replace("# renew_before_expiry = 30 days", known[0]) if known else text)
 
     def _delete(self, name: str) -> store.Completed:
         (self.letsencrypt / "renewal" / f"{name}.conf").unlink()
@@ -570,6 +573,22 @@ class TestLineage:
         assert "; ".join(reasons).startswith(reason)
         assert bool(reasons) is bool(reason)
 
+    def test_another_profile(self, authority: Authority, host: store.Host) -> None:
+        lineage = self.of(authority, "api.example.test")
+        short = app(acme=Acme(DIRECTORY, profile="shortlived"))
+        assert issue.differences(lineage, short, NOW) == ["profile default -> shortlived"]
+        assert "--preferred-profile shortlived" in " ".join(issue.certbot_command(host, short, lineage))
+        had = replace(lineage, renewal=lineage.renewal + "preferred_profile = shortlived\n")
+        assert not issue.differences(had, short, NOW)
+        assert issue.differences(had, app(), NOW) == ["profile shortlived -> default"]
+
+    @pytest.mark.parametrize(
+        ("life", "percent", "days_left"), [(90, 33, 29.7), (45, 33, 14.85), (6, 33, 3), (6, 60, 3.6), (64, 20, 12.8)]
+    )
+    def test_when_it_is_renewed(self, authority: Authority, life: float, percent: int, days_left: float) -> None:
+        facts = certificates.parse(authority.pair("api.example.test", left=life - 1, age=1).chain)
+        assert facts.renewal_seconds(percent) == int(days_left * 86400)
+
     def test_challenge_that_nginx_does_not_answer(self, authority: Authority) -> None:
         facts = certificates.parse(authority.pair("api.example.test").chain)
         lineage = issue.Lineage(facts, renewal(DIRECTORY, authenticator="standalone"))
@@ -814,11 +833,33 @@ class TestIssued:
         self.run(host, app())
         moved = replace(host, webroot=str(tmp_path / "elsewhere"))
         predicted = self.run(moved, app(), check=True)
-        assert predicted.actions == [f"api: webroot {host.webroot} -> {moved.webroot}"]
+        assert predicted.actions == [f"api: webroot_path {host.webroot} -> {moved.webroot}"]
         assert self.run(moved, app()) == predicted
-        assert pathlib.Path(host.renewal("api")).read_text() == renewal(DIRECTORY, moved.webroot)
+        text = pathlib.Path(host.renewal("api")).read_text()
+        before = f"renew_before_expiry = {90 * 86400 * 33 // 100} seconds"
+        assert text == renewal(DIRECTORY, moved.webroot).replace("# renew_before_expiry = 30 days", before)
         assert not self.run(moved, app()).changed
         assert len(programs.asked("certonly")) == 1
+
+    def test_renewal_follows_the_life_of_the_certificate(
+        self, host: store.Host, programs: Programs, authority: Authority
+    ) -> None:
+        start(host, programs, app())
+        self.run(host, app())
+        programs.put("api", authority.pair("api.example.test", left=44))
+        programs.nginx.reload()
+        outcome = self.run(host, app())
+        assert outcome.actions == [
+            f"api: renew_before_expiry {90 * 86400 * 33 // 100} seconds -> {45 * 86400 * 33 // 100} seconds"
+        ]
+        assert not self.run(host, app()).changed
+        assert self.run(replace(host, renew_left=50), app()).changed
+
+    def test_certbot_without_profiles(self, host: store.Host, programs: Programs) -> None:
+        start(host, programs, app())
+        programs.certbot_problems = {"api": "certbot: error: unrecognized arguments: --preferred-profile shortlived\n"}
+        errors = self.run(host, app(acme=Acme(DIRECTORY, profile="shortlived", preflight=False))).errors
+        assert "this certbot knows no profiles; set certbot_install_method: venv" in errors[0]
 
     def test_without_certbot(self, host: store.Host, programs: Programs) -> None:
         start(host, programs, app())

@@ -422,6 +422,19 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
         {"certbot": {"email": "ops at example.com"}},
         ['app "api"', 'certbot.email is "ops at example.com"', "ops@example.com"],
     ),
+    "unknown profile": (
+        {"certbot": {"profile": "short-lived"}},
+        [
+            'app "api"',
+            'certbot.profile is "short-lived"',
+            "Let's Encrypt does not offer",
+            "classic, tlsserver, shortlived",
+        ],
+    ),
+    "profile that is no name": (
+        {"certbot": {"profile": "a b", "acme_directory": "https://ca.example.com/dir"}},
+        ['certbot.profile is "a b"', "no name of a profile"],
+    ),
     "provided without certificate": (
         {"tls": "provided", "certificate": {"cert": "cert.pem"}},
         ['tls is "provided"', "certificate.key is missing", "write certificate: {key:"],
@@ -844,6 +857,16 @@ BAD_INVENTORIES: dict[str, tuple[t.Any, dict[str, t.Any], list[str]]] = {
         ['apps "api", "b"', "gunicorn_timeout is 200 s", "set nginx_proxy_read_timeout: 200"],
     ),
     "e-mail in the inventory": ([app()], {"certbot_email": "nobody"}, ['certbot_email is "nobody"', "ops@example.com"]),
+    "renewal at the last moment": (
+        [app()],
+        {"certbot_renew_left": 5},
+        ["certbot_renew_left is 5", "10"],
+    ),
+    "version that is none": (
+        [app()],
+        {"certbot_version": ">=5"},
+        ['certbot_version is ">=5"', "no exact version"],
+    ),
     "resolver by name": (
         [app(), app(name="b", domains=["b.example.com"])],
         {"certbot_preflight_resolver": "dns.example.com"},
