@@ -16,11 +16,15 @@ from testbed import labs
 
 @dataclass(frozen=True)
 class Seen:
-    """What reached an authority since a mark was set: requests of any kind, orders, certificates issued."""
+    """What reached an authority since a mark was set.
+
+    ``requests`` are of any kind, ``renewal_infos`` the questions when a certificate is to be renewed.
+    """
 
     requests: int
     orders: int
     issued: int
+    renewal_infos: int
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,12 @@ class Authority:
             lines = self._lines()[before:]
             requests = [line for line in lines if "-> calling handler()" in line]
             orders = [line for line in requests if "/order-plz" in line]
-            return Seen(len(requests), len(orders), sum("Issued certificate serial" in line for line in lines))
+            return Seen(
+                requests=len(requests),
+                orders=len(orders),
+                issued=sum("Issued certificate serial" in line for line in lines),
+                renewal_infos=sum("renewalInfo" in line or "renewal-info" in line for line in requests),
+            )
 
         return seen
 
@@ -72,9 +81,23 @@ def fickle(client) -> Authority:
 
 
 @pytest.fixture(scope="session")
+def authority_root(client) -> str:
+    """The root of all certificates of the authority that the inventory names, PEM."""
+    shown = subprocess.run(["docker", "exec", client.container, "cat", client.root], capture_output=True, check=True)
+    return shown.stdout.decode()
+
+
+@pytest.fixture(scope="session")
 def resolve(client) -> Callable[..., None]:
     """Make names lead to an address in the DNS that the authority asks."""
-    return lambda address, *names: labs.point(client.container, address, *names)
+    clear = ["docker", "exec", client.container, "curl", "-sSf", "http://127.0.0.1:8055/clear-a", "--data"]
+
+    def lead(address: str, *names: str) -> None:
+        for name in names:
+            subprocess.run([*clear, json.dumps({"host": f"{name}."})], check=True, capture_output=True)
+            labs.point(client.container, address, name)
+
+    return lead
 
 
 @pytest.fixture

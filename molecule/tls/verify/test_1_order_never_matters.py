@@ -19,15 +19,19 @@ def _at(host, name):
 
 
 def _first(apps):
-    """A name without DNS, a domain more, another key type, another name of an app, an authority that is fickle."""
+    """A domain more, another key type, another name of an app, a name without DNS, and one that leads elsewhere."""
     apps["grow"]["domains"].append("www.grow.{{ inventory_hostname }}.example.test")
     apps["keyed"]["certbot"] = {"key_type": "rsa"}
     moved = {**apps["moved"], "name": "shifted"}
     apps["moved"]["state"] = "absent"
+    apps["own"].update(tls="letsencrypt", domains=["astray.{{ inventory_hostname }}.example.test"])
     return [*apps.values(), moved, _app(apps, "late")]
 
 
-def test_unreachable_domain_is_named_and_not_asked_for(play, apps, hosts, client, authority, state):
+def test_unreachable_domain_is_named_and_not_asked_for(play, apps, hosts, client, authority, resolve, state):
+    others = list(zip(hosts, reversed(hosts), strict=True))
+    for host, other in others:
+        resolve(other.ipv4, f"astray.{host.name}.example.test")
     before = {name: state(name) for name in ("grow", "keyed", "moved")}
     seen = authority.mark()
     run = play(wsgi_apps=_first(apps))
@@ -39,6 +43,9 @@ def test_unreachable_domain_is_named_and_not_asked_for(play, apps, hosts, client
         assert f"{name}: no DNS: " in run.output, run.output[-3000:]
         answer = client.get(f"https://{name}/", *_at(host, name), "--insecure")
         assert answer.status == 200, f"the site does not serve on the placeholder: {answer.status} {answer.error}"
+    for host, other in others:
+        said = f"astray.{host.name}.example.test: {other.ipv4} "
+        assert said in run.output, f"what another host answers is not named:\n{run.output[-3000:]}"
     told = seen()
     # One for the domain more and one for the key type, on each host; none for the new name, none for what is unreachable.
     assert (told.orders, told.issued) == (2 * HOSTS, 2 * HOSTS), told
@@ -50,17 +57,19 @@ def test_unreachable_domain_is_named_and_not_asked_for(play, apps, hosts, client
         assert "rsaEncryption" in key
 
 
-def test_mended_dns_domain_removed_and_another_authority(play, apps, hosts, client, authority, fickle, resolve):
+def test_mended_dns_domain_removed_another_authority_and_another_certbot(play, apps, hosts, client, authority, fickle, resolve):
+    """The certbot that uv installs, on both releases; it goes on with what Debian's has issued."""
     for host in hosts:
-        resolve(host.ipv4, LATE.format(host=host.name))
+        resolve(host.ipv4, LATE.format(host=host.name), f"astray.{host.name}.example.test")
     wanted = _first(apps)
     apps["grow"]["domains"].pop()
     apps["keyed"]["certbot"]["acme_directory"] = fickle.directory
     seen, seen_by_other = authority.mark(), fickle.mark()
-    run = play(wsgi_apps=wanted)
+    run = play(wsgi_apps=wanted, certbot_install_method="venv")
     assert run.code == 0, run.output
     told, other = seen(), seen_by_other()
-    assert (told.orders, told.issued) == (2 * HOSTS, 2 * HOSTS), told
+    # For late and astray, which can be reached now, and for grow, which has a domain less.
+    assert (told.orders, told.issued) == (3 * HOSTS, 3 * HOSTS), told
     assert other.issued == HOSTS, f"refused nonces were not overcome with one certificate each: {other}"
     for host in hosts:
         name = LATE.format(host=host.name)
@@ -68,21 +77,26 @@ def test_mended_dns_domain_removed_and_another_authority(play, apps, hosts, clie
         assert "www." not in client.certificate(host.domain("grow"))
 
     seen, seen_by_other = authority.mark(), fickle.mark()
-    again = play(wsgi_apps=wanted)
+    again = play(wsgi_apps=wanted, certbot_install_method="venv")
     assert again.code == 0, again.output
     assert again.changed == []
     assert (seen().requests, seen_by_other().requests) == (0, 0), "a run with nothing to do asked an authority"
+    for host in hosts:
+        assert "/opt/wsgi/certbot-" in host.run("systemctl show certbot.service --property=ExecStart")
+        assert host.run("systemctl is-enabled certbot.timer") == "enabled"
+    hosts[0].run("systemctl start certbot.service")
+    assert seen().renewal_infos > 0, "the authority was not asked when to renew"
+    assert seen().orders == 0
 
 
-def test_what_another_host_answers_is_named(play, apps, hosts, authority, resolve):
-    """The domains of each host lead to the other one, and one leads nowhere."""
-    for host, other in zip(hosts, reversed(hosts), strict=True):
-        resolve(other.ipv4, f"astray.{host.name}.example.test")
-    apps["own"].update(tls="letsencrypt", domains=["astray.{{ inventory_hostname }}.example.test"])
+def test_the_inventory_as_it_was(play, hosts, client, authority):
+    """One run back to the beginning, with Debian's certbot."""
     seen = authority.mark()
-    run = play(wsgi_apps=_first(apps))
-    assert run.code != 0
-    for host, other in zip(hosts, reversed(hosts), strict=True):
-        assert f"astray.{host.name}.example.test: {other.ipv4} " in run.output, run.output[-3000:]
-    # For the domain that grow has again, and for keyed, which is back from the other authority.
-    assert seen().orders == 2 * HOSTS
+    run = play()
+    assert run.code == 0, run.output
+    # keyed is of the first type and authority again; moved takes over what shifted has.
+    assert seen().orders == HOSTS
+    for host in hosts:
+        assert client.get(host.url("moved")).status == 200
+        assert "/usr/bin/certbot" in host.run("systemctl show certbot.service --property=ExecStart")
+        assert host.run("systemctl is-enabled certbot.timer; systemctl is-active certbot.timer") == "enabled\nactive"
