@@ -59,11 +59,15 @@ PASSING_TRIES = 20
 
 @dataclass(frozen=True)
 class ManagedFile:
-    """A small file around certbot (deploy hook, systemd drop-in); empty content means it must not exist."""
+    """A small file around certbot (deploy hook, systemd unit); empty content means it must not exist.
+
+    :param always: whether it is wanted on a host without certbot as well
+    """
 
     path: str
     content: str
     mode: int = 0o644
+    always: bool = False
 
 
 @dataclass(frozen=True)
@@ -543,6 +547,8 @@ def _settle_files(host: Host, files: t.Sequence[ManagedFile], check: bool, outco
         if wanted.content:
             replace_file(wanted.path, wanted.content, wanted.mode)
         else:
+            if wanted.path.endswith(".timer"):
+                host.run([*host.systemctl, "disable", "--now", os.path.basename(wanted.path)], {})
             os.unlink(wanted.path)
     if any("/systemd/" in wanted.path for wanted in different) and not check:
         host.run([*host.systemctl, "daemon-reload"], {})
@@ -587,6 +593,7 @@ def ensure_issued(
     files: t.Sequence[ManagedFile] = (),
     timer: str = "",
     nginx_reloads: bool = False,
+    watch: str = "",
 ) -> Outcome:
     """Have every certificate issued, served and renewed; remove those of apps that are gone.
 
@@ -594,13 +601,16 @@ def ensure_issued(
 
     :param files: deploy hook and drop-ins, brought to their content when an app uses certbot
     :param timer: unit that renews, enabled when an app uses certbot
+    :param watch: unit among `files` that looks at certificates of any kind, enabled in any case
     :param nginx_reloads: in check mode, whether nginx would be reloaded before this phase anyway
     """
     outcome = Outcome()
-    if any(app.present and app.tls == "letsencrypt" for app in apps):
-        _settle_files(host, files, check, outcome)
-        if timer:
-            _settle_timer(host, timer, check, outcome)
+    by_certbot = any(app.present and app.tls == "letsencrypt" for app in apps)
+    _settle_files(host, [file for file in files if by_certbot or file.always], check, outcome)
+    if timer and by_certbot:
+        _settle_timer(host, timer, check, outcome)
+    if watch:
+        _settle_timer(host, watch, check, outcome)
     former = _issue_all(host, apps, now, check, outcome)
     if not check:
         serve(host, apps, former, outcome)

@@ -53,6 +53,9 @@ HOST_WIDE = frozenset(
         "certbot_preflight_resolver",
         "certbot_renew_left",
         "certbot_version",
+        "certbot_watch",
+        "certbot_watch_command",
+        "certbot_watch_left",
         "certbot_webroot",
     }
 )

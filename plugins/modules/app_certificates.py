@@ -136,8 +136,16 @@ options:
         description: Permissions, in octal.
         type: str
         default: "0644"
+      always:
+        description: Bring it to its content whether an app uses C(certbot) or not.
+        type: bool
+        default: false
   timer:
     description: Systemd unit that renews, enabled and started when an app uses C(certbot). Empty to leave it alone.
+    type: str
+    default: ""
+  watch:
+    description: Systemd timer among O(files) that looks at certificates, enabled and started in any case.
     type: str
     default: ""
   webroot:
@@ -322,6 +330,7 @@ def argument_spec() -> dict[str, t.Any]:
         "path": {"type": "path", "required": True},
         "content": {"type": "str", "required": True},
         "mode": {"type": "str", "default": "0644"},
+        "always": {"type": "bool", "default": False},
     }
     return {
         "ensure": {"type": "str", "choices": ["placeholder", "issued"], "required": True},
@@ -329,6 +338,7 @@ def argument_spec() -> dict[str, t.Any]:
         "provided": {"type": "dict", "default": {}, "no_log": True},
         "files": {"type": "list", "elements": "dict", "default": [], "options": managed},
         "timer": {"type": "str", "default": ""},
+        "watch": {"type": "str", "default": ""},
         "webroot": {"type": "path", "default": "/var/www/acme"},
         "renew_left": {"type": "int", "default": 33},
         "agree_tos": {"type": "bool", "default": True},
@@ -400,10 +410,11 @@ def run_phase(
         now,
         check=module.check_mode,
         files=[
-            certificate_issue.ManagedFile(each["path"], each["content"], int(each["mode"], 8))
+            certificate_issue.ManagedFile(each["path"], each["content"], int(each["mode"], 8), each["always"])
             for each in params["files"]
         ],
         timer=params["timer"],
+        watch=params["watch"],
         nginx_reloads=params["nginx_reloads"],
     )
 

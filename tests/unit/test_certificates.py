@@ -22,9 +22,9 @@ from ansible_collections.webops.wsgi.plugins.module_utils import certificate_ado
 from ansible_collections.webops.wsgi.plugins.module_utils import certificate_issue as issue
 from ansible_collections.webops.wsgi.plugins.module_utils import certificate_making as making
 from ansible_collections.webops.wsgi.plugins.module_utils import certificate_preflight as preflight
+from ansible_collections.webops.wsgi.plugins.module_utils import certificate_status, certificates
 from ansible_collections.webops.wsgi.plugins.module_utils import certificate_store as store
 from ansible_collections.webops.wsgi.plugins.module_utils import certificate_wire as wire
-from ansible_collections.webops.wsgi.plugins.module_utils import certificates
 from ansible_collections.webops.wsgi.plugins.module_utils.certificates import Acme, App, CertificateError, Pair
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -1006,6 +1006,19 @@ class TestIssued:
         assert not outcome.changed
         assert not programs.calls
 
+    def test_watch_is_for_certificates_of_every_kind(
+        self, host: store.Host, programs: Programs, tmp_path: pathlib.Path
+    ) -> None:
+        own = app(tls="selfsigned")
+        start(host, programs, own)
+        timer = tmp_path / "systemd" / "watch.timer"
+        programs.timer = "LoadState=loaded\nActiveState=inactive\nUnitFileState=disabled\n"
+        files = [issue.ManagedFile(str(timer), "[Timer]\n", always=True), issue.ManagedFile("/nonexistent", "x")]
+        assert len(self.run(host, own, files=files, watch="watch.timer").actions) == 2
+        assert programs.asked("enable") == [["systemctl", "enable", "--now", "watch.timer"]]
+        assert self.run(host, own, files=[replace(files[0], content="")]).actions == [f"{timer} removed"]
+        assert programs.asked("disable") == [["systemctl", "disable", "--now", "watch.timer"]]
+
     def test_missing_timer_is_an_error(self, host: store.Host, programs: Programs) -> None:
         start(host, programs, app())
         programs.timer = "LoadState=not-found\nActiveState=inactive\nUnitFileState=\n"
@@ -1185,6 +1198,27 @@ class TestClearance:
         path.write_text('{"at": 1}\nnot JSON\n')
         assert self.run(host, [wanted]).issued == ["api"]
         assert len(path.read_text().splitlines()) == 1
+
+
+class TestStatus:
+    def problem(self, host: store.Host, *domains: str, later: float = 0) -> str:
+        return certificate_status.problems(host, {"api": domains or ("api.example.test",)}, NOW + days(later))["api"]
+
+    def test_what_is_said(self, host: store.Host, programs: Programs, authority: Authority) -> None:
+        assert self.problem(host) == "none that can be used"
+        start(host, programs, app())
+        issue.ensure_issued(host, [app()], NOW)
+        assert self.problem(host) == ""
+        assert self.problem(host, later=60) == ""
+        assert self.problem(host, later=70) == "21 % of its life left"
+        assert self.problem(host, later=100).startswith("expired on")
+        programs.nginx.sites["other.example.test"] = "api"
+        programs.nginx.reload()
+        assert self.problem(host, "other.example.test") == "not for other.example.test"
+        programs.put("api", authority.pair("api.example.test"))
+        assert self.problem(host) == "api.example.test shows another one than the one on disk"
+        del programs.nginx.contexts["api.example.test"]
+        assert self.problem(host).startswith("no TLS answer for api.example.test: ")
 
 
 class Killed(BaseException):

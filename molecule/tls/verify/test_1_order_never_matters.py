@@ -47,7 +47,7 @@ def test_unreachable_domain_is_named_and_not_asked_for(play, apps, hosts, client
         said = f"astray.{host.name}.example.test: {other.ipv4} "
         assert said in run.output, f"what another host answers is not named:\n{run.output[-3000:]}"
     told = seen()
-    # One for the domain more and one for the key type, on each host; none for the new name, none for what is unreachable.
+    # One for the domain more and one for the key type, on each host; none for the new name and for what is unreachable.
     assert (told.orders, told.issued) == (2 * HOSTS, 2 * HOSTS), told
     assert state("shifted") == before["moved"], "an app with another name has another certificate"
     for host in hosts:
@@ -57,7 +57,9 @@ def test_unreachable_domain_is_named_and_not_asked_for(play, apps, hosts, client
         assert "rsaEncryption" in key
 
 
-def test_mended_dns_domain_removed_another_authority_and_another_certbot(play, apps, hosts, client, authority, fickle, resolve):
+def test_mended_dns_domain_removed_another_authority_and_another_certbot(
+    play, apps, hosts, client, authority, fickle, resolve
+):
     """The certbot that uv installs, on both releases; it goes on with what Debian's has issued."""
     for host in hosts:
         resolve(host.ipv4, LATE.format(host=host.name), f"astray.{host.name}.example.test")
