@@ -21,14 +21,19 @@ class Clearance:
     problem: str = ""
 
 
+def looked_at(app: App) -> bool:
+    """Whether the authority comes to this host; where it looks into DNS there is nothing to see from here."""
+    return app.acme.preflight and not app.acme.dns_plugin
+
+
 def clear(host: Host, apps: t.Sequence[App]) -> dict[str, Clearance]:
     """Look through every domain of these apps, as an authority would, all at the same time."""
     servers = dns_lookup.servers(host.resolver)
-    domains = list(dict.fromkeys(domain for app in apps if app.acme.preflight for domain in app.domains))
+    domains = list(dict.fromkeys(domain for app in apps if looked_at(app) for domain in app.domains))
     seen = certificate_preflight.look(
         domains, host.webroot, lambda name: dns_lookup.addresses(name, servers), host.authority_ports
     )
-    failing = {app.name: [domain for domain in app.domains if domain in seen] for app in apps if app.acme.preflight}
+    failing = {app.name: [domain for domain in app.domains if domain in seen] for app in apps if looked_at(app)}
     stopper = next((app for app in apps if app.acme.holds_back == "host" and failing.get(app.name)), None)
     cleared = {}
     for app in apps:

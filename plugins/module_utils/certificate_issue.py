@@ -123,9 +123,10 @@ def renewal_wanted(lineage: Lineage, host: Host) -> dict[str, tuple[str, str]]:
         return {}
     before = f"{lineage.certificate.renewal_seconds(host.renew_left)} seconds"
     settings = {
-        "webroot_path": (lineage.webroot, host.webroot),
         "renew_before_expiry": (lineage.renew_before, before),
     }
+    if lineage.authenticator == "webroot":
+        settings["webroot_path"] = (lineage.webroot, host.webroot)
     return {name: (found, wanted) for name, (found, wanted) in settings.items() if found != wanted}
 
 
@@ -161,8 +162,9 @@ def identity_differences(lineage: Lineage, app: App) -> list[str]:
         reasons.append(f"key type {certificate.key_type} -> {app.acme.key_type}")
     if lineage.server != app.acme.directory:
         reasons.append(f"CA {lineage.server or 'unknown'} -> {app.acme.directory}")
-    if lineage.known and lineage.authenticator != "webroot":
-        reasons.append(f"challenge {lineage.authenticator or 'unknown'} -> webroot")
+    authenticator = app.acme.dns_plugin or "webroot"
+    if lineage.known and lineage.authenticator != authenticator:
+        reasons.append(f"challenge {lineage.authenticator or 'unknown'} -> {authenticator}")
     if lineage.known and lineage.profile != app.acme.profile:
         reasons.append(f"profile {lineage.profile or 'default'} -> {app.acme.profile or 'default'}")
     return reasons
@@ -193,11 +195,22 @@ def differences(lineage: Lineage, app: App, now: datetime.datetime) -> list[str]
     return reasons
 
 
+def _challenge(host: Host, app: App) -> list[str]:
+    """Return how certbot answers the authority's challenge."""
+    plugin = app.acme.dns_plugin
+    if not plugin:
+        return ["--webroot", "--webroot-path", host.webroot]
+    options = ["--authenticator", plugin, f"--{plugin}-credentials", host.credentials(app.name)]
+    if app.acme.dns_propagation:
+        options += [f"--{plugin}-propagation-seconds", str(app.acme.dns_propagation)]
+    return options
+
+
 def certbot_command(host: Host, app: App, lineage: Lineage) -> list[str]:
     """Return the command that issues the app's certificate into the lineage of its name."""
     acme = app.acme
     command = [*host.certbot, "certonly", "--non-interactive", "--cert-name", app.name, "--server", acme.directory]
-    command += ["--key-type", acme.key_type, "--webroot", "--webroot-path", host.webroot]
+    command += ["--key-type", acme.key_type, *_challenge(host, app)]
     command += ["--email", acme.email, "--no-eff-email"] if acme.email else ["--register-unsafely-without-email"]
     if acme.profile:
         command += ["--preferred-profile", acme.profile]
@@ -554,6 +567,22 @@ def _settle_files(host: Host, files: t.Sequence[ManagedFile], check: bool, outco
         host.run([*host.systemctl, "daemon-reload"], {})
 
 
+def _settle_credentials(host: Host, apps: t.Sequence[App], check: bool, outcome: Outcome) -> None:
+    """Bring the files with which certbot changes DNS to what is wanted; nothing of them is shown."""
+    for app in apps:
+        wanted = ManagedFile(host.credentials(app.name), app.credentials if app.by_dns else "", 0o600)
+        if _as_wanted(wanted):
+            continue
+        outcome.change(f"{app.name}: credentials for DNS {'written' if wanted.content else 'removed'}")
+        if check:
+            continue
+        if wanted.content:
+            os.makedirs(os.path.dirname(wanted.path), mode=0o700, exist_ok=True)
+            replace_file(wanted.path, wanted.content, wanted.mode)
+        else:
+            os.unlink(wanted.path)
+
+
 def _as_wanted(wanted: ManagedFile) -> bool:
     """Return whether a file has the content and mode that are wanted."""
     if not os.path.lexists(wanted.path):
@@ -611,6 +640,7 @@ def ensure_issued(
         _settle_timer(host, timer, check, outcome)
     if watch:
         _settle_timer(host, watch, check, outcome)
+    _settle_credentials(host, apps, check, outcome)
     former = _issue_all(host, apps, now, check, outcome)
     if not check:
         serve(host, apps, former, outcome)

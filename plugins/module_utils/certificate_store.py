@@ -87,6 +87,10 @@ class Host:
         """Return certbot's renewal configuration of the app."""
         return os.path.join(self.letsencrypt, "renewal", app + ".conf")
 
+    def credentials(self, app: str) -> str:
+        """Return the file with which certbot changes DNS for the app."""
+        return os.path.join(self.letsencrypt, "credentials", app + ".ini")
+
     @property
     def ca(self) -> str:
         """The directory of the host's own CA; no app can have a name with an underscore."""

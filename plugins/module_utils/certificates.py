@@ -24,8 +24,6 @@ REMAKE_DAYS = 30
 """Own certificates are made again when they are valid for less than this many days."""
 WARN_DAYS = 30
 """A provided certificate that is valid for less than this many days is spoken of."""
-SHORT_LIFE = datetime.timedelta(days=10)
-SHORT_PERCENT = 50
 OVERDUE_FRACTION = 6
 """When less than 1/6 of a certificate's life is left, its renewal is overdue: a timer should long have done it."""
 
@@ -62,13 +60,8 @@ class Certificate:
         return self.not_after - self.not_before
 
     def renewal_seconds(self, percent: int) -> int:
-        """Return how many seconds before its end it is renewed when that is at `percent` of its life.
-
-        One of less than ten days at half of its life at the latest, as certbot 4 does it: a third of six days is two
-        days, too few for a person to mend anything.
-        """
-        share = max(percent, SHORT_PERCENT) if self.life < SHORT_LIFE else percent
-        return int(self.life.total_seconds()) * share // 100
+        """Return how many seconds before its end it is renewed when that is with `percent` of its life left."""
+        return int(self.life.total_seconds()) * percent // 100
 
     def overdue(self, now: datetime.datetime) -> bool:
         """Return whether so little of its life is left that its renewal cannot have worked."""
@@ -79,6 +72,8 @@ class Certificate:
 class Acme:
     """How one app's certificate is asked for.
 
+    :param dns_plugin: the plugin of certbot that answers the challenge in DNS; empty for http-01 by the webroot
+    :param dns_propagation: seconds from its answer until the authority looks, 0 for what the plugin thinks right
     :param preflight: whether the challenge's path is fetched before the authority is asked
     :param holds_back: what a domain holds back that failed there: itself (``domain``), its ``app``, or the ``host``
     """
@@ -87,6 +82,8 @@ class Acme:
     email: str = ""
     key_type: str = "ecdsa"
     profile: str = ""
+    dns_plugin: str = ""
+    dns_propagation: int = 0
     preflight: bool = True
     holds_back: str = "app"
 
@@ -102,6 +99,12 @@ class App:
     acme: Acme = Acme()
     chain_pem: str = field(default="", repr=False)
     key_pem: str = field(default="", repr=False)
+    credentials: str = field(default="", repr=False)
+
+    @property
+    def by_dns(self) -> bool:
+        """Whether certbot answers the authority's challenge in DNS."""
+        return self.present and self.tls == "letsencrypt" and bool(self.acme.dns_plugin)
 
     @property
     def served(self) -> bool:

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import datetime
+import os
 import re
+import stat
 import typing as t
 
 from ansible_collections.webops.wsgi.plugins.module_utils import certificates, checks_edge, dns_lookup
@@ -79,9 +81,42 @@ def check_version(app: App) -> t.Iterator[Problem]:
         )
 
 
+PLUGINS = (
+    *("dns-cloudflare", "dns-digitalocean", "dns-dnsimple", "dns-dnsmadeeasy", "dns-gehirn", "dns-google"),
+    *("dns-linode", "dns-luadns", "dns-nsone", "dns-ovh", "dns-rfc2136", "dns-sakuracloud"),
+)
+"""certbot's own plugins that read a file of credentials, https://eff-certbot.readthedocs.io/en/stable/using.html."""
+
+
+def check_dns(app: App) -> t.Iterator[Problem]:
+    """A plugin that there is, and credentials that nobody else can read."""
+    acme = app.data["certbot"]
+    keys = ("certbot.challenge", "certbot.dns_plugin", "certbot.dns_credentials")
+    if app.data["tls"] != "letsencrypt" or acme.get("challenge") != "dns-01" or not app.usable("tls", *keys):
+        return
+    plugin, path = acme["dns_plugin"], acme["dns_credentials"]
+    if plugin not in PLUGINS:
+        found = f"{app.setting('certbot', 'dns_plugin')} is {show(plugin)}, which is no plugin of certbot for dns-01"
+        yield app.problem(found, f"write one of {', '.join(PLUGINS)}")
+    setting = app.setting("certbot", "dns_credentials")
+    if not path:
+        yield app.problem("certbot_challenge is dns-01, but dns_credentials is missing", f"name a file in {setting}")
+    elif not os.path.isfile(path):
+        yield app.problem(f"{setting} is a path, and {path} does not exist", "write the file the plugin is to read")
+    elif os.stat(path).st_mode & stat.S_IROTH and not _in_vault(path):
+        mend = f"encrypt it with ansible-vault, or run chmod 600 {path}"
+        yield app.problem(f"{setting} is a path, and everybody on this machine can read {path}", mend)
+
+
+def _in_vault(path: str) -> bool:
+    with open(path, "rb") as handle:
+        return handle.read(14) == b"$ANSIBLE_VAULT"
+
+
 CHECKS: tuple[t.Callable[[App], t.Iterator[Problem]], ...] = (
     check_resolver,
     check_provided,
     check_profile,
     check_version,
+    check_dns,
 )

@@ -477,6 +477,7 @@ def resolve(
         problems.extend(_resolve_keys(schema, app))
         problems.extend(_resolve_overrides(schema, host, app))
         app.data["source"] = _resolve_source(app.data["source"], bases)
+        app.data["certbot"]["dns_credentials"] = find_path(app.data["certbot"].get("dns_credentials"), bases)
         app.data["certificate"] = {key: find_path(path, bases) for key, path in app.data["certificate"].items()}
         _resolve_tls(app)
         apps.append(app)

@@ -101,6 +101,15 @@ options:
             description: Name of the profile to ask for, where the authority offers it. Empty for its default.
             type: str
             default: ""
+          dns_plugin:
+            description:
+              - Plugin of C(certbot) that answers the challenge in DNS. Empty for http-01, answered from O(webroot).
+            type: str
+            default: ""
+          dns_propagation:
+            description: Seconds from the answer in DNS until the authority looks. V(0) for the plugin's own.
+            type: int
+            default: 0
           preflight:
             description: Whether the path of the challenge is fetched through each domain before the authority is asked.
             type: bool
@@ -116,6 +125,12 @@ options:
     description:
       - Contents of the files named in O(apps[].certificate), by app. Filled in by the action plugin; not for use by
         people.
+    type: dict
+    default: {}
+  credentials:
+    description:
+      - Contents of the files that O(apps[].certbot.dns_plugin) needs, by app. Filled in by the action plugin; not for
+        use by people.
     type: dict
     default: {}
   files:
@@ -154,9 +169,8 @@ options:
     default: /var/www/acme
   renew_left:
     description:
-      - Per cent of a certificate's life that is left when C(certbot) renews it; one of less than ten days is renewed at
-        half of its life at the latest. A C(certbot) that knows ARI (4.1 and newer) renews earlier when the authority
-        says so.
+      - Per cent of a certificate's life that is left when C(certbot) renews it. A C(certbot) that knows ARI (4.1 and
+        newer) renews earlier when the authority says so.
     type: int
     default: 33
   agree_tos:
@@ -309,6 +323,8 @@ def argument_spec() -> dict[str, t.Any]:
         "email": {"type": "str", "default": ""},
         "key_type": {"type": "str", "choices": ["ecdsa", "rsa"], "default": "ecdsa", "no_log": False},
         "profile": {"type": "str", "default": ""},
+        "dns_plugin": {"type": "str", "default": ""},
+        "dns_propagation": {"type": "int", "default": 0},
         "preflight": {"type": "bool", "default": True},
         "preflight_holds_back": {"type": "str", "choices": ["domain", "app", "host"], "default": "app"},
     }
@@ -336,6 +352,7 @@ def argument_spec() -> dict[str, t.Any]:
         "ensure": {"type": "str", "choices": ["placeholder", "issued"], "required": True},
         "apps": {"type": "list", "elements": "dict", "required": True, "options": app},
         "provided": {"type": "dict", "default": {}, "no_log": True},
+        "credentials": {"type": "dict", "default": {}, "no_log": True},
         "files": {"type": "list", "elements": "dict", "default": [], "options": managed},
         "timer": {"type": "str", "default": ""},
         "watch": {"type": "str", "default": ""},
@@ -357,10 +374,10 @@ def argument_spec() -> dict[str, t.Any]:
     }
 
 
-def read_app(given: t.Mapping[str, t.Any], provided: t.Mapping[str, t.Mapping[str, str]]) -> certificates.App:
+def read_app(given: t.Mapping[str, t.Any], params: t.Mapping[str, t.Any]) -> certificates.App:
     """Return one app from the options."""
     acme = given["certbot"] or {}
-    pem = provided.get(given["name"]) or {}
+    pem = params["provided"].get(given["name"]) or {}
     return certificates.App(
         name=given["name"],
         domains=tuple(domain.lower() for domain in given["domains"]),
@@ -373,11 +390,14 @@ def read_app(given: t.Mapping[str, t.Any], provided: t.Mapping[str, t.Mapping[st
             email=acme.get("email") or "",
             key_type=acme.get("key_type") or "ecdsa",
             profile=acme.get("profile") or "",
+            dns_plugin=acme.get("dns_plugin") or "",
+            dns_propagation=acme.get("dns_propagation") or 0,
             preflight=acme.get("preflight", True),
             holds_back=acme.get("preflight_holds_back") or "app",
         ),
         chain_pem=pem.get("cert") or "",
         key_pem=pem.get("key") or "",
+        credentials=params["credentials"].get(given["name"]) or "",
     )
 
 
@@ -448,7 +468,7 @@ def main() -> None:
         port=params["https_port"],
         reload_timeout=params["reload_timeout"],
     )
-    apps = [read_app(app, params["provided"]) for app in params["apps"]]
+    apps = [read_app(app, params) for app in params["apps"]]
     try:
         check_apps(apps, params["ensure"] == "placeholder")
         outcome = run_phase(module, host, apps)

@@ -1,10 +1,11 @@
 #!/bin/sh
-# Let's Encrypt's own ACME test server with its DNS, and the tools to look at hosts from another machine's view.
+# Let's Encrypt's own ACME test server with its DNS, and the tools to look at hosts from another machine's view. BIND is
+# for tests that change DNS.
 set -eu
 export DEBIAN_FRONTEND=noninteractive
 
 apt-get update -qq
-apt-get install -y -qq --no-install-recommends pebble ca-certificates curl openssl
+apt-get install -y -qq --no-install-recommends pebble bind9 ca-certificates curl openssl
 apt-get clean
 mkdir -p /etc/pebble
 

@@ -176,6 +176,7 @@ class Programs:
         self.nginx = Nginx(root / "tls")
         self.nginx_problem = ""
         self.certbot_problems: dict[str, str] = {}
+        self.authenticator = "webroot"
         self.timer = "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\n"
         self.calls: list[list[str]] = []
         self.environment: t.Mapping[str, str] = {}
@@ -230,7 +231,9 @@ class Programs:
         path = self.letsencrypt / "renewal" / f"{name}.conf"
         path.parent.mkdir(exist_ok=True)
         known = re.search(r"^renew_before_expiry = .*$", path.read_text(), re.M) if path.exists() else None
-        text = renewal(server, str(self.letsencrypt.parent / "acme")).replace("live/api", f"live/{name}")
+        text = renewal(server, str(self.letsencrypt.parent / "acme"), self.authenticator).replace(
+            "live/api", f"live/{name}"
+        )
         path.write_text(text.replace("# renew_before_expiry = 30 days", known[0]) if known else text)
 
     def _delete(self, name: str) -> store.Completed:
@@ -583,11 +586,26 @@ class TestLineage:
         assert issue.differences(had, app(), NOW) == ["profile shortlived -> default"]
 
     @pytest.mark.parametrize(
-        ("life", "percent", "days_left"), [(90, 33, 29.7), (45, 33, 14.85), (6, 33, 3), (6, 60, 3.6), (64, 20, 12.8)]
+        ("life", "percent", "days_left"), [(90, 33, 29.7), (45, 33, 14.85), (6, 33, 1.98), (64, 20, 12.8)]
     )
     def test_when_it_is_renewed(self, authority: Authority, life: float, percent: int, days_left: float) -> None:
         facts = certificates.parse(authority.pair("api.example.test", left=life - 1, age=1).chain)
         assert facts.renewal_seconds(percent) == int(days_left * 86400)
+
+    def test_challenge_in_dns(self, authority: Authority, host: store.Host) -> None:
+        acme = Acme(DIRECTORY, dns_plugin="dns-rfc2136", dns_propagation=5)
+        wanted = app("api", "*.example.test", acme=acme)
+        command = " ".join(issue.certbot_command(host, wanted, issue.Lineage(None, "")))
+        assert (
+            f"--authenticator dns-rfc2136 --dns-rfc2136-credentials {host.letsencrypt}/credentials/api.ini" in command
+        )
+        assert "--dns-rfc2136-propagation-seconds 5" in command
+        assert "--webroot" not in command
+        facts = certificates.parse(authority.pair("*.example.test").chain)
+        assert not issue.differences(issue.Lineage(facts, renewal(DIRECTORY, authenticator="dns-rfc2136")), wanted, NOW)
+        assert issue.differences(issue.Lineage(facts, renewal(DIRECTORY)), wanted, NOW) == [
+            "challenge webroot -> dns-rfc2136"
+        ]
 
     def test_challenge_that_nginx_does_not_answer(self, authority: Authority) -> None:
         facts = certificates.parse(authority.pair("api.example.test").chain)
@@ -854,6 +872,25 @@ class TestIssued:
         ]
         assert not self.run(host, app()).changed
         assert self.run(replace(host, renew_left=50), app()).changed
+
+    def test_credentials_for_dns(self, host: store.Host, programs: Programs) -> None:
+        named = app(acme=Acme(DIRECTORY, dns_plugin="dns-rfc2136"), credentials="secret = hunter2\n")
+        start(host, programs, named)
+        programs.authenticator = "dns-rfc2136"
+        predicted = self.run(host, named, check=True)
+        done = self.run(host, named)
+        assert predicted == done
+        assert done.actions[0] == "api: credentials for DNS written"
+        assert "hunter2" not in repr(done) + repr(named)
+        path = pathlib.Path(host.credentials("api"))
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert path.parent.stat().st_mode & 0o777 == 0o700
+        assert not self.run(host, named).changed
+        path.chmod(0o644)
+        assert self.run(host, named).actions == ["api: credentials for DNS written"]
+        programs.authenticator = "webroot"
+        assert self.run(host, app()).actions[0] == "api: credentials for DNS removed"
+        assert not path.exists()
 
     def test_certbot_without_profiles(self, host: store.Host, programs: Programs) -> None:
         start(host, programs, app())
@@ -1317,3 +1354,6 @@ def test_action_sends_only_what_concerns_certificates() -> None:
         "tls": "letsencrypt",
         "certbot": {"email": "", "acme_directory": DIRECTORY},
     }
+    given["certbot"].update(challenge="dns-01", dns_plugin="dns-rfc2136", dns_credentials="/secret.ini")
+    assert action.reduce_app(given)["certbot"]["dns_plugin"] == "dns-rfc2136"
+    assert "secret.ini" not in str(action.reduce_app(given))

@@ -24,6 +24,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils import (
 SCHEMA = settings.load_schema()
 HEX = "0123456789abcdef" * 4
 SECRET = "correct-horse-battery"  # a value that no message may have
+VAULT = "$ANSIBLE_VAULT;1.1;AES256\n3339\n"
 
 GOOD: dict[str, t.Any] = {
     "name": "api",
@@ -65,8 +66,11 @@ def fixture_base(tmp_path: pathlib.Path) -> pathlib.Path:
     (tree / "requirements.txt").write_text("flask==3.1.1\n")
     for name, text in certificate_files().items():
         (tmp_path / name).write_text(text)
+    for name, text, mode in (("dns.ini", SECRET, 0o600), ("open.ini", SECRET, 0o644), ("vault.ini", VAULT, 0o644)):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(mode)
     (tmp_path / "locked.pem").write_text(f"-----BEGIN ENCRYPTED PRIVATE KEY-----\n{SECRET}\n")
-    (tmp_path / "vault.pem").write_text("$ANSIBLE_VAULT;1.1;AES256\n3339\n")
+    (tmp_path / "vault.pem").write_text(VAULT)
     (tmp_path / "void.pem").write_text(f"{SECRET}\n")
     (tmp_path / "file.tar.gz").write_text("x")
     (tmp_path / "void").mkdir()
@@ -104,6 +108,11 @@ def test_good_input_has_no_problems(base):
         ),
         app(
             name="wild", domains=["*.example.org"], tls="provided", certificate={"cert": "cert.pem", "key": "vault.pem"}
+        ),
+        app(
+            name="named",
+            domains=["*.example.net"],
+            certbot={"challenge": "dns-01", "dns_plugin": "dns-rfc2136", "dns_credentials": "vault.ini"},
         ),
         app(
             name="pkg",
@@ -421,6 +430,26 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
     "malformed e-mail": (
         {"certbot": {"email": "ops at example.com"}},
         ['app "api"', 'certbot.email is "ops at example.com"', "ops@example.com"],
+    ),
+    "wildcard under dns-01 without a plugin": (
+        {"domains": ["*.example.com"], "certbot": {"challenge": "dns-01", "dns_credentials": "dns.ini"}},
+        ['app "api"', 'certbot_dns_plugin is ""', "no plugin of certbot", "dns-rfc2136"],
+    ),
+    "unknown plugin": (
+        {"certbot": {"challenge": "dns-01", "dns_plugin": "dns-bind", "dns_credentials": "dns.ini"}},
+        ['certbot.dns_plugin is "dns-bind"', "no plugin of certbot", "dns-rfc2136"],
+    ),
+    "no credentials": (
+        {"certbot": {"challenge": "dns-01", "dns_plugin": "dns-rfc2136"}},
+        ['app "api"', "dns_credentials is missing", "certbot_dns_credentials"],
+    ),
+    "credentials that do not exist": (
+        {"certbot": {"challenge": "dns-01", "dns_plugin": "dns-rfc2136", "dns_credentials": "nope.ini"}},
+        ["certbot.dns_credentials is a path", "nope.ini does not exist"],
+    ),
+    "credentials that everybody reads": (
+        {"certbot": {"challenge": "dns-01", "dns_plugin": "dns-rfc2136", "dns_credentials": "open.ini"}},
+        ["certbot.dns_credentials", "everybody on this machine can read", "chmod 600"],
     ),
     "unknown profile": (
         {"certbot": {"profile": "short-lived"}},
