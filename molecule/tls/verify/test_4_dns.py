@@ -8,7 +8,6 @@ import secrets
 import subprocess
 
 import pytest
-
 from testbed import labs
 
 PORT = 5353
@@ -30,7 +29,8 @@ def zone(client):
     """A zone that a key may change, and an authority that looks there; returns what the plugin is told."""
     secret = base64.b64encode(secrets.token_bytes(32)).decode()
     pebble = "sed 's/:14000/:14002/; s/:15000/:15002/' /etc/pebble/config.json >/tmp/named.json; cd /etc/pebble"
-    pebble += f"; PEBBLE_VA_NOSLEEP=1 pebble -config /tmp/named.json -dnsserver 127.0.0.1:{PORT} >/tmp/named.log 2>&1"
+    pebble += "; export PEBBLE_VA_NOSLEEP=1 PEBBLE_WFE_NONCEREJECT=0"
+    pebble += f"; pebble -config /tmp/named.json -dnsserver 127.0.0.1:{PORT} >/tmp/named.log 2>&1"
     script = f"""set -e; mkdir -p /tmp/bind; cd /tmp/bind
 printf '%s' '{ZONE}' >wild.test; printf '%s' '{NAMED.format(port=PORT, secret=secret)}' >named.conf
 named -c /tmp/bind/named.conf; {pebble}"""
