@@ -18,6 +18,8 @@ ACME_KEYS = (
     "key_type",
     "profile",
     "dns_propagation",
+    "eab_kid",
+    "eab_hmac_key",
     "preflight",
     "preflight_holds_back",
 )

@@ -9,11 +9,13 @@ going on.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import glob
 import os
 import re
 import shutil
+import tempfile
 import time
 import typing as t
 from dataclasses import dataclass, field, replace
@@ -206,6 +208,21 @@ def _challenge(host: Host, app: App) -> list[str]:
     return options
 
 
+@contextlib.contextmanager
+def account_binding(app: App) -> t.Iterator[list[str]]:
+    """Yield what certbot needs to bind a new account; in a file, since everybody on the host sees its arguments."""
+    if not app.acme.eab_kid:
+        yield []
+        return
+    handle, path = tempfile.mkstemp(prefix="wsgi-eab-", suffix=".ini")  # 0600
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(f"eab-kid = {app.acme.eab_kid}\neab-hmac-key = {app.acme.eab_hmac_key}\n")
+        yield ["--config", path]
+    finally:
+        os.unlink(path)
+
+
 def certbot_command(host: Host, app: App, lineage: Lineage) -> list[str]:
     """Return the command that issues the app's certificate into the lineage of its name."""
     acme = app.acme
@@ -340,7 +357,8 @@ def issue(host: Host, app: App, now: datetime.datetime) -> Completed:
         os.makedirs(host.webroot)
         os.chmod(host.webroot, 0o755)
     set_aside(host, app.name, read_lineage(host, app.name), now)
-    completed = run_certbot(host, certbot_command(host, app, read_lineage(host, app.name)))
+    with account_binding(app) as binding:
+        completed = run_certbot(host, [*certbot_command(host, app, read_lineage(host, app.name)), *binding])
     if completed.rc == 0:
         left = identity_differences(read_lineage(host, app.name), app)
         if left:
@@ -383,6 +401,8 @@ class Issuer:
             return f"certbot was ended by signal {-completed.rc}"
         if unreachable(completed.output):
             self.down[directory] = cause(completed.output)
+        if "external account binding" in completed.output:
+            return f"{cause(completed.output)}; set certbot_eab_kid and certbot_eab_hmac_key to what the CA gave you"
         if "unrecognized arguments: --preferred-profile" in completed.output:
             return "this certbot knows no profiles; set certbot_install_method: venv"
         return cause(completed.output)

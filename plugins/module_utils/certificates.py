@@ -74,6 +74,7 @@ class Acme:
 
     :param dns_plugin: the plugin of certbot that answers the challenge in DNS; empty for http-01 by the webroot
     :param dns_propagation: seconds from its answer until the authority looks, 0 for what the plugin thinks right
+    :param eab_kid: name of the key that binds a new account to one at the authority (RFC 8555, 7.3.4)
     :param preflight: whether the challenge's path is fetched before the authority is asked
     :param holds_back: what a domain holds back that failed there: itself (``domain``), its ``app``, or the ``host``
     """
@@ -84,6 +85,8 @@ class Acme:
     profile: str = ""
     dns_plugin: str = ""
     dns_propagation: int = 0
+    eab_kid: str = ""
+    eab_hmac_key: str = field(default="", repr=False)
     preflight: bool = True
     holds_back: str = "app"
 

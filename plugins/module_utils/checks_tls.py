@@ -13,6 +13,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils import certificates, c
 from ansible_collections.webops.wsgi.plugins.module_utils.settings import App, Problem, show
 
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_BASE64URL = re.compile(r"[A-Za-z0-9_-]+=*")
 _LETS_ENCRYPT = "api.letsencrypt.org/"
 _VERSION = re.compile(r"[0-9]+(\.[0-9]+){1,2}")
 
@@ -72,6 +73,22 @@ def check_profile(app: App) -> t.Iterator[Problem]:
         yield app.problem(f"{setting} is {show(value)}, which Let's Encrypt does not offer", mend)
 
 
+def check_account_binding(app: App) -> t.Iterator[Problem]:
+    """Both parts of a key that binds an account, or none. The key is not repeated."""
+    if not app.usable("certbot.eab_kid", "certbot.eab_hmac_key"):
+        return
+    kid, key = (str(app.data["certbot"].get(name) or "") for name in ("eab_kid", "eab_hmac_key"))
+    if bool(kid) != bool(key):
+        missing = app.setting("certbot", "eab_hmac_key" if kid else "eab_kid")
+        yield app.problem(f"{missing} is missing", "write eab_kid and eab_hmac_key, which the CA gives together")
+    elif key and not _BASE64URL.fullmatch(key):
+        setting = app.setting("certbot", "eab_hmac_key")
+        yield app.problem(f"{setting} is not in base64url", "write it as the CA gave it: letters, digits, - and _")
+    if re.search(r"\s", kid):
+        setting = app.setting("certbot", "eab_kid")
+        yield app.problem(f"{setting} is {show(kid)}, which has a space", "write it as the CA gave it")
+
+
 def check_version(app: App) -> t.Iterator[Problem]:
     """An exact version of certbot."""
     value = app.data["certbot"].get("version")
@@ -118,5 +135,6 @@ CHECKS: tuple[t.Callable[[App], t.Iterator[Problem]], ...] = (
     check_provided,
     check_profile,
     check_version,
+    check_account_binding,
     check_dns,
 )

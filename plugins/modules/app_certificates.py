@@ -110,6 +110,14 @@ options:
             description: Seconds from the answer in DNS until the authority looks. V(0) for the plugin's own.
             type: int
             default: 0
+          eab_kid:
+            description: Name of the key with which the authority binds a new account to one that you have there.
+            type: str
+            default: ""
+          eab_hmac_key:
+            description: The key itself, in base64url.
+            type: str
+            default: ""
           preflight:
             description: Whether the path of the challenge is fetched through each domain before the authority is asked.
             type: bool
@@ -325,6 +333,8 @@ def argument_spec() -> dict[str, t.Any]:
         "profile": {"type": "str", "default": ""},
         "dns_plugin": {"type": "str", "default": ""},
         "dns_propagation": {"type": "int", "default": 0},
+        "eab_kid": {"type": "str", "default": ""},
+        "eab_hmac_key": {"type": "str", "default": "", "no_log": True},
         "preflight": {"type": "bool", "default": True},
         "preflight_holds_back": {"type": "str", "choices": ["domain", "app", "host"], "default": "app"},
     }
@@ -392,6 +402,8 @@ def read_app(given: t.Mapping[str, t.Any], params: t.Mapping[str, t.Any]) -> cer
             profile=acme.get("profile") or "",
             dns_plugin=acme.get("dns_plugin") or "",
             dns_propagation=acme.get("dns_propagation") or 0,
+            eab_kid=acme.get("eab_kid") or "",
+            eab_hmac_key=acme.get("eab_hmac_key") or "",
             preflight=acme.get("preflight", True),
             holds_back=acme.get("preflight_holds_back") or "app",
         ),

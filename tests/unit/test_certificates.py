@@ -892,6 +892,26 @@ class TestIssued:
         assert self.run(host, app()).actions[0] == "api: credentials for DNS removed"
         assert not path.exists()
 
+    def test_account_is_bound_by_a_file_that_goes_again(
+        self, host: store.Host, programs: Programs, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bound = app(acme=Acme(DIRECTORY, eab_kid="kid-1", eab_hmac_key="hunter2", preflight=False))
+        start(host, programs, bound)
+        read: list[tuple[str, int]] = []
+        issued = programs._issue
+
+        def look(command: list[str]) -> store.Completed:
+            path = pathlib.Path(command[command.index("--config") + 1])
+            read.append((path.read_text(), path.stat().st_mode & 0o777))
+            return issued(command)
+
+        monkeypatch.setattr(programs, "_issue", look)
+        outcome = self.run(host, bound)
+        assert read == [("eab-kid = kid-1\neab-hmac-key = hunter2\n", 0o600)]
+        assert "hunter2" not in str(programs.calls) + repr(outcome) + repr(bound)
+        (command,) = programs.asked("certonly")
+        assert not os.path.exists(command[command.index("--config") + 1])
+
     def test_certbot_without_profiles(self, host: store.Host, programs: Programs) -> None:
         start(host, programs, app())
         programs.certbot_problems = {"api": "certbot: error: unrecognized arguments: --preferred-profile shortlived\n"}

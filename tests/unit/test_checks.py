@@ -451,6 +451,14 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
         {"certbot": {"challenge": "dns-01", "dns_plugin": "dns-rfc2136", "dns_credentials": "open.ini"}},
         ["certbot.dns_credentials", "everybody on this machine can read", "chmod 600"],
     ),
+    "account binding without its key": (
+        {"certbot": {"eab_kid": "kid-1"}},
+        ['app "api"', "certbot_eab_hmac_key is missing", "together"],
+    ),
+    "account binding with a key that is none": (
+        {"certbot": {"eab_kid": "kid-1", "eab_hmac_key": SECRET + "+/"}},
+        ['app "api"', "certbot.eab_hmac_key is not in base64url", "as the CA gave it"],
+    ),
     "unknown profile": (
         {"certbot": {"profile": "short-lived"}},
         [

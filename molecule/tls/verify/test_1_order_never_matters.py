@@ -19,19 +19,22 @@ def _at(host, name):
 
 
 def _first(apps):
-    """A domain more, another key type, another name of an app, a name without DNS, and one that leads elsewhere."""
+    """A domain more, another key type, another name of an app, a name without DNS, and two that lead elsewhere,
+    one of which nobody looks through before.
+    """
     apps["grow"]["domains"].append("www.grow.{{ inventory_hostname }}.example.test")
     apps["keyed"]["certbot"] = {"key_type": "rsa"}
     moved = {**apps["moved"], "name": "shifted"}
     apps["moved"]["state"] = "absent"
     apps["own"].update(tls="letsencrypt", domains=["astray.{{ inventory_hostname }}.example.test"])
-    return [*apps.values(), moved, _app(apps, "late")]
+    blind = _app(apps, "blind", certbot={"preflight": False})
+    return [*apps.values(), moved, _app(apps, "late"), blind]
 
 
 def test_unreachable_domain_is_named_and_not_asked_for(play, apps, hosts, client, authority, resolve, state):
     others = list(zip(hosts, reversed(hosts), strict=True))
     for host, other in others:
-        resolve(other.ipv4, f"astray.{host.name}.example.test")
+        resolve(other.ipv4, f"astray.{host.name}.example.test", f"blind.{host.name}.example.test")
     before = {name: state(name) for name in ("grow", "keyed", "moved")}
     seen = authority.mark()
     run = play(wsgi_apps=_first(apps))
@@ -46,9 +49,14 @@ def test_unreachable_domain_is_named_and_not_asked_for(play, apps, hosts, client
     for host, other in others:
         said = f"astray.{host.name}.example.test: {other.ipv4} "
         assert said in run.output, f"what another host answers is not named:\n{run.output[-3000:]}"
+        blind = f"blind.{host.name}.example.test"
+        said = f'app "blind": no certificate was issued for {blind} by {authority.directory}: {blind}: '
+        assert said in run.output, f"what the authority saw is not named:\n{run.output[-3000:]}"
+        ledger = host.run("cat /var/lib/letsencrypt/wsgi-attempts.jsonl")
+        assert f'"failed": ["{blind}"]' in ledger.splitlines()[-1], ledger
     told = seen()
-    # One for the domain more and one for the key type, on each host; none for the new name and for what is unreachable.
-    assert (told.orders, told.issued) == (2 * HOSTS, 2 * HOSTS), told
+    # One for the domain more, one for the key type, and one that fails; none for the new name and what is unreachable.
+    assert (told.orders, told.issued) == (3 * HOSTS, 2 * HOSTS), told
     assert state("shifted") == before["moved"], "an app with another name has another certificate"
     for host in hosts:
         assert f"www.{host.domain('grow')}" in client.certificate(host.domain("grow"))
@@ -62,7 +70,7 @@ def test_mended_dns_domain_removed_another_authority_and_another_certbot(
 ):
     """The certbot that uv installs, on both releases; it goes on with what Debian's has issued."""
     for host in hosts:
-        resolve(host.ipv4, LATE.format(host=host.name), f"astray.{host.name}.example.test")
+        resolve(host.ipv4, *(f"{name}.{host.name}.example.test" for name in ("late", "astray", "blind")))
     wanted = _first(apps)
     apps["grow"]["domains"].pop()
     apps["keyed"]["certbot"]["acme_directory"] = fickle.directory
@@ -70,8 +78,8 @@ def test_mended_dns_domain_removed_another_authority_and_another_certbot(
     run = play(wsgi_apps=wanted, certbot_install_method="venv")
     assert run.code == 0, run.output
     told, other = seen(), seen_by_other()
-    # For late and astray, which can be reached now, and for grow, which has a domain less.
-    assert (told.orders, told.issued) == (3 * HOSTS, 3 * HOSTS), told
+    # For late, astray and blind, which can be reached now, and for grow, which has a domain less.
+    assert (told.orders, told.issued) == (4 * HOSTS, 4 * HOSTS), told
     assert other.issued == HOSTS, f"refused nonces were not overcome with one certificate each: {other}"
     for host in hosts:
         name = LATE.format(host=host.name)
