@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import datetime
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +14,19 @@ from typing import Any
 
 import pytest
 from testbed import labs
+
+BIND_PORT = 5353
+NAMED = """
+options {{ directory "/tmp/bind"; listen-on port {port} {{ any; }}; listen-on-v6 {{ none; }}; recursion no;
+           pid-file none; session-keyfile none; dnssec-validation no; }};
+key wsgi {{ algorithm hmac-sha256; secret "{secret}"; }};
+zone "wild.test" {{ type primary; file "wild.test"; allow-update {{ key wsgi; }}; }};
+"""
+ZONE = """$TTL 1
+@ SOA ns hostmaster 1 60 60 600 1
+@ NS ns
+ns A 127.0.0.1
+"""
 
 
 @dataclass(frozen=True)
@@ -63,20 +79,56 @@ def authority(client) -> Authority:
     return Authority(client.container, labs.ACME_DIRECTORY)
 
 
-@pytest.fixture(scope="session")
-def fickle(client) -> Authority:
-    """Another authority, which refuses a fifth of all good nonces and forgets every authorisation."""
-    with_ports = "sed 's/:14000/:14001/; s/:15000/:15001/' /etc/pebble/config.json >/tmp/fickle.json"
-    start = "PEBBLE_VA_NOSLEEP=1 PEBBLE_WFE_NONCEREJECT=20 PEBBLE_AUTHZREUSE=0 exec pebble -config /tmp/fickle.json"
-    script = f"{with_ports}; cd /etc/pebble; {start} -dnsserver 127.0.0.1:8053 >/tmp/fickle.log 2>&1"
+def _another(client, port: int, edits: str = "", dns: int = 8053, **environment: int) -> Authority:
+    """Start one more authority beside the lab's, and wait until it answers."""
+    edits = f"s/:14000/:{port}/; s/:15000/:{port + 1000}/; {edits}"
+    settings = {"PEBBLE_VA_NOSLEEP": 1, "PEBBLE_WFE_NONCEREJECT": 0, "PEBBLE_AUTHZREUSE": 0, **environment}
+    exports = " ".join(f"{name}={value}" for name, value in settings.items())
+    run = f"exec pebble -config /tmp/{port}.json -dnsserver 127.0.0.1:{dns} >/tmp/{port}.log 2>&1"
+    script = f"sed '{edits}' /etc/pebble/config.json >/tmp/{port}.json; cd /etc/pebble; export {exports}; {run}"
     subprocess.run(["docker", "exec", "-d", client.container, "sh", "-c", script], check=True)
     ask = ["docker", "exec", client.container, "curl", "-sf", "--cacert", "/etc/pebble/acme.pem"]
 
     def ready() -> bool:
-        return subprocess.run([*ask, "https://localhost:14001/dir"], capture_output=True, check=False).returncode == 0
+        asked = [*ask, f"https://localhost:{port}/dir"]
+        return subprocess.run(asked, capture_output=True, check=False).returncode == 0
 
-    labs.wait_for(ready, "the second authority", 20)
-    return Authority(client.container, labs.ACME_DIRECTORY.replace(":14000", ":14001"), "/tmp/fickle.log")
+    labs.wait_for(ready, f"the authority on port {port}", 30)
+    return Authority(client.container, labs.ACME_DIRECTORY.replace("14000", str(port)), f"/tmp/{port}.log")
+
+
+@pytest.fixture(scope="session")
+def fickle(client) -> Authority:
+    """Another authority, which refuses a fifth of all good nonces."""
+    return _another(client, 14001, PEBBLE_WFE_NONCEREJECT=20)
+
+
+@dataclass(frozen=True)
+class Named:
+    """An authority that asks a real BIND and takes only bound accounts; what an app says of it, and its secrets."""
+
+    authority: Authority
+    certbot: dict[str, Any]
+    secrets: tuple[str, str]
+
+
+@pytest.fixture(scope="session")
+def named(client, tmp_path_factory) -> Named:
+    """A zone in BIND that a key may change, and an authority that looks there."""
+    secret = base64.b64encode(os.urandom(32)).decode()
+    binding = base64.urlsafe_b64encode(os.urandom(32)).decode().rstrip("=")
+    script = f"""set -e; mkdir -p /tmp/bind; cd /tmp/bind; printf '%s' '{ZONE}' >wild.test
+printf '%s' '{NAMED.format(port=BIND_PORT, secret=secret)}' >named.conf; named -c /tmp/bind/named.conf"""
+    subprocess.run(["docker", "exec", client.container, "sh", "-c", script], check=True)
+    bound = f'"externalAccountBindingRequired": true, "externalAccountMACKeys": {{"kid-1": "{binding}"}}'
+    authority = _another(client, 14002, f's/"externalAccountBindingRequired": false/{bound}/', dns=BIND_PORT)
+    lines = {"server": client.ipv4, "port": BIND_PORT, "name": "wsgi", "secret": secret, "algorithm": "HMAC-SHA256"}
+    credentials: Path = tmp_path_factory.mktemp("dns") / "dns.ini"
+    credentials.write_text("".join(f"dns_rfc2136_{key} = {value}\n" for key, value in lines.items()), encoding="utf-8")
+    credentials.chmod(0o600)
+    told = {"acme_directory": authority.directory, "challenge": "dns-01", "dns_plugin": "dns-rfc2136"}
+    told |= {"dns_credentials": str(credentials), "eab_kid": "kid-1", "eab_hmac_key": binding}
+    return Named(authority, {**told, "dns_propagation": 1}, (secret, binding))
 
 
 @pytest.fixture(scope="session")
@@ -112,8 +164,6 @@ def pem(tmp_path_factory) -> Callable[..., dict[str, str]]:
     from ansible_collections.webops.wsgi.plugins.module_utils import certificate_making, certificates
 
     def make(name: str, *domains: str) -> dict[str, str]:
-        import datetime
-
         app = certificates.App(name, domains, "provided")
         pair = certificate_making.make_certificate(app, None, datetime.datetime.now(datetime.UTC))
         directory: Path = tmp_path_factory.mktemp(name)
@@ -122,8 +172,3 @@ def pem(tmp_path_factory) -> Callable[..., dict[str, str]]:
         return {"cert": str(directory / "cert.pem"), "key": str(directory / "key.pem")}
 
     return make
-
-
-def dump(value: Any) -> str:
-    """Text of a value for a message."""
-    return json.dumps(value, indent=1, default=str)

@@ -31,6 +31,11 @@ def _first(apps):
     return [*apps.values(), moved, _app(apps, "late"), blind]
 
 
+def _wild(apps, named):
+    domains = ["*.{{ inventory_hostname }}.wild.test", "{{ inventory_hostname }}.wild.test"]
+    return _app(apps, "wild", domains=domains, certbot=named.certbot)
+
+
 def test_unreachable_domain_is_named_and_not_asked_for(play, apps, hosts, client, authority, resolve, state):
     others = list(zip(hosts, reversed(hosts), strict=True))
     for host, other in others:
@@ -65,48 +70,49 @@ def test_unreachable_domain_is_named_and_not_asked_for(play, apps, hosts, client
         assert "rsaEncryption" in key
 
 
-def test_mended_dns_domain_removed_another_authority_and_another_certbot(
-    play, apps, hosts, client, authority, fickle, resolve
+def test_mended_dns_domain_removed_another_authority_and_wildcards(
+    play, apps, hosts, client, authority, fickle, named, resolve
 ):
-    """The certbot that uv installs, on both releases; it goes on with what Debian's has issued."""
     for host in hosts:
         resolve(host.ipv4, *(f"{name}.{host.name}.example.test" for name in ("late", "astray", "blind")))
     wanted = _first(apps)
     apps["grow"]["domains"].pop()
     apps["keyed"]["certbot"]["acme_directory"] = fickle.directory
-    seen, seen_by_other = authority.mark(), fickle.mark()
-    run = play(wsgi_apps=wanted, certbot_install_method="venv")
+    wanted.append(_wild(apps, named))
+    seen, seen_by_other, seen_by_third = authority.mark(), fickle.mark(), named.authority.mark()
+    run = play("--diff", wsgi_apps=wanted)
     assert run.code == 0, run.output
-    told, other = seen(), seen_by_other()
+    told, other, third = seen(), seen_by_other(), seen_by_third()
     # For late, astray and blind, which can be reached now, and for grow, which has a domain less.
     assert (told.orders, told.issued) == (4 * HOSTS, 4 * HOSTS), told
     assert other.issued == HOSTS, f"refused nonces were not overcome with one certificate each: {other}"
+    assert third.issued == HOSTS, f"no wildcards: {third}"
+    assert not any(secret in run.output for secret in named.secrets), "the output shows a secret"
     for host in hosts:
         name = LATE.format(host=host.name)
         assert client.get(f"https://{name}/", *_at(host, name)).status == 200
         assert "www." not in client.certificate(host.domain("grow"))
+        assert f"DNS:*.{host.name}.wild.test" in client.certificate(f"any.{host.name}.wild.test", host.ipv4)
+        assert host.run("stat -c '%a %U' /etc/letsencrypt/credentials/wild.ini") == "600 root"
+        lies = host.try_(f"grep -rl -e {named.secrets[1]} /etc/letsencrypt /tmp /var/log").stdout
+        assert lies == "", f"the key to the account lies about: {lies}"
 
-    seen, seen_by_other = authority.mark(), fickle.mark()
-    again = play(wsgi_apps=wanted, certbot_install_method="venv")
+    seen, seen_by_other, seen_by_third = authority.mark(), fickle.mark(), named.authority.mark()
+    again = play(wsgi_apps=wanted)
     assert again.code == 0, again.output
     assert again.changed == []
-    assert (seen().requests, seen_by_other().requests) == (0, 0), "a run with nothing to do asked an authority"
-    for host in hosts:
-        assert "/opt/wsgi/certbot-" in host.run("systemctl show certbot.service --property=ExecStart")
-        assert host.run("systemctl is-enabled certbot.timer") == "enabled"
-    hosts[0].run("systemctl start certbot.service")
-    assert seen().renewal_infos > 0, "the authority was not asked when to renew"
-    assert seen().orders == 0
+    asked = [seen().requests, seen_by_other().requests, seen_by_third().requests]
+    assert asked == [0, 0, 0], "a run with nothing to do asked an authority"
 
 
-def test_the_inventory_as_it_was(play, hosts, client, authority):
-    """One run back to the beginning, with Debian's certbot."""
+def test_the_inventory_as_it_was_with_another_certbot(play, apps, hosts, client, authority, named):
+    """One run back to the beginning, by the certbot that uv installs; it goes on with what Debian's has issued."""
     seen = authority.mark()
-    run = play()
+    run = play(wsgi_apps=[*apps.values(), _wild(apps, named)], certbot_install_method="venv")
     assert run.code == 0, run.output
     # keyed is of the first type and authority again; moved takes over what shifted has.
     assert seen().orders == HOSTS
     for host in hosts:
         assert client.get(host.url("moved")).status == 200
-        assert "/usr/bin/certbot" in host.run("systemctl show certbot.service --property=ExecStart")
+        assert "/opt/wsgi/certbot-" in host.run("systemctl show certbot.service --property=ExecStart")
         assert host.run("systemctl is-enabled certbot.timer; systemctl is-active certbot.timer") == "enabled\nactive"

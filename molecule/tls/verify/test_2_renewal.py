@@ -1,4 +1,7 @@
-"""Renewals by the timer's own command: served, without a lost request, each on its own."""
+"""Renewals by the timer's own command, here certbot from uv: served, without a lost request, each on its own.
+
+The scenario `default` renews with Debian's.
+"""
 
 from __future__ import annotations
 
@@ -70,8 +73,18 @@ def test_under_load_nothing_is_lost(hosts, client, authority_root):
         assert told["number"] == 0, told
 
 
+def test_the_authority_is_asked_when_to_renew(hosts, authority):
+    seen = authority.mark()
+    hosts[0].run("systemctl start certbot.service")
+    told = seen()
+    assert told.renewal_infos > 0, told
+    assert told.orders == 0, told
+
+
 def test_one_that_fails_does_not_block_the_others(hosts, client, resolve):
+    # In the order of their names: grow fails first.
     before = {host: _serial(client, host, "keyed") for host in hosts}
+    wild = {host: client.certificate(f"any.{host.name}.wild.test", host.ipv4) for host in hosts}
     for host in hosts:
         resolve("127.0.0.1", host.domain("grow"))
     try:
@@ -84,6 +97,8 @@ def test_one_that_fails_does_not_block_the_others(hosts, client, resolve):
         assert renewed.returncode != 0, f"{host.name}: a failed renewal leaves the unit green"
         assert "grow" in renewed.stderr + renewed.stdout
         assert _serial(client, host, "keyed") != before[host], "the certificate that could be renewed is not served"
+        now = client.certificate(f"any.{host.name}.wild.test", host.ipv4)
+        assert now != wild[host], "the wildcard was not renewed"
         assert client.get(host.url("grow")).status == 200, "the site lost the certificate it had"
 
 

@@ -54,24 +54,6 @@ def test_provided_that_does_not_fit_is_refused_before_a_host_is_touched(play, ap
     assert run.changed == other.changed == []
 
 
-def test_provided_is_served_replaced_and_watched(play, apps, hosts, client, pairs):
-    settings = {"certbot_watch": True, "certbot_watch_command": "cat >/tmp/told"}
-    first = play(wsgi_apps=_provided(apps, pairs[0]), **settings)
-    assert first.code == 0, first.output
-    before = {host: client.certificate(host.domain("own")) for host in hosts}
-    second = play(wsgi_apps=_provided(apps, pairs[1]), **settings)
-    assert second.code == 0, second.output
-    for host in hosts:
-        assert client.certificate(host.domain("own")) != before[host], "the replaced certificate is not served"
-        assert client.get(host.url("own"), "--insecure").status == 200
-        host.run("systemctl start wsgi-certificates.service; systemctl is-enabled wsgi-certificates.timer")
-        # As it will be when hardly anything is left of a certificate's life.
-        failed = host.try_(f"sed 's/^LEFT = .*/LEFT = 100/' {WATCH} >/root/watch; python3 /root/watch")
-        assert failed.returncode == 1, failed.stdout
-        assert "own." in failed.stderr
-        assert "% of its certificate's life left" in host.run("cat /tmp/told")
-
-
 def test_status_tells_wire_from_disk(play, hosts):
     for host in hosts:
         host.run("ln -sfn /etc/letsencrypt/live/keyed /etc/nginx/tls/grow")
@@ -84,22 +66,41 @@ def test_status_tells_wire_from_disk(play, hosts):
         assert "another" not in row, row
 
 
-def test_killed_while_the_authority_is_asked(play, apps, hosts, client):
-    """certbot and the run on the host die in the middle: the site serves, nginx could start, the next run finishes."""
+def test_killed_while_the_authority_is_asked(play, apps, hosts, client, pairs):
+    """certbot and the run on the host die in the middle: the site serves, nginx could start, the next run finishes.
+
+    The same runs put one provided certificate in place of another, have a timer look at all of them, and go back to
+    Debian's certbot.
+    """
     apps["grow"]["domains"].append("www.grow.{{ inventory_hostname }}.example.test")
+    settings = {"certbot_watch": True, "certbot_watch_command": "cat >/tmp/told"}
     with ThreadPoolExecutor() as pool:
         kills = [pool.submit(host.try_, KILL) for host in hosts]
-        run = play(wsgi_apps=list(apps.values()))
+        run = play(wsgi_apps=_provided(apps, pairs[0]), **settings)
     assert [kill.result().returncode for kill in kills] == [0 for _ in hosts], "nothing was killed"
     assert run.code != 0
+    before = {}
     for host in hosts:
         host.run("nginx -t")
         assert client.get(host.url("grow")).status == 200
-    again = play(wsgi_apps=list(apps.values()))
+        before[host] = client.certificate(host.domain("own"))
+
+    again = play(wsgi_apps=_provided(apps, pairs[1]), **settings)
     assert again.code == 0, again.output
     for host in hosts:
-        name = f"www.{host.domain('grow')}"
-        assert client.get(f"https://{name}/").status == 200
-    for host in hosts:
+        assert client.get(f"https://www.{host.domain('grow')}/").status == 200
+        assert client.certificate(host.domain("own")) != before[host], "the replaced certificate is not served"
+        assert client.get(host.url("own"), "--insecure").status == 200
+        assert "/usr/bin/certbot" in host.run("systemctl show certbot.service --property=ExecStart")
+        assert host.run("systemctl is-enabled certbot.timer; systemctl is-active certbot.timer") == "enabled\nactive"
         modes = host.run("find -L /etc/nginx/tls -name privkey.pem -exec stat -L -c '%a %U' {} + | sort -u")
         assert modes == "600 root", f"{host.name}: keys that others could read:\n{modes}"
+
+
+def test_somebody_is_told_in_time(host):
+    host.run("systemctl start wsgi-certificates.service; systemctl is-enabled wsgi-certificates.timer")
+    # As it will be when hardly anything is left of a certificate's life.
+    failed = host.try_(f"sed 's/^LEFT = .*/LEFT = 100/' {WATCH} >/root/watch; python3 /root/watch")
+    assert failed.returncode == 1, failed.stdout
+    assert "own." in failed.stderr
+    assert "% of its certificate's life left" in host.run("cat /tmp/told")
