@@ -64,7 +64,7 @@ def test_numbers_of_the_unit_are_shown(paths: release_layout.Paths, tmp_path: Pa
         assert words in lines[1], f"{words} is missing"
 
 
-def test_certificate_problem_stands_beside_its_days(paths: release.Paths, tmp_path: Path) -> None:
+def test_certificate_problem_stands_beside_its_days(paths: release_layout.Paths, tmp_path: Path) -> None:
     certificate(tmp_path / "tls" / "api" / "fullchain.pem", 60.5)
     (row,) = status.read(paths, {"api": health.Health()}, no_units, tmp_path / "tls")
     shown = status.table([{"host": "web1", **row, "certificate_problem": "api.example.test shows another one"}])

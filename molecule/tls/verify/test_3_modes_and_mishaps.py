@@ -18,7 +18,7 @@ for _ in $(seq 900); do
 done
 exit 1
 """
-WATCH = "/usr/local/sbin/wsgi-certificates"
+WATCH = "/usr/local/lib/wsgi-certificates.py"
 
 
 def test_selfsigned_is_trusted_by_who_trusts_the_host(host, client):
