@@ -65,6 +65,7 @@ bench-deploy: venv ## what clients notice of deployments: requests lost, latenci
 .PHONY: bench-edge
 bench-edge: venv ## what nginx costs, beside one that was tuned by hand for one thing
 	@python bench/edge.py
+
 .PHONY: bench-lifetime
 bench-lifetime: venv ## 200 days of certificates that live 6 to 90 days, on short clocks: half an hour
 	@python bench/lifetime.py

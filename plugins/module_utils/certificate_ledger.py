@@ -13,6 +13,7 @@ from __future__ import annotations
 import datetime
 import json
 import re
+import threading
 import typing as t
 from dataclasses import asdict, dataclass
 
@@ -20,6 +21,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.certificate_store impo
 
 FAILURES_WITHIN = datetime.timedelta(hours=1)
 CERTIFICATES_WITHIN = datetime.timedelta(days=7)
+_WRITING = threading.Lock()  # certificates may be asked for side by side
 _RETRY = re.compile(r"retry after (\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d) ?(?:UTC|Z)", re.I)
 
 
@@ -63,9 +65,10 @@ class Ledger:
 
     def note(self, attempt: Attempt) -> None:
         """Note an attempt, and drop what no limit looks at any more."""
-        kept = [each for each in self.attempts() if each.at > attempt.at - CERTIFICATES_WITHIN.total_seconds()]
-        lines = (json.dumps(asdict(each)) for each in [*kept, attempt])
-        replace_file(self.path, "".join(f"{line}\n" for line in lines), 0o600)
+        with _WRITING:
+            kept = [each for each in self.attempts() if each.at > attempt.at - CERTIFICATES_WITHIN.total_seconds()]
+            lines = (json.dumps(asdict(each)) for each in [*kept, attempt])
+            replace_file(self.path, "".join(f"{line}\n" for line in lines), 0o600)
 
     def closed(self, directory: str, domains: t.Collection[str], now: datetime.datetime) -> str:
         """Return why the authority must not be asked for these domains yet, or nothing."""

@@ -140,9 +140,9 @@ def _get(url: str, address: str, ports: t.Mapping[str, int]) -> Answer:
     try:
         plain = socket.create_connection((address, ports[scheme]), timeout=TIMEOUT)
     except OSError as error:
-        raise UnreachableError(
-            f"{address} takes no connection on port {PORTS[scheme]}: {error}", network=True
-        ) from error
+        seen = f"{address} takes no connection on port {PORTS[scheme]}: {error}"
+        hint = " (where a host cannot reach its own public address, set certbot_preflight: false)"
+        raise UnreachableError(seen + hint, network=True) from error
     connection.sock = plain
     try:
         if parts.scheme == "https":

@@ -16,7 +16,8 @@ def test_a_new_host_goes_on_with_what_the_old_one_had(play, hosts, client, autho
     before = {host: client.certificate(host.domain("moved")) for host in hosts}
 
     for host in hosts:  # as if it were another one
-        host.run("systemctl stop nginx; rm -rf /etc/letsencrypt /etc/nginx/tls /etc/nginx/tls.d /var/lib/letsencrypt")
+        host.run("systemctl stop nginx; rm -rf /etc/letsencrypt /etc/nginx/tls.d /var/lib/letsencrypt")
+        host.run("cd /etc/nginx/tls; rm grow keyed moved own")
     restored = play("-e", f"directory={saved}", playbook="import_certificates")
     assert restored.code == 0, restored.output
     seen = authority.mark()
