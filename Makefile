@@ -66,6 +66,10 @@ bench-deploy: venv ## what clients notice of deployments: requests lost, latenci
 bench-edge: venv ## what nginx costs, beside one that was tuned by hand for one thing
 	@python bench/edge.py
 
+.PHONY: bench-lifetime
+bench-lifetime: venv ## 200 days of certificates that live 6 to 90 days, on short clocks: half an hour
+	@python bench/lifetime.py
+
 .PHONY: clean
 clean: ## remove every lab, virtual environment and cache of this clone
 	@for lab in demo $$(ls .cache/lab 2>/dev/null); do $(PYTHON) -m testbed down $$lab || true; done

@@ -72,11 +72,11 @@ class Client:
         assert done.returncode == 0, f"`{script}` failed ({done.returncode}): {done.stderr}{done.stdout}"
         return done.stdout.strip()
 
-    def certificate(self, domain: str) -> str:
+    def certificate(self, domain: str, address: str = "") -> str:
         """The certificate that the host shows for a domain: issuer, serial number and names."""
-        script = 'openssl s_client -connect "$0:443" -servername "$0" </dev/null 2>/dev/null'
+        script = 'openssl s_client -connect "$1:443" -servername "$0" </dev/null 2>/dev/null'
         script += " | openssl x509 -noout -issuer -serial -ext subjectAltName"
-        return _run(["docker", "exec", self.container, "sh", "-c", script, domain]).stdout
+        return _run(["docker", "exec", self.container, "sh", "-c", script, domain, address or domain]).stdout
 
 
 @dataclass(frozen=True)

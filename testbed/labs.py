@@ -365,4 +365,5 @@ SCENARIOS = {
     "default": _scenario("default", "api", "httpbin", "packed"),
     "deploy": _scenario("deploy", "api"),
     "edge": _scenario("edge", "probe", "second"),
+    "tls": _scenario("tls", "grow", "www.grow", "keyed", "moved", "own"),
 }

@@ -11,7 +11,18 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 
 APP_KEYS = ("name", "state", "domains", "tls")
-ACME_KEYS = ("acme_directory", "staging", "email", "key_type")
+ACME_KEYS = (
+    "acme_directory",
+    "staging",
+    "email",
+    "key_type",
+    "profile",
+    "dns_propagation",
+    "eab_kid",
+    "eab_hmac_key",
+    "preflight",
+    "preflight_holds_back",
+)
 
 
 def reduce_app(app: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -19,7 +30,14 @@ def reduce_app(app: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     reduced = {key: app[key] for key in APP_KEYS if key in app}
     acme = app.get("certbot") or {}
     reduced["certbot"] = {key: acme[key] for key in ACME_KEYS if key in acme}
+    if uses_dns(app):
+        reduced["certbot"]["dns_plugin"] = acme.get("dns_plugin") or ""
     return reduced
+
+
+def uses_dns(app: t.Mapping[str, t.Any]) -> bool:
+    """Whether certbot answers the challenge for this app in DNS."""
+    return (app.get("certbot") or {}).get("challenge") == "dns-01"
 
 
 class ActionModule(ActionBase):
@@ -41,6 +59,12 @@ class ActionModule(ActionBase):
             for app in apps
             if app.get("tls") == "provided" and app.get("state", "present") == "present"
         }
+        if not keys_too:
+            arguments["credentials"] = {
+                app["name"]: self._read_file(app["name"], "certbot.dns_credentials", app["certbot"]["dns_credentials"])
+                for app in apps
+                if app.get("state", "present") == "present" and app.get("tls") == "letsencrypt" and uses_dns(app)
+            }
         arguments["apps"] = [reduce_app(app) for app in apps]
         return t.cast(
             dict[str, t.Any],
@@ -59,19 +83,19 @@ class ActionModule(ActionBase):
                     f'app "{app["name"]}": tls is provided, but certificate.{part} is not set; '
                     f"name the PEM file with the {'certificate chain' if part == 'cert' else 'private key'}"
                 )
-            contents[part] = self._read_file(app["name"], part, named[part])
+            contents[part] = self._read_file(app["name"], f"certificate.{part}", named[part])
         return contents
 
-    def _read_file(self, app: str, part: str, path: str) -> str:
+    def _read_file(self, app: str, key: str, path: str) -> str:
         """Return the text of a file on the controller, decrypted when it is in a vault."""
         try:
             real = self._loader.get_real_file(self._loader.path_dwim(path), decrypt=True)
         except AnsibleError as error:
-            raise AnsibleActionFail(f'app "{app}": certificate.{part} cannot be read: {error}') from error
+            raise AnsibleActionFail(f'app "{app}": {key} cannot be read: {error}') from error
         try:
             with open(real, encoding="utf-8") as handle:
                 return handle.read()
         except (OSError, UnicodeDecodeError) as error:
-            raise AnsibleActionFail(f'app "{app}": certificate.{part} ({path}) cannot be read: {error}') from error
+            raise AnsibleActionFail(f'app "{app}": {key} ({path}) cannot be read: {error}') from error
         finally:
             self._loader.cleanup_tmp_file(real)

@@ -17,6 +17,8 @@ class ActionModule(ActionBase):
         apps = [app for app in self._task.args["apps"] if app["state"] == "present"]
         options = {
             "checks": {app["name"]: health_options(app) for app in apps},
+            "domains": {app["name"]: app["domains"] for app in apps if app["tls"] != "off"},
+            "https_port": (apps[0]["nginx"] if apps else {}).get("https_port", 443),
             "host": (task_vars or {}).get("inventory_hostname", ""),
         }
         result.update(

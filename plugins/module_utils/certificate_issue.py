@@ -9,14 +9,19 @@ going on.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import glob
 import os
 import re
 import shutil
+import tempfile
 import time
 import typing as t
 from dataclasses import dataclass, field, replace
 
+from ansible_collections.webops.wsgi.plugins.module_utils.certificate_clearance import Clearance, clear
+from ansible_collections.webops.wsgi.plugins.module_utils.certificate_ledger import Attempt, Ledger, Limits
 from ansible_collections.webops.wsgi.plugins.module_utils.certificate_store import (
     NONE_YET,
     Completed,
@@ -56,11 +61,15 @@ PASSING_TRIES = 20
 
 @dataclass(frozen=True)
 class ManagedFile:
-    """A small file around certbot (deploy hook, systemd drop-in); empty content means it must not exist."""
+    """A small file around certbot (deploy hook, systemd unit); empty content means it must not exist.
+
+    :param always: whether it is wanted on a host without certbot as well
+    """
 
     path: str
     content: str
     mode: int = 0o644
+    always: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,6 +95,16 @@ class Lineage:
         return self._setting("authenticator")
 
     @property
+    def renew_before(self) -> str:
+        """How long before its end certbot renews it, where it has been told."""
+        return self._setting("renew_before_expiry")
+
+    @property
+    def profile(self) -> str:
+        """The profile that was asked for."""
+        return self._setting("preferred_profile")
+
+    @property
     def webroot(self) -> str:
         """Where certbot puts the answer to the challenge when it renews."""
         return self._setting("webroot_path").rstrip(", ")
@@ -98,6 +117,33 @@ class Lineage:
 def read_lineage(host: Host, app: str) -> Lineage:
     """Return what certbot has for the app."""
     return Lineage(read_certificate(host.live(app)), read_text(host.renewal(app)))
+
+
+def renewal_wanted(lineage: Lineage, host: Host) -> dict[str, tuple[str, str]]:
+    """Return what certbot should know of the next renewal and does not: by setting what it is and what it should be."""
+    if lineage.certificate is None or not lineage.known:
+        return {}
+    before = f"{lineage.certificate.renewal_seconds(host.renew_left)} seconds"
+    settings = {
+        "renew_before_expiry": (lineage.renew_before, before),
+    }
+    if lineage.authenticator == "webroot":
+        settings["webroot_path"] = (lineage.webroot, host.webroot)
+    return {name: (found, wanted) for name, (found, wanted) in settings.items() if found != wanted}
+
+
+def renewal_text(lineage: Lineage, wanted: t.Mapping[str, tuple[str, str]]) -> str:
+    """Return the renewal configuration with other settings."""
+    text = lineage.renewal
+    if "webroot_path" in wanted:
+        text = moved_webroot(lineage, wanted["webroot_path"][1])
+    if "renew_before_expiry" in wanted:
+        line = f"renew_before_expiry = {wanted['renew_before_expiry'][1]}"
+        text = line + "\n" + _RENEW_BEFORE.sub("", text)
+    return text
+
+
+_RENEW_BEFORE = re.compile(r"^(# *)?renew_before_expiry *=.*\n", re.M)
 
 
 def moved_webroot(lineage: Lineage, webroot: str) -> str:
@@ -118,9 +164,26 @@ def identity_differences(lineage: Lineage, app: App) -> list[str]:
         reasons.append(f"key type {certificate.key_type} -> {app.acme.key_type}")
     if lineage.server != app.acme.directory:
         reasons.append(f"CA {lineage.server or 'unknown'} -> {app.acme.directory}")
-    if lineage.known and lineage.authenticator != "webroot":
-        reasons.append(f"challenge {lineage.authenticator or 'unknown'} -> webroot")
+    authenticator = app.acme.dns_plugin or "webroot"
+    if lineage.known and lineage.authenticator != authenticator:
+        reasons.append(f"challenge {lineage.authenticator or 'unknown'} -> {authenticator}")
+    if lineage.known and lineage.profile != app.acme.profile:
+        reasons.append(f"profile {lineage.profile or 'default'} -> {app.acme.profile or 'default'}")
     return reasons
+
+
+def twin(host: Host, app: App) -> str:
+    """Return under which name certbot has the certificate that the app wants, when it has none under the app's own."""
+    if not app.present or app.tls != "letsencrypt" or target_of(host.link(app.name)) == host.live(app.name):
+        return ""
+    if read_lineage(host, app.name).known:
+        return ""
+    for path in sorted(glob.glob(host.renewal("*"))):
+        name = os.path.basename(path).removesuffix(".conf")
+        lineage = read_lineage(host, name)
+        if lineage.known and not identity_differences(lineage, app):
+            return name
+    return ""
 
 
 def differences(lineage: Lineage, app: App, now: datetime.datetime) -> list[str]:
@@ -134,12 +197,40 @@ def differences(lineage: Lineage, app: App, now: datetime.datetime) -> list[str]
     return reasons
 
 
+def _challenge(host: Host, app: App) -> list[str]:
+    """Return how certbot answers the authority's challenge."""
+    plugin = app.acme.dns_plugin
+    if not plugin:
+        return ["--webroot", "--webroot-path", host.webroot]
+    options = ["--authenticator", plugin, f"--{plugin}-credentials", host.credentials(app.name)]
+    if app.acme.dns_propagation:
+        options += [f"--{plugin}-propagation-seconds", str(app.acme.dns_propagation)]
+    return options
+
+
+@contextlib.contextmanager
+def account_binding(app: App) -> t.Iterator[list[str]]:
+    """Yield what certbot needs to bind a new account; in a file, since everybody on the host sees its arguments."""
+    if not app.acme.eab_kid:
+        yield []
+        return
+    handle, path = tempfile.mkstemp(prefix="wsgi-eab-", suffix=".ini")  # 0600
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(f"eab-kid = {app.acme.eab_kid}\neab-hmac-key = {app.acme.eab_hmac_key}\n")
+        yield ["--config", path]
+    finally:
+        os.unlink(path)
+
+
 def certbot_command(host: Host, app: App, lineage: Lineage) -> list[str]:
     """Return the command that issues the app's certificate into the lineage of its name."""
     acme = app.acme
     command = [*host.certbot, "certonly", "--non-interactive", "--cert-name", app.name, "--server", acme.directory]
-    command += ["--key-type", acme.key_type, "--webroot", "--webroot-path", host.webroot]
+    command += ["--key-type", acme.key_type, *_challenge(host, app)]
     command += ["--email", acme.email, "--no-eff-email"] if acme.email else ["--register-unsafely-without-email"]
+    if acme.profile:
+        command += ["--preferred-profile", acme.profile]
     if host.agree_tos:
         command.append("--agree-tos")
     if lineage.known:
@@ -168,6 +259,7 @@ _WHY = re.compile(
 )
 
 
+_LOCKED_OUT = re.compile(r"rateLimited|too many (?:requests|failed|certificates|new)", re.I)
 _MASKED = "AttributeError: can't set attribute"
 _REFUSED = re.compile(r"urn:ietf:params:acme:error:(?P<type>\w+) :: (?P<title>[^\n]*?) :: (?P<detail>[^\n]+)")
 
@@ -265,11 +357,13 @@ def issue(host: Host, app: App, now: datetime.datetime) -> Completed:
         os.makedirs(host.webroot)
         os.chmod(host.webroot, 0o755)
     set_aside(host, app.name, read_lineage(host, app.name), now)
-    completed = run_certbot(host, certbot_command(host, app, read_lineage(host, app.name)))
+    with account_binding(app) as binding:
+        completed = run_certbot(host, [*certbot_command(host, app, read_lineage(host, app.name)), *binding])
     if completed.rc == 0:
         left = identity_differences(read_lineage(host, app.name), app)
         if left:
             raise CertificateError(f"certbot reported success, but the certificate is not as wanted: {'; '.join(left)}")
+        _settle_renewal(host, app, read_lineage(host, app.name), False, Outcome())
     return completed
 
 
@@ -281,6 +375,11 @@ class Issuer:
     now: datetime.datetime
     down: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def ledger(self) -> Ledger:
+        """What this host has asked for."""
+        return Ledger(self.host.ledger, Limits(self.host.max_failures, self.host.max_certificates))
+
     def problem(self, app: App) -> str:
         """Issue the app's certificate and return what went wrong, or nothing."""
         directory = app.acme.directory
@@ -288,17 +387,36 @@ class Issuer:
             return self.down[directory]
         if not shutil.which(self.host.certbot[0]):
             return f"{self.host.certbot[0]} is not installed"
+        closed = self.ledger.closed(directory, app.domains, self.now)
+        if closed:
+            return closed
         try:
             completed = issue(self.host, app, self.now)
         except CertificateError as error:
             return str(error)
+        self._note(app, completed)
         if completed.rc == 0:
             return ""
         if completed.rc < 0:
             return f"certbot was ended by signal {-completed.rc}"
         if unreachable(completed.output):
             self.down[directory] = cause(completed.output)
+        if "external account binding" in completed.output:
+            return f"{cause(completed.output)}; set certbot_eab_kid and certbot_eab_hmac_key to what the CA gave you"
+        if "unrecognized arguments: --preferred-profile" in completed.output:
+            return "this certbot knows no profiles; set certbot_install_method: venv"
         return cause(completed.output)
+
+    def _note(self, app: App, completed: Completed) -> None:
+        """Note what the CA has counted: a certificate, a failed authorisation, or that it refuses for now."""
+        failed = tuple(found["domain"] for found in _FAILED.finditer(completed.output))
+        if completed.rc != 0 and not failed and _LOCKED_OUT.search(completed.output):
+            failed = app.domains
+        if completed.rc == 0 or failed:
+            why = "" if completed.rc == 0 else cause(completed.output)
+            failed = () if completed.rc == 0 else failed
+            attempt = Attempt(self.now.timestamp(), app.acme.directory, app.domains, failed, why)
+            self.ledger.note(attempt)
 
 
 def _issue_all(
@@ -307,29 +425,44 @@ def _issue_all(
     """Issue what differs from what is wanted, repoint links, return by app where each of these pointed before."""
     former: dict[str, str] = {}
     issuer = Issuer(host, now)
-    for app in apps:
-        if not app.present or app.tls != "letsencrypt":
-            continue
-        lineage = read_lineage(host, app.name)
-        reasons = differences(lineage, app, now)
+    wanted = [app for app in apps if app.present and app.tls == "letsencrypt"]
+    if check:  # the phase before has predicted that these take over another name's certificate
+        wanted = [app for app in wanted if not twin(host, app)]
+    lineages = {app.name: read_lineage(host, app.name) for app in wanted}
+    due = [app for app in wanted if differences(lineages[app.name], app, now)]
+    cleared = {} if check else clear(host, due)
+    for app in wanted:
+        lineage = lineages[app.name]
+        asked, problem = _asked(app, cleared.get(app.name), outcome)
+        reasons = differences(lineage, asked, now)
         before = target_of(host.link(app.name))
         if reasons and not check:
-            problem = issuer.problem(app)
-            if problem:
-                if _stand_in(host, app, now, outcome):
-                    former[app.name] = before
-                outcome.errors.append(_issue_error(host, app, problem))
-                continue
-        if not reasons and lineage.webroot != host.webroot:
-            _move_webroot(host, app, lineage, check, outcome)
-        if reasons:
-            _note_issued(app, lineage, reasons, outcome)
-        elif before != host.live(app.name) and not check:  # else the phase before has predicted it
+            problem = problem or issuer.problem(asked)
+        if problem:
+            if _stand_in(host, app, now, outcome):
+                former[app.name] = before
+            outcome.errors.append(_issue_error(host, asked, problem))
+            continue
+        if not reasons:
+            _settle_renewal(host, app, lineage, check, outcome)
+        else:
+            _note_issued(asked, lineage, reasons, outcome)
+        if not reasons and before != host.live(app.name) and not check:  # else the phase before has predicted it
             outcome.change(f"{app.name}: the certificate of certbot put in place")
         if (reasons or before != host.live(app.name)) and not check:
             former[app.name] = before
             point(host.link(app.name), host.live(app.name))
     return former
+
+
+def _asked(app: App, clearance: Clearance | None, outcome: Outcome) -> tuple[App, str]:
+    """Return the app with the domains to ask for, and why none of them may be asked for."""
+    if clearance is None or not clearance.problem:
+        return app, ""
+    if not clearance.domains:
+        return app, clearance.problem
+    outcome.errors.append(_left_out_error(app, clearance))
+    return replace(app, domains=clearance.domains), ""
 
 
 def _stand_in(host: Host, app: App, now: datetime.datetime, outcome: Outcome) -> bool:
@@ -342,16 +475,18 @@ def _stand_in(host: Host, app: App, now: datetime.datetime, outcome: Outcome) ->
     return True
 
 
-def _move_webroot(host: Host, app: App, lineage: Lineage, check: bool, outcome: Outcome) -> None:
-    """Tell certbot where nginx looks for the answer to the challenge now; the certificate stays as it is."""
+def _settle_renewal(host: Host, app: App, lineage: Lineage, check: bool, outcome: Outcome) -> None:
+    """Tell certbot where nginx looks for the answer to the challenge now, and when to renew; nothing is asked for."""
     path = host.renewal(app.name)
-    outcome.change(
-        f"{app.name}: webroot {lineage.webroot} -> {host.webroot}",
-        f"{path}: webroot_path = {lineage.webroot}",
-        f"{path}: webroot_path = {host.webroot}",
-    )
-    if not check:
-        replace_file(path, moved_webroot(lineage, host.webroot), 0o644)
+    wanted = renewal_wanted(lineage, host)
+    for name, (found, new) in wanted.items():
+        outcome.change(
+            f"{app.name}: {name} {found or 'unset'} -> {new}",
+            f"{path}: {name} = {found}",
+            f"{path}: {name} = {new}",
+        )
+    if wanted and not check:
+        replace_file(path, renewal_text(lineage, wanted), 0o644)
 
 
 def _note_issued(app: App, lineage: Lineage, reasons: t.Sequence[str], outcome: Outcome) -> None:
@@ -372,6 +507,15 @@ def _issue_error(host: Host, app: App, problem: str) -> str:
         served += f" (valid until {current.certificate.not_after:%Y-%m-%d})"
     asked = f"{', '.join(app.domains)} by {app.acme.directory}"
     return f'app "{app.name}": no certificate was issued for {asked}: {problem}; {served}'
+
+
+def _left_out_error(app: App, clearance: Clearance) -> str:
+    """Return the error for the domains of an app that its certificate is not for, since they failed before."""
+    left_out = [domain for domain in app.domains if domain not in clearance.domains]
+    return (
+        f'app "{app.name}": no certificate was asked for {", ".join(left_out)}: {clearance.problem}; '
+        f"the app has one for {', '.join(clearance.domains)}, and clients of the rest are warned"
+    )
 
 
 def _leftovers(host: Host, app: App) -> list[str]:
@@ -436,9 +580,27 @@ def _settle_files(host: Host, files: t.Sequence[ManagedFile], check: bool, outco
         if wanted.content:
             replace_file(wanted.path, wanted.content, wanted.mode)
         else:
+            if wanted.path.endswith(".timer"):
+                host.run([*host.systemctl, "disable", "--now", os.path.basename(wanted.path)], {})
             os.unlink(wanted.path)
     if any("/systemd/" in wanted.path for wanted in different) and not check:
         host.run([*host.systemctl, "daemon-reload"], {})
+
+
+def _settle_credentials(host: Host, apps: t.Sequence[App], check: bool, outcome: Outcome) -> None:
+    """Bring the files with which certbot changes DNS to what is wanted; nothing of them is shown."""
+    for app in apps:
+        wanted = ManagedFile(host.credentials(app.name), app.credentials if app.by_dns else "", 0o600)
+        if _as_wanted(wanted):
+            continue
+        outcome.change(f"{app.name}: credentials for DNS {'written' if wanted.content else 'removed'}")
+        if check:
+            continue
+        if wanted.content:
+            os.makedirs(os.path.dirname(wanted.path), mode=0o700, exist_ok=True)
+            replace_file(wanted.path, wanted.content, wanted.mode)
+        else:
+            os.unlink(wanted.path)
 
 
 def _as_wanted(wanted: ManagedFile) -> bool:
@@ -480,6 +642,7 @@ def ensure_issued(
     files: t.Sequence[ManagedFile] = (),
     timer: str = "",
     nginx_reloads: bool = False,
+    watch: str = "",
 ) -> Outcome:
     """Have every certificate issued, served and renewed; remove those of apps that are gone.
 
@@ -487,13 +650,17 @@ def ensure_issued(
 
     :param files: deploy hook and drop-ins, brought to their content when an app uses certbot
     :param timer: unit that renews, enabled when an app uses certbot
+    :param watch: unit among `files` that looks at certificates of any kind, enabled in any case
     :param nginx_reloads: in check mode, whether nginx would be reloaded before this phase anyway
     """
     outcome = Outcome()
-    if any(app.present and app.tls == "letsencrypt" for app in apps):
-        _settle_files(host, files, check, outcome)
-        if timer:
-            _settle_timer(host, timer, check, outcome)
+    by_certbot = any(app.present and app.tls == "letsencrypt" for app in apps)
+    _settle_files(host, [file for file in files if by_certbot or file.always], check, outcome)
+    if timer and by_certbot:
+        _settle_timer(host, timer, check, outcome)
+    if watch:
+        _settle_timer(host, watch, check, outcome)
+    _settle_credentials(host, apps, check, outcome)
     former = _issue_all(host, apps, now, check, outcome)
     if not check:
         serve(host, apps, former, outcome)

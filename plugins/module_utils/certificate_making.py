@@ -105,11 +105,14 @@ def _check_strength(where: str, chain: t.Sequence[x509.Certificate]) -> None:
         name = _label(certificate)
         if isinstance(key, rsa.RSAPublicKey) and key.key_size < RSA_BITS:
             raise CertificateError(
-                f"{where}: {name} has an RSA key of {key.key_size} bits; at least {RSA_BITS} are needed"
+                f"{where}: {name} has an RSA key of {key.key_size} bits; "
+                f"at least {RSA_BITS} are needed; provide one with a longer key"
             )
         algorithm = certificate.signature_hash_algorithm
         if certificate.issuer != certificate.subject and isinstance(algorithm, (hashes.SHA1, hashes.MD5)):
-            raise CertificateError(f"{where}: {name} is signed with {algorithm.name}, which no client accepts any more")
+            raise CertificateError(
+                f"{where}: {name} is signed with {algorithm.name}, which no client accepts; provide a renewed one"
+            )
 
 
 def _check_key(app: App, certificate: x509.Certificate) -> None:
@@ -123,7 +126,9 @@ def _check_key(app: App, certificate: x509.Certificate) -> None:
             "store it without one (and keep the file itself in ansible-vault)"
         ) from error
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise CertificateError(f"{where} is not a private key in PEM that can be read") from error
+        raise CertificateError(
+            f"{where} is not a private key in PEM that can be read; provide the matching one"
+        ) from error
     form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     if key.public_key().public_bytes(*form) != certificate.public_key().public_bytes(*form):
         raise CertificateError(

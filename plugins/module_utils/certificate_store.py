@@ -21,7 +21,7 @@ import socket
 import ssl
 import tempfile
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from ansible_collections.webops.wsgi.plugins.module_utils.certificates import (
     REMAKE_DAYS,
@@ -58,7 +58,13 @@ class Host:
     links: str = "/etc/nginx/tls"
     store: str = "/etc/nginx/tls.d"
     letsencrypt: str = "/etc/letsencrypt"
+    ledger: str = "/var/lib/letsencrypt/wsgi-attempts.jsonl"
+    max_failures: int = 3
+    max_certificates: int = 4
+    resolver: str = ""
+    authority_ports: t.Mapping[str, int] = field(default_factory=lambda: {"http": 80, "https": 443})
     webroot: str = "/var/www/acme"
+    renew_left: int = 33
     agree_tos: bool = True
     ca_bundle: str = ""
     certbot: tuple[str, ...] = ("certbot",)
@@ -81,6 +87,10 @@ class Host:
         """Return certbot's renewal configuration of the app."""
         return os.path.join(self.letsencrypt, "renewal", app + ".conf")
 
+    def credentials(self, app: str) -> str:
+        """Return the file with which certbot changes DNS for the app."""
+        return os.path.join(self.letsencrypt, "credentials", app + ".ini")
+
     @property
     def ca(self) -> str:
         """The directory of the host's own CA; no app can have a name with an underscore."""
@@ -102,6 +112,10 @@ class Outcome:
     def changed(self) -> bool:
         """Whether anything was, or would be, changed."""
         return bool(self.actions)
+
+    def merge(self, later: Outcome) -> Outcome:
+        """Return what both have done, one after the other."""
+        return Outcome(*(getattr(self, each.name) + getattr(later, each.name) for each in fields(self)))
 
     def change(self, action: str, before: str = "", after: str = "") -> None:
         """Note one change."""

@@ -54,18 +54,41 @@ class Certificate:
         """Return whether it is valid now and still will be in `days` days."""
         return self.not_before <= now and now + datetime.timedelta(days=days) < self.not_after
 
+    @property
+    def life(self) -> datetime.timedelta:
+        """From the first to the last moment of its validity."""
+        return self.not_after - self.not_before
+
+    def renewal_seconds(self, percent: int) -> int:
+        """Return how many seconds before its end it is renewed when that is with `percent` of its life left."""
+        return int(self.life.total_seconds()) * percent // 100
+
     def overdue(self, now: datetime.datetime) -> bool:
         """Return whether so little of its life is left that its renewal cannot have worked."""
-        return self.not_after - now < (self.not_after - self.not_before) / OVERDUE_FRACTION
+        return self.not_after - now < self.life / OVERDUE_FRACTION
 
 
 @dataclass(frozen=True)
 class Acme:
-    """How one app's certificate is asked for."""
+    """How one app's certificate is asked for.
+
+    :param dns_plugin: the plugin of certbot that answers the challenge in DNS; empty for http-01 by the webroot
+    :param dns_propagation: seconds from its answer until the authority looks, 0 for what the plugin thinks right
+    :param eab_kid: name of the key that binds a new account to one at the authority (RFC 8555, 7.3.4)
+    :param preflight: whether the challenge's path is fetched before the authority is asked
+    :param holds_back: what a domain holds back that failed there: itself (``domain``), its ``app``, or the ``host``
+    """
 
     directory: str = LETS_ENCRYPT
     email: str = ""
     key_type: str = "ecdsa"
+    profile: str = ""
+    dns_plugin: str = ""
+    dns_propagation: int = 0
+    eab_kid: str = ""
+    eab_hmac_key: str = field(default="", repr=False)
+    preflight: bool = True
+    holds_back: str = "app"
 
 
 @dataclass(frozen=True)
@@ -79,6 +102,12 @@ class App:
     acme: Acme = Acme()
     chain_pem: str = field(default="", repr=False)
     key_pem: str = field(default="", repr=False)
+    credentials: str = field(default="", repr=False)
+
+    @property
+    def by_dns(self) -> bool:
+        """Whether certbot answers the authority's challenge in DNS."""
+        return self.present and self.tls == "letsencrypt" and bool(self.acme.dns_plugin)
 
     @property
     def served(self) -> bool:
@@ -218,6 +247,7 @@ def check_suits(app: App, now: datetime.datetime) -> Certificate:
     missing = [domain for domain in app.domains if not leaf.covers(domain)]
     if missing:
         raise CertificateError(
-            f"{where} does not cover {', '.join(missing)}: it is for {', '.join(leaf.names) or 'no DNS name at all'}"
+            f"{where} does not cover {', '.join(missing)}: it is for {', '.join(leaf.names) or 'no DNS name at all'}; "
+            "provide one for all domains"
         )
     return leaf

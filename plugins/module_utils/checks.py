@@ -19,6 +19,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils import (
     checks_proxy,
     checks_server,
     checks_source,
+    checks_tls,
     checks_unit,
     settings,
 )
@@ -32,6 +33,7 @@ CHECKS = (
     *checks_background.CHECKS,
     *checks_edge.CHECKS,
     *checks_proxy.CHECKS,
+    *checks_tls.CHECKS,
 )
 
 

@@ -28,12 +28,12 @@ def check_domains(app: App) -> t.Iterator[Problem]:
     if not app.usable("domains"):
         return
     for domain in app.data["domains"]:
-        wrong, mend = _domain_problem(domain, app.data["tls"])
+        wrong, mend = _domain_problem(domain, app.data["tls"], app.data["certbot"].get("challenge") == "dns-01")
         if wrong:
             yield app.problem(f"domains has {show(domain)}, {wrong}", mend)
 
 
-def _domain_problem(domain: str, tls: str) -> tuple[str, str]:
+def _domain_problem(domain: str, tls: str, by_dns: bool) -> tuple[str, str]:
     """What is wrong with a domain under one kind of certificate, and the mend; two empty strings when nothing is."""
     for check in (_domain_punctuation, _domain_labels):
         wrong, mend = check(domain)
@@ -41,8 +41,8 @@ def _domain_problem(domain: str, tls: str) -> tuple[str, str]:
             return wrong, mend
     if tls != "letsencrypt":
         return "", ""
-    if domain.startswith("*."):
-        mend = "name each domain, or write tls: provided with a wildcard certificate of your own"
+    if domain.startswith("*.") and not by_dns:
+        mend = "name each domain, set certbot_challenge: dns-01, or write tls: provided with a certificate of your own"
         return "a wildcard, which letsencrypt over http-01 cannot certify", mend
     if re.fullmatch(r"[0-9.]+", domain):
         return "an address, which letsencrypt does not certify here", "write a host name, or tls: selfsigned"

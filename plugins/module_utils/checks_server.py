@@ -30,6 +30,8 @@ LIMITS: dict[tuple[str, str], tuple[float, float | None]] = {
     ("nginx", "retries"): (0, 5),
     ("nginx", "http_port"): _PORT,
     ("nginx", "https_port"): _PORT,
+    ("certbot", "renew_left"): (10, 90),
+    ("certbot", "watch_left"): (1, 90),
     ("release", "keep"): (1, None),
     ("release", "start_timeout"): (1, None),
     ("release", "health_timeout"): (1, None),

@@ -47,6 +47,15 @@ HOST_WIDE = frozenset(
         "nginx_proxy_worker_connections",
         "certbot_agree_tos",
         "certbot_ca_bundle",
+        "certbot_install_method",
+        "certbot_max_certificates",
+        "certbot_max_failures",
+        "certbot_preflight_resolver",
+        "certbot_renew_left",
+        "certbot_version",
+        "certbot_watch",
+        "certbot_watch_command",
+        "certbot_watch_left",
         "certbot_webroot",
     }
 )
@@ -468,6 +477,7 @@ def resolve(
         problems.extend(_resolve_keys(schema, app))
         problems.extend(_resolve_overrides(schema, host, app))
         app.data["source"] = _resolve_source(app.data["source"], bases)
+        app.data["certbot"]["dns_credentials"] = find_path(app.data["certbot"].get("dns_credentials"), bases)
         app.data["certificate"] = {key: find_path(path, bases) for key, path in app.data["certificate"].items()}
         _resolve_tls(app)
         apps.append(app)

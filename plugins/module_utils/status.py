@@ -34,7 +34,7 @@ COLUMNS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "RESTARTS": lambda row: str(row["restarts"]),
     "BACK TO": lambda row: " ".join(row["previous"]) or "-",
     "DISK": lambda row: _size(row["disk_bytes"]),
-    "CERT DAYS": lambda row: "-" if row["certificate_days"] is None else str(row["certificate_days"]),
+    "CERT DAYS": lambda row: _certificate(row["certificate_days"], row.get("certificate_problem", "")),
 }
 
 
@@ -167,6 +167,10 @@ def history(paths: layout.Paths, app: str, lines: int = HISTORY_LINES) -> list[d
 
 def _number(text: str) -> int | None:
     return int(text) if text.isdigit() else None
+
+
+def _certificate(days: int | None, problem: str) -> str:
+    return ": ".join(filter(None, ("-" if days is None else str(days), problem)))
 
 
 def _size(size: int | None) -> str:

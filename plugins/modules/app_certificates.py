@@ -15,6 +15,9 @@ description:
   - It works in two phases around the start of nginx, so that the first run needs neither DNS nor a certificate
     authority. With O(ensure=placeholder) every file that nginx will name is there. With O(ensure=issued) certificates
     are asked for where the one on disk is not the one that is wanted, put in service, and looked at on the wire.
+  - Before an authority is asked, the path of its challenge is fetched through every domain as it would do. Domains that
+    fail are named with what was seen, and no attempt is spent on them. What was asked is noted in a ledger on the host,
+    so that a broken set-up does not use up what the authority allows.
   - A certificate is identified by its names, its key type and its certificate authority. When these are as wanted, and
     less than five sixths of its life are over, the authority is not asked. Renewal is the job of certbot's timer.
   - When no certificate can be issued, the site keeps the one it has, the other apps go on, and the module fails at
@@ -23,7 +26,8 @@ options:
   ensure:
     description:
       - V(placeholder) makes the files that nginx names. A certificate of C(certbot) that is not there yet is stood in
-        for by one that is signed by itself. It needs no nginx and asks no authority.
+        for by one that is signed by itself, or taken over from another name under which C(certbot) has just that one.
+        It needs no nginx and asks no authority.
       - V(issued) runs C(certbot) where needed, puts the result in service, compares for each domain the certificate
         on the wire with the one on disk (and reloads nginx when they differ), and removes what belongs to apps that
         are gone.
@@ -93,10 +97,48 @@ options:
             type: str
             choices: [ecdsa, rsa]
             default: ecdsa
+          profile:
+            description: Name of the profile to ask for, where the authority offers it. Empty for its default.
+            type: str
+            default: ""
+          dns_plugin:
+            description:
+              - Plugin of C(certbot) that answers the challenge in DNS. Empty for http-01, answered from O(webroot).
+            type: str
+            default: ""
+          dns_propagation:
+            description: Seconds from the answer in DNS until the authority looks. V(0) for the plugin's own.
+            type: int
+            default: 0
+          eab_kid:
+            description: Name of the key with which the authority binds a new account to one that you have there.
+            type: str
+            default: ""
+          eab_hmac_key:
+            description: The key itself, in base64url.
+            type: str
+            default: ""
+          preflight:
+            description: Whether the path of the challenge is fetched through each domain before the authority is asked.
+            type: bool
+            default: true
+          preflight_holds_back:
+            description:
+              - What a domain holds back that cannot be reached. With V(app) its app gets no certificate in this run,
+                with V(domain) the app gets one for its other domains, with V(host) no app of the host gets one.
+            type: str
+            choices: [domain, app, host]
+            default: app
   provided:
     description:
       - Contents of the files named in O(apps[].certificate), by app. Filled in by the action plugin; not for use by
         people.
+    type: dict
+    default: {}
+  credentials:
+    description:
+      - Contents of the files that O(apps[].certbot.dns_plugin) needs, by app. Filled in by the action plugin; not for
+        use by people.
     type: dict
     default: {}
   files:
@@ -117,14 +159,28 @@ options:
         description: Permissions, in octal.
         type: str
         default: "0644"
+      always:
+        description: Bring it to its content whether an app uses C(certbot) or not.
+        type: bool
+        default: false
   timer:
     description: Systemd unit that renews, enabled and started when an app uses C(certbot). Empty to leave it alone.
+    type: str
+    default: ""
+  watch:
+    description: Systemd timer among O(files) that looks at certificates, enabled and started in any case.
     type: str
     default: ""
   webroot:
     description: Directory from which nginx answers C(/.well-known/acme-challenge/).
     type: path
     default: /var/www/acme
+  renew_left:
+    description:
+      - Per cent of a certificate's life that is left when C(certbot) renews it. A C(certbot) that knows ARI (4.1 and
+        newer) renews earlier when the authority says so.
+    type: int
+    default: 33
   agree_tos:
     description: Whether you agree to the terms of service of the certificate authorities.
     type: bool
@@ -133,6 +189,21 @@ options:
     description: PEM file on the host with the authorities that C(certbot) trusts when it talks to the ACME directory.
     type: str
     default: ""
+  resolver:
+    description:
+      - DNS servers that the preflight asks for the addresses of domains, as C(address) or C(address:port), separated by
+        spaces. Empty for those of the host. The host's C(/etc/hosts) is passed over.
+    type: str
+    default: ""
+  max_failures:
+    description: How often a domain may fail within an hour before the authority is not asked for it. V(0) for any.
+    type: int
+    default: 3
+  max_certificates:
+    description:
+      - How many certificates for the same set of names are asked for within 7 days. V(0) for any.
+    type: int
+    default: 4
   certbot:
     description: The program C(certbot).
     type: str
@@ -244,7 +315,12 @@ import traceback
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.webops.wsgi.plugins.module_utils import certificate_issue, certificate_store, certificates
+from ansible_collections.webops.wsgi.plugins.module_utils import (
+    certificate_adopt,
+    certificate_issue,
+    certificate_store,
+    certificates,
+)
 
 
 def argument_spec() -> dict[str, t.Any]:
@@ -254,6 +330,13 @@ def argument_spec() -> dict[str, t.Any]:
         "staging": {"type": "bool", "default": False},
         "email": {"type": "str", "default": ""},
         "key_type": {"type": "str", "choices": ["ecdsa", "rsa"], "default": "ecdsa", "no_log": False},
+        "profile": {"type": "str", "default": ""},
+        "dns_plugin": {"type": "str", "default": ""},
+        "dns_propagation": {"type": "int", "default": 0},
+        "eab_kid": {"type": "str", "default": ""},
+        "eab_hmac_key": {"type": "str", "default": "", "no_log": True},
+        "preflight": {"type": "bool", "default": True},
+        "preflight_holds_back": {"type": "str", "choices": ["domain", "app", "host"], "default": "app"},
     }
     app = {
         "name": {"type": "str", "required": True},
@@ -273,16 +356,23 @@ def argument_spec() -> dict[str, t.Any]:
         "path": {"type": "path", "required": True},
         "content": {"type": "str", "required": True},
         "mode": {"type": "str", "default": "0644"},
+        "always": {"type": "bool", "default": False},
     }
     return {
         "ensure": {"type": "str", "choices": ["placeholder", "issued"], "required": True},
         "apps": {"type": "list", "elements": "dict", "required": True, "options": app},
         "provided": {"type": "dict", "default": {}, "no_log": True},
+        "credentials": {"type": "dict", "default": {}, "no_log": True},
         "files": {"type": "list", "elements": "dict", "default": [], "options": managed},
         "timer": {"type": "str", "default": ""},
+        "watch": {"type": "str", "default": ""},
         "webroot": {"type": "path", "default": "/var/www/acme"},
+        "renew_left": {"type": "int", "default": 33},
         "agree_tos": {"type": "bool", "default": True},
         "ca_bundle": {"type": "str", "default": ""},
+        "resolver": {"type": "str", "default": ""},
+        "max_failures": {"type": "int", "default": 3},
+        "max_certificates": {"type": "int", "default": 4},
         "certbot": {"type": "str", "default": "certbot"},
         "links": {"type": "path", "default": "/etc/nginx/tls"},
         "store": {"type": "path", "default": "/etc/nginx/tls.d"},
@@ -294,10 +384,10 @@ def argument_spec() -> dict[str, t.Any]:
     }
 
 
-def read_app(given: t.Mapping[str, t.Any], provided: t.Mapping[str, t.Mapping[str, str]]) -> certificates.App:
+def read_app(given: t.Mapping[str, t.Any], params: t.Mapping[str, t.Any]) -> certificates.App:
     """Return one app from the options."""
     acme = given["certbot"] or {}
-    pem = provided.get(given["name"]) or {}
+    pem = params["provided"].get(given["name"]) or {}
     return certificates.App(
         name=given["name"],
         domains=tuple(domain.lower() for domain in given["domains"]),
@@ -309,9 +399,17 @@ def read_app(given: t.Mapping[str, t.Any], provided: t.Mapping[str, t.Mapping[st
             else acme.get("acme_directory") or certificates.LETS_ENCRYPT,
             email=acme.get("email") or "",
             key_type=acme.get("key_type") or "ecdsa",
+            profile=acme.get("profile") or "",
+            dns_plugin=acme.get("dns_plugin") or "",
+            dns_propagation=acme.get("dns_propagation") or 0,
+            eab_kid=acme.get("eab_kid") or "",
+            eab_hmac_key=acme.get("eab_hmac_key") or "",
+            preflight=acme.get("preflight", True),
+            holds_back=acme.get("preflight_holds_back") or "app",
         ),
         chain_pem=pem.get("cert") or "",
         key_pem=pem.get("key") or "",
+        credentials=params["credentials"].get(given["name"]) or "",
     )
 
 
@@ -335,17 +433,20 @@ def run_phase(
     params = module.params
     now = datetime.datetime.now(datetime.UTC)
     if params["ensure"] == "placeholder":
-        return certificate_store.ensure_placeholder(host, apps, now, module.check_mode)
+        outcome = certificate_adopt.adopt(host, apps, module.check_mode)
+        rest = [app for app in apps if not (module.check_mode and certificate_issue.twin(host, app))]
+        return outcome.merge(certificate_store.ensure_placeholder(host, rest, now, module.check_mode))
     return certificate_issue.ensure_issued(
         host,
         apps,
         now,
         check=module.check_mode,
         files=[
-            certificate_issue.ManagedFile(each["path"], each["content"], int(each["mode"], 8))
+            certificate_issue.ManagedFile(each["path"], each["content"], int(each["mode"], 8), each["always"])
             for each in params["files"]
         ],
         timer=params["timer"],
+        watch=params["watch"],
         nginx_reloads=params["nginx_reloads"],
     )
 
@@ -368,14 +469,18 @@ def main() -> None:
         store=params["store"],
         letsencrypt=params["letsencrypt"],
         webroot=params["webroot"],
+        renew_left=params["renew_left"],
         agree_tos=params["agree_tos"],
         ca_bundle=params["ca_bundle"],
+        resolver=params["resolver"],
+        max_failures=params["max_failures"],
+        max_certificates=params["max_certificates"],
         certbot=tuple(shlex.split(params["certbot"])),
         address=params["address"],
         port=params["https_port"],
         reload_timeout=params["reload_timeout"],
     )
-    apps = [read_app(app, params["provided"]) for app in params["apps"]]
+    apps = [read_app(app, params) for app in params["apps"]]
     try:
         check_apps(apps, params["ensure"] == "placeholder")
         outcome = run_phase(module, host, apps)

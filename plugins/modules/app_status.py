@@ -11,6 +11,7 @@ short_description: Read what the apps of a host are doing
 version_added: 0.1.0
 description:
   - Reads release, state, health, workers, memory, restarts, disk and certificate of every app in one call.
+  - For each domain the certificate on the wire is compared with the one on disk.
 author: webops.wsgi contributors (@webops)
 attributes:
   check_mode:
@@ -30,6 +31,14 @@ options:
     description: What a healthy instance answers, by app; the action plugin makes this from O(apps).
     type: dict
     default: {}
+  domains:
+    description: Names that each app serves over TLS; the action plugin makes this from O(apps).
+    type: dict
+    default: {}
+  https_port:
+    description: Port at which nginx serves them; the action plugin sets this.
+    type: int
+    default: 443
   host:
     description: Name of the host in the table; the action plugin sets this.
     type: str
@@ -63,14 +72,17 @@ apps:
       failed: []
       disk_bytes: 61000000
       certificate_days: 60
+      certificate_problem: ""
       since: Sun 2026-11-22 14:00:00 UTC
       history: []
 """
 
+import datetime
+import typing as t
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.webops.wsgi.plugins.module_utils import status
+from ansible_collections.webops.wsgi.plugins.module_utils import certificate_status, certificate_store, status
 from ansible_collections.webops.wsgi.plugins.module_utils.health import Health
 from ansible_collections.webops.wsgi.plugins.module_utils.release_layout import Paths
 from ansible_collections.webops.wsgi.plugins.module_utils.systemd import Systemd, SystemdError
@@ -81,6 +93,8 @@ def main() -> None:
         argument_spec={
             "apps": {"type": "list", "elements": "dict"},
             "checks": {"type": "dict", "default": {}},
+            "domains": {"type": "dict", "default": {}},
+            "https_port": {"type": "int", "default": 443},
             "host": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
@@ -92,7 +106,17 @@ def main() -> None:
         rows = status.read(Paths(), checks, Systemd().properties, Path("/etc/nginx/tls"))
     except SystemdError as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=False, apps=[{"host": module.params["host"], **row} for row in rows])
+    wrong = certificate_status.problems(
+        certificate_store.Host(run=_run_nothing, port=module.params["https_port"]),
+        module.params["domains"],
+        datetime.datetime.now(datetime.UTC),
+    )
+    rows = [{"host": module.params["host"], **row, "certificate_problem": wrong.get(row["app"], "")} for row in rows]
+    module.exit_json(changed=False, apps=rows)
+
+
+def _run_nothing(_command: t.Sequence[str], _environment: t.Mapping[str, str]) -> certificate_store.Completed:
+    return certificate_store.Completed(1, "status runs no programs")
 
 
 if __name__ == "__main__":

@@ -45,6 +45,11 @@ options:
   uv:
     description: Path at which uv would be.
     type: path
+  files:
+    description: Files to look for.
+    type: list
+    elements: path
+    default: []
   root:
     description: Directory of all apps.
     type: path
@@ -114,6 +119,11 @@ ipv6:
   description: Whether the host has IPv6.
   returned: success
   type: bool
+files:
+  description: Those of O(files) that are there.
+  returned: success
+  type: list
+  elements: path
 uv:
   description: O(uv) where that file exists, else empty.
   returned: success
@@ -134,6 +144,7 @@ def main() -> None:
             "ports": {"type": "list", "elements": "int", "default": []},
             "pythons": {"type": "dict", "default": {}},
             "uv": {"type": "path"},
+            "files": {"type": "list", "elements": "path", "default": []},
             "root": {"type": "path", "default": "/srv"},
         },
         supports_check_mode=True,
@@ -163,6 +174,7 @@ def main() -> None:
         "orphans": sorted(set(host.managed_apps(root)) - set(module.params["apps"])),
         "certificates": host.with_certificate(module.params["apps"]),
         "ipv6": host.has_ipv6(),
+        "files": [path for path in module.params["files"] if Path(path).is_file()],
         "uv": uv if Path(uv).is_file() else "",
     }
     module.exit_json(changed=False, **state)

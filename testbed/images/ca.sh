@@ -1,10 +1,11 @@
 #!/bin/sh
-# Let's Encrypt's own ACME test server with its DNS, and the tools to look at hosts from another machine's view.
+# Let's Encrypt's own ACME test server with its DNS, and the tools to look at hosts from another machine's view. BIND is
+# for tests that change DNS.
 set -eu
 export DEBIAN_FRONTEND=noninteractive
 
 apt-get update -qq
-apt-get install -y -qq --no-install-recommends pebble ca-certificates curl openssl
+apt-get install -y -qq --no-install-recommends pebble bind9 ca-certificates curl openssl
 apt-get clean
 mkdir -p /etc/pebble
 
@@ -25,8 +26,9 @@ cat >config.json <<CONFIG
 }}
 CONFIG
 pebble-challtestsrv -defaultIPv4 "" -defaultIPv6 "" -http01 "" -https01 "" -tlsalpn01 "" -doh "" &
-# Let's Encrypt refuses some nonces and pauses before it looks; neither says anything about the hosts under test.
-export PEBBLE_VA_NOSLEEP=1 PEBBLE_WFE_NONCEREJECT=0
+# Let's Encrypt refuses some nonces and pauses before it looks; neither says anything about the hosts under test. What it
+# has validated it takes for granted for a while, by chance; here every order is validated.
+export PEBBLE_VA_NOSLEEP=1 PEBBLE_WFE_NONCEREJECT=0 PEBBLE_AUTHZREUSE=0
 exec pebble -config config.json -dnsserver 127.0.0.1:8053
 START
 chmod 0755 /usr/local/bin/acme-ca

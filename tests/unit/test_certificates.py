@@ -8,6 +8,7 @@ import datetime
 import ipaddress
 import os
 import pathlib
+import re
 import shutil
 import socket
 import ssl
@@ -17,11 +18,13 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.webops.wsgi.plugins.action import app_certificates as action
+from ansible_collections.webops.wsgi.plugins.module_utils import certificate_adopt as adopt
 from ansible_collections.webops.wsgi.plugins.module_utils import certificate_issue as issue
 from ansible_collections.webops.wsgi.plugins.module_utils import certificate_making as making
+from ansible_collections.webops.wsgi.plugins.module_utils import certificate_preflight as preflight
+from ansible_collections.webops.wsgi.plugins.module_utils import certificate_status, certificates
 from ansible_collections.webops.wsgi.plugins.module_utils import certificate_store as store
 from ansible_collections.webops.wsgi.plugins.module_utils import certificate_wire as wire
-from ansible_collections.webops.wsgi.plugins.module_utils import certificates
 from ansible_collections.webops.wsgi.plugins.module_utils.certificates import Acme, App, CertificateError, Pair
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -40,7 +43,7 @@ def days(number: float) -> datetime.timedelta:
 
 
 def app(name: str = "api", *domains: str, tls: str = "letsencrypt", **more: t.Any) -> App:
-    acme = more.pop("acme", Acme(directory=DIRECTORY))
+    acme = more.pop("acme", Acme(directory=DIRECTORY, preflight=False))
     return App(name, domains or (f"{name}.example.test",), tls, acme=acme, **more)
 
 
@@ -173,6 +176,7 @@ class Programs:
         self.nginx = Nginx(root / "tls")
         self.nginx_problem = ""
         self.certbot_problems: dict[str, str] = {}
+        self.authenticator = "webroot"
         self.timer = "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\n"
         self.calls: list[list[str]] = []
         self.environment: t.Mapping[str, str] = {}
@@ -220,11 +224,17 @@ class Programs:
     def put(self, name: str, pair: Pair, server: str = DIRECTORY) -> None:
         live = self.letsencrypt / "live" / name
         live.mkdir(parents=True, exist_ok=True)
-        (live / "fullchain.pem").write_text(pair.chain)
-        (live / "privkey.pem").write_text(pair.key)
+        leaf, *_issuers = certificates.blocks(pair.chain)
+        parts = {"cert": leaf, "chain": pair.chain.replace(leaf, ""), "fullchain": pair.chain, "privkey": pair.key}
+        for part, text in parts.items():
+            (live / f"{part}.pem").write_text(text)
         path = self.letsencrypt / "renewal" / f"{name}.conf"
         path.parent.mkdir(exist_ok=True)
-        path.write_text(renewal(server, str(self.letsencrypt.parent / "acme")))
+        known = re.search(r"^renew_before_expiry = .*$", path.read_text(), re.M) if path.exists() else None
+        text = renewal(server, str(self.letsencrypt.parent / "acme"), self.authenticator).replace(
+            "live/api", f"live/{name}"
+        )
+        path.write_text(text.replace("# renew_before_expiry = 30 days", known[0]) if known else text)
 
     def _delete(self, name: str) -> store.Completed:
         (self.letsencrypt / "renewal" / f"{name}.conf").unlink()
@@ -245,6 +255,7 @@ def host(tmp_path: pathlib.Path, programs: Programs) -> store.Host:
         links=str(tmp_path / "tls"),
         store=str(tmp_path / "tls.d"),
         letsencrypt=str(tmp_path / "letsencrypt"),
+        ledger=str(tmp_path / "lib" / "attempts.jsonl"),
         webroot=str(tmp_path / "acme"),
         certbot=("/bin/sh", "certbot"),
         nginx=("/bin/sh", "nginx"),
@@ -565,6 +576,37 @@ class TestLineage:
         assert "; ".join(reasons).startswith(reason)
         assert bool(reasons) is bool(reason)
 
+    def test_another_profile(self, authority: Authority, host: store.Host) -> None:
+        lineage = self.of(authority, "api.example.test")
+        short = app(acme=Acme(DIRECTORY, profile="shortlived"))
+        assert issue.differences(lineage, short, NOW) == ["profile default -> shortlived"]
+        assert "--preferred-profile shortlived" in " ".join(issue.certbot_command(host, short, lineage))
+        had = replace(lineage, renewal=lineage.renewal + "preferred_profile = shortlived\n")
+        assert not issue.differences(had, short, NOW)
+        assert issue.differences(had, app(), NOW) == ["profile shortlived -> default"]
+
+    @pytest.mark.parametrize(
+        ("life", "percent", "days_left"), [(90, 33, 29.7), (45, 33, 14.85), (6, 33, 1.98), (64, 20, 12.8)]
+    )
+    def test_when_it_is_renewed(self, authority: Authority, life: float, percent: int, days_left: float) -> None:
+        facts = certificates.parse(authority.pair("api.example.test", left=life - 1, age=1).chain)
+        assert facts.renewal_seconds(percent) == int(days_left * 86400)
+
+    def test_challenge_in_dns(self, authority: Authority, host: store.Host) -> None:
+        acme = Acme(DIRECTORY, dns_plugin="dns-rfc2136", dns_propagation=5)
+        wanted = app("api", "*.example.test", acme=acme)
+        command = " ".join(issue.certbot_command(host, wanted, issue.Lineage(None, "")))
+        assert (
+            f"--authenticator dns-rfc2136 --dns-rfc2136-credentials {host.letsencrypt}/credentials/api.ini" in command
+        )
+        assert "--dns-rfc2136-propagation-seconds 5" in command
+        assert "--webroot" not in command
+        facts = certificates.parse(authority.pair("*.example.test").chain)
+        assert not issue.differences(issue.Lineage(facts, renewal(DIRECTORY, authenticator="dns-rfc2136")), wanted, NOW)
+        assert issue.differences(issue.Lineage(facts, renewal(DIRECTORY)), wanted, NOW) == [
+            "challenge webroot -> dns-rfc2136"
+        ]
+
     def test_challenge_that_nginx_does_not_answer(self, authority: Authority) -> None:
         facts = certificates.parse(authority.pair("api.example.test").chain)
         lineage = issue.Lineage(facts, renewal(DIRECTORY, authenticator="standalone"))
@@ -809,11 +851,72 @@ class TestIssued:
         self.run(host, app())
         moved = replace(host, webroot=str(tmp_path / "elsewhere"))
         predicted = self.run(moved, app(), check=True)
-        assert predicted.actions == [f"api: webroot {host.webroot} -> {moved.webroot}"]
+        assert predicted.actions == [f"api: webroot_path {host.webroot} -> {moved.webroot}"]
         assert self.run(moved, app()) == predicted
-        assert pathlib.Path(host.renewal("api")).read_text() == renewal(DIRECTORY, moved.webroot)
+        text = pathlib.Path(host.renewal("api")).read_text()
+        before = f"renew_before_expiry = {90 * 86400 * 33 // 100} seconds"
+        assert text == renewal(DIRECTORY, moved.webroot).replace("# renew_before_expiry = 30 days", before)
         assert not self.run(moved, app()).changed
         assert len(programs.asked("certonly")) == 1
+
+    def test_renewal_follows_the_life_of_the_certificate(
+        self, host: store.Host, programs: Programs, authority: Authority
+    ) -> None:
+        start(host, programs, app())
+        self.run(host, app())
+        programs.put("api", authority.pair("api.example.test", left=44))
+        programs.nginx.reload()
+        outcome = self.run(host, app())
+        assert outcome.actions == [
+            f"api: renew_before_expiry {90 * 86400 * 33 // 100} seconds -> {45 * 86400 * 33 // 100} seconds"
+        ]
+        assert not self.run(host, app()).changed
+        assert self.run(replace(host, renew_left=50), app()).changed
+
+    def test_credentials_for_dns(self, host: store.Host, programs: Programs) -> None:
+        named = app(acme=Acme(DIRECTORY, dns_plugin="dns-rfc2136"), credentials="secret = hunter2\n")
+        start(host, programs, named)
+        programs.authenticator = "dns-rfc2136"
+        predicted = self.run(host, named, check=True)
+        done = self.run(host, named)
+        assert predicted == done
+        assert done.actions[0] == "api: credentials for DNS written"
+        assert "hunter2" not in repr(done) + repr(named)
+        path = pathlib.Path(host.credentials("api"))
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert path.parent.stat().st_mode & 0o777 == 0o700
+        assert not self.run(host, named).changed
+        path.chmod(0o644)
+        assert self.run(host, named).actions == ["api: credentials for DNS written"]
+        programs.authenticator = "webroot"
+        assert self.run(host, app()).actions[0] == "api: credentials for DNS removed"
+        assert not path.exists()
+
+    def test_account_is_bound_by_a_file_that_goes_again(
+        self, host: store.Host, programs: Programs, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bound = app(acme=Acme(DIRECTORY, eab_kid="kid-1", eab_hmac_key="hunter2", preflight=False))
+        start(host, programs, bound)
+        read: list[tuple[str, int]] = []
+        issued = programs._issue
+
+        def look(command: list[str]) -> store.Completed:
+            path = pathlib.Path(command[command.index("--config") + 1])
+            read.append((path.read_text(), path.stat().st_mode & 0o777))
+            return issued(command)
+
+        monkeypatch.setattr(programs, "_issue", look)
+        outcome = self.run(host, bound)
+        assert read == [("eab-kid = kid-1\neab-hmac-key = hunter2\n", 0o600)]
+        assert "hunter2" not in str(programs.calls) + repr(outcome) + repr(bound)
+        (command,) = programs.asked("certonly")
+        assert not os.path.exists(command[command.index("--config") + 1])
+
+    def test_certbot_without_profiles(self, host: store.Host, programs: Programs) -> None:
+        start(host, programs, app())
+        programs.certbot_problems = {"api": "certbot: error: unrecognized arguments: --preferred-profile shortlived\n"}
+        errors = self.run(host, app(acme=Acme(DIRECTORY, profile="shortlived", preflight=False))).errors
+        assert "this certbot knows no profiles; set certbot_install_method: venv" in errors[0]
 
     def test_without_certbot(self, host: store.Host, programs: Programs) -> None:
         start(host, programs, app())
@@ -871,7 +974,9 @@ class TestIssued:
         programs.nginx.sites.clear()
         predicted = self.run(host, *gone, check=True)
         assert predicted == self.run(host, *gone)
-        assert [path for path in snapshot(tmp_path) if "_ca" not in path and "ca.pem" not in path] == []
+        assert [
+            path for path in snapshot(tmp_path) if not path.endswith(("ca.pem", "attempts.jsonl")) and "_ca" not in path
+        ] == []
         assert not self.run(host, *gone).changed
 
     def test_app_without_tls_keeps_its_lineage(self, host: store.Host, programs: Programs) -> None:
@@ -958,10 +1063,219 @@ class TestIssued:
         assert not outcome.changed
         assert not programs.calls
 
+    def test_watch_is_for_certificates_of_every_kind(
+        self, host: store.Host, programs: Programs, tmp_path: pathlib.Path
+    ) -> None:
+        own = app(tls="selfsigned")
+        start(host, programs, own)
+        timer = tmp_path / "systemd" / "watch.timer"
+        programs.timer = "LoadState=loaded\nActiveState=inactive\nUnitFileState=disabled\n"
+        files = [issue.ManagedFile(str(timer), "[Timer]\n", always=True), issue.ManagedFile("/nonexistent", "x")]
+        assert len(self.run(host, own, files=files, watch="watch.timer").actions) == 2
+        assert programs.asked("enable") == [["systemctl", "enable", "--now", "watch.timer"]]
+        assert self.run(host, own, files=[replace(files[0], content="")]).actions == [f"{timer} removed"]
+        assert programs.asked("disable") == [["systemctl", "disable", "--now", "watch.timer"]]
+
     def test_missing_timer_is_an_error(self, host: store.Host, programs: Programs) -> None:
         start(host, programs, app())
         programs.timer = "LoadState=not-found\nActiveState=inactive\nUnitFileState=\n"
         assert "certbot.timer is not there" in self.run(host, app(), timer="certbot.timer").errors[0]
+
+
+class TestRenamed:
+    """An app under a new name keeps its certificate, and no authority is asked."""
+
+    def both(self, host: store.Host, apps: t.Sequence[App], check: bool = False) -> list[store.Outcome]:
+        """Run both phases as the module does."""
+        adopted = adopt.adopt(host, apps, check)
+        rest = [each for each in apps if not (check and issue.twin(host, each))]
+        first = adopted.merge(store.ensure_placeholder(host, rest, NOW, check))
+        return [first, issue.ensure_issued(host, apps, NOW, check=check, nginx_reloads=True)]
+
+    def served(self, host: store.Host, programs: Programs) -> tuple[App, App]:
+        before, after = app("api"), app("core", "api.example.test")
+        start(host, programs, before)
+        issue.ensure_issued(host, [before], NOW)
+        programs.calls.clear()
+        return before, after
+
+    def test_takes_over(self, host: store.Host, programs: Programs, tmp_path: pathlib.Path) -> None:
+        before, after = self.served(host, programs)
+        fingerprint = store.table(host, [before])["api"]["fingerprint"]
+        programs.nginx.sites["api.example.test"] = "core"
+        apps = [replace(before, present=False), after]
+        untouched = snapshot(tmp_path)
+        predicted = self.both(host, apps, check=True)
+        assert snapshot(tmp_path) == untouched
+        done = self.both(host, apps)
+        assert done == predicted
+        assert done[0].actions == ["core: the certificate of api taken over, which is for the same domains"]
+        assert not programs.asked("certonly")
+        assert store.table(host, [after])["core"]["fingerprint"] == fingerprint
+        assert not any(outcome.changed for outcome in self.both(host, apps))
+        renewal_text = pathlib.Path(host.renewal("core")).read_text()
+        assert "live/core/cert.pem" in renewal_text
+        assert "live/api" not in renewal_text
+
+    def test_killed_before_certbot_knows_of_it(self, host: store.Host, programs: Programs) -> None:
+        _before, after = self.served(host, programs)
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            monkeypatch.setattr(adopt, "replace_file", lambda *_: (_ for _ in ()).throw(Killed))
+            with pytest.raises(Killed):
+                adopt.adopt(host, [after], False)
+        assert adopt.adopt(host, [after], False).changed
+        assert not issue.differences(issue.read_lineage(host, "core"), after, NOW)
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            app("core", "api.example.test", "www.example.test"),
+            app("core", "api.example.test", acme=Acme(DIRECTORY, key_type="rsa")),
+            app("core", "api.example.test", acme=Acme(certificates.LETS_ENCRYPT)),
+            app("core", "api.example.test", tls="selfsigned"),
+        ],
+    )
+    def test_takes_over_nothing_else(self, host: store.Host, programs: Programs, other: App) -> None:
+        self.served(host, programs)
+        assert not adopt.adopt(host, [other], False).changed
+
+
+class TestClearance:
+    """A domain that the authority could not reach is not asked for; what was asked too often is not asked again."""
+
+    @pytest.fixture(autouse=True)
+    def seen(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+        """Return what the preflight sees: nothing wrong, unless a test adds it."""
+        seen: dict[str, str] = {}
+        monkeypatch.setattr(
+            preflight, "look", lambda domains, *_: {domain: seen[domain] for domain in domains if domain in seen}
+        )
+        return seen
+
+    def apps(self, holds_back: str) -> list[App]:
+        acme = Acme(DIRECTORY, holds_back=holds_back)
+        return [app("api", "api.example.test", "www.example.test", acme=acme), app("web", acme=Acme(DIRECTORY))]
+
+    def run(self, host: store.Host, apps: t.Sequence[App], now: datetime.datetime = NOW) -> store.Outcome:
+        return issue.ensure_issued(host, apps, now)
+
+    @pytest.mark.parametrize(
+        ("holds_back", "issued", "kinds"),
+        [
+            ("app", ["web"], ["placeholder", "letsencrypt"]),
+            ("domain", ["api", "web"], ["letsencrypt", "letsencrypt"]),
+            ("host", [], ["placeholder", "placeholder"]),
+        ],
+    )
+    def test_what_a_failing_domain_holds_back(
+        self,
+        host: store.Host,
+        programs: Programs,
+        seen: dict[str, str],
+        holds_back: str,
+        issued: list[str],
+        kinds: t.Any,
+    ) -> None:
+        apps = self.apps(holds_back)
+        start(host, programs, *apps)
+        seen["www.example.test"] = "no DNS: NXDOMAIN"
+        outcome = self.run(host, apps)
+        assert outcome.issued == issued
+        assert [row["kind"] for row in store.table(host, apps).values()] == kinds
+        assert len(programs.asked("certonly")) == len(issued)
+        assert "www.example.test: no DNS: NXDOMAIN" in outcome.errors[0]
+        again = self.run(host, apps)
+        assert not again.issued
+        assert len(again.errors) == len(outcome.errors)
+        assert not again.changed
+        del seen["www.example.test"]
+        mended = self.run(host, apps)
+        assert not mended.errors
+        assert store.table(host, apps)["api"]["domains"] == ["api.example.test", "www.example.test"]
+        assert not self.run(host, apps).changed
+
+    def test_app_without_preflight_is_asked_for(
+        self, host: store.Host, programs: Programs, seen: dict[str, str]
+    ) -> None:
+        start(host, programs, app())
+        seen["api.example.test"] = "404"
+        assert self.run(host, [app()]).issued == ["api"]
+
+    def test_broken_set_up_is_asked_for_three_times_an_hour(self, host: store.Host, programs: Programs) -> None:
+        wanted = app(acme=Acme(DIRECTORY))
+        start(host, programs, wanted)
+        programs.certbot_problems = {"api": "Domain: api.example.test\nType: connection\nDetail: firewall\n"}
+        for minutes in range(0, 50, 5):
+            errors = self.run(host, [wanted], NOW + datetime.timedelta(minutes=minutes)).errors
+            assert "firewall (connection)" in errors[0]
+        assert len(programs.asked("certonly")) == 3
+        assert f"asked again from {NOW + datetime.timedelta(hours=1):%Y-%m-%d %H:%M} UTC" in errors[0]
+        self.run(host, [wanted], NOW + datetime.timedelta(minutes=61))
+        assert len(programs.asked("certonly")) == 4
+        self.run(replace(host, max_failures=0), [wanted], NOW + datetime.timedelta(minutes=62))
+        assert len(programs.asked("certonly")) == 5
+
+    def test_authority_that_was_not_reached_counts_nothing(self, host: store.Host, programs: Programs) -> None:
+        wanted = app(acme=Acme(DIRECTORY))
+        start(host, programs, wanted)
+        for said in (NO_CA, "You must agree to the terms of service"):
+            programs.certbot_problems = {"api": said}
+            for _number in range(5):
+                self.run(host, [wanted])
+        assert len(programs.asked("certonly")) == 10
+
+    def test_lock_out_is_waited_for(self, host: store.Host, programs: Programs) -> None:
+        wanted = app(acme=Acme(DIRECTORY))
+        start(host, programs, wanted)
+        ends = (NOW + days(2)).strftime("%Y-%m-%d %H:%M:%S")
+        programs.certbot_problems = {
+            "api": "An unexpected error occurred:\ntoo many certificates (5) already issued for this exact set of "
+            f"identifiers in the last 168h0m0s, retry after {ends} UTC: see https://letsencrypt.org/docs/rate-limits/\n"
+        }
+        assert "too many certificates" in self.run(host, [wanted]).errors[0]
+        programs.certbot_problems.clear()
+        assert "not to ask again before" in self.run(host, [wanted], NOW + days(1)).errors[0]
+        assert len(programs.asked("certonly")) == 1
+        assert self.run(host, [wanted], NOW + days(2.1)).issued == ["api"]
+
+    def test_same_names_again_and_again(self, host: store.Host, programs: Programs) -> None:
+        wanted = app(acme=Acme(DIRECTORY))
+        start(host, programs, wanted)
+        for _number in range(6):
+            outcome = self.run(host, [wanted])
+            shutil.rmtree(programs.letsencrypt, ignore_errors=True)
+        assert len(programs.asked("certonly")) == 4
+        assert "4 certificates for exactly these names were issued within 7 days" in outcome.errors[0]
+
+    def test_ledger_with_a_damaged_line(self, host: store.Host, programs: Programs) -> None:
+        wanted = app(acme=Acme(DIRECTORY))
+        start(host, programs, wanted)
+        path = pathlib.Path(host.ledger)
+        path.parent.mkdir()
+        path.write_text('{"at": 1}\nnot JSON\n')
+        assert self.run(host, [wanted]).issued == ["api"]
+        assert len(path.read_text().splitlines()) == 1
+
+
+class TestStatus:
+    def problem(self, host: store.Host, *domains: str, later: float = 0) -> str:
+        return certificate_status.problems(host, {"api": domains or ("api.example.test",)}, NOW + days(later))["api"]
+
+    def test_what_is_said(self, host: store.Host, programs: Programs, authority: Authority) -> None:
+        assert self.problem(host) == "none that can be used"
+        start(host, programs, app())
+        issue.ensure_issued(host, [app()], NOW)
+        assert self.problem(host) == ""
+        assert self.problem(host, later=60) == ""
+        assert self.problem(host, later=70) == "21 % of its life left"
+        assert self.problem(host, later=100).startswith("expired on")
+        programs.nginx.sites["other.example.test"] = "api"
+        programs.nginx.reload()
+        assert self.problem(host, "other.example.test") == "not for other.example.test"
+        programs.put("api", authority.pair("api.example.test"))
+        assert self.problem(host) == "api.example.test shows another one than the one on disk"
+        del programs.nginx.contexts["api.example.test"]
+        assert self.problem(host).startswith("no TLS answer for api.example.test: ")
 
 
 class Killed(BaseException):
@@ -1019,7 +1333,7 @@ class TestKilled:
         number = 0
         while True:
             number += 1
-            for name in ("tls", "tls.d", "letsencrypt"):
+            for name in ("tls", "tls.d", "letsencrypt", "lib"):
                 shutil.rmtree(tmp_path / name, ignore_errors=True)
             assert not self.everything(host, programs, before).errors
             with pytest.MonkeyPatch.context() as monkeypatch:
@@ -1060,3 +1374,6 @@ def test_action_sends_only_what_concerns_certificates() -> None:
         "tls": "letsencrypt",
         "certbot": {"email": "", "acme_directory": DIRECTORY},
     }
+    given["certbot"].update(challenge="dns-01", dns_plugin="dns-rfc2136", dns_credentials="/secret.ini")
+    assert action.reduce_app(given)["certbot"]["dns_plugin"] == "dns-rfc2136"
+    assert "secret.ini" not in str(action.reduce_app(given))

@@ -4,16 +4,27 @@
 from __future__ import annotations
 
 import copy
+import datetime
+import functools
 import pathlib
 import time
 import typing as t
+from dataclasses import replace
 
 import pytest
-from ansible_collections.webops.wsgi.plugins.module_utils import checks, checks_edge, checks_source, settings
+from ansible_collections.webops.wsgi.plugins.module_utils import certificate_making as making
+from ansible_collections.webops.wsgi.plugins.module_utils import (
+    certificates,
+    checks,
+    checks_edge,
+    checks_source,
+    settings,
+)
 
 SCHEMA = settings.load_schema()
 HEX = "0123456789abcdef" * 4
 SECRET = "correct-horse-battery"  # a value that no message may have
+VAULT = "$ANSIBLE_VAULT;1.1;AES256\n3339\n"
 
 GOOD: dict[str, t.Any] = {
     "name": "api",
@@ -24,6 +35,28 @@ GOOD: dict[str, t.Any] = {
 }
 
 
+@functools.cache
+def certificate_files() -> dict[str, str]:
+    """PEM files of certificates by name: good ones with their keys, and one for each way to be useless."""
+    now, own = datetime.datetime.now(datetime.UTC), certificates.App("api", ("api.example.com", "*.example.org"), "")
+    other = replace(own, domains=("other.example.com",))
+    ca, aged = making.make_ca("test", now), now - datetime.timedelta(days=500)
+    good, wrong_names = making.make_certificate(own, ca, now), making.make_certificate(other, ca, now)
+    old, early = (making.make_certificate(own, ca, at) for at in (aged, now + datetime.timedelta(days=2)))
+    return {
+        "cert.pem": good.chain + ca.chain,
+        "key.pem": good.key,
+        "others.pem": wrong_names.key,
+        "expired.pem": old.chain,
+        "expired-key.pem": old.key,
+        "early.pem": early.chain,
+        "early-key.pem": early.key,
+        "names.pem": wrong_names.chain,
+        "upside-down.pem": good.chain + wrong_names.chain + ca.chain,
+        "garbled.pem": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+    }
+
+
 @pytest.fixture(name="base")
 def fixture_base(tmp_path: pathlib.Path) -> pathlib.Path:
     """Directory of an inventory, with a source tree and certificates beside it."""
@@ -31,10 +64,13 @@ def fixture_base(tmp_path: pathlib.Path) -> pathlib.Path:
     (tree / "static").mkdir(parents=True)
     (tree / "app.py").write_text("app = None\n")
     (tree / "requirements.txt").write_text("flask==3.1.1\n")
-    (tmp_path / "cert.pem").write_text("-----BEGIN CERTIFICATE-----\n")
-    (tmp_path / "key.pem").write_text("-----BEGIN PRIVATE KEY-----\n")
+    for name, text in certificate_files().items():
+        (tmp_path / name).write_text(text)
+    for name, text, mode in (("dns.ini", SECRET, 0o600), ("open.ini", SECRET, 0o644), ("vault.ini", VAULT, 0o644)):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(mode)
     (tmp_path / "locked.pem").write_text(f"-----BEGIN ENCRYPTED PRIVATE KEY-----\n{SECRET}\n")
-    (tmp_path / "vault.pem").write_text("$ANSIBLE_VAULT;1.1;AES256\n3339\n")
+    (tmp_path / "vault.pem").write_text(VAULT)
     (tmp_path / "void.pem").write_text(f"{SECRET}\n")
     (tmp_path / "file.tar.gz").write_text("x")
     (tmp_path / "void").mkdir()
@@ -72,6 +108,11 @@ def test_good_input_has_no_problems(base):
         ),
         app(
             name="wild", domains=["*.example.org"], tls="provided", certificate={"cert": "cert.pem", "key": "vault.pem"}
+        ),
+        app(
+            name="named",
+            domains=["*.example.net"],
+            certbot={"challenge": "dns-01", "dns_plugin": "dns-rfc2136", "dns_credentials": "vault.ini"},
         ),
         app(
             name="pkg",
@@ -390,6 +431,47 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
         {"certbot": {"email": "ops at example.com"}},
         ['app "api"', 'certbot.email is "ops at example.com"', "ops@example.com"],
     ),
+    "wildcard under dns-01 without a plugin": (
+        {"domains": ["*.example.com"], "certbot": {"challenge": "dns-01", "dns_credentials": "dns.ini"}},
+        ['app "api"', 'certbot_dns_plugin is ""', "no plugin of certbot", "dns-rfc2136"],
+    ),
+    "unknown plugin": (
+        {"certbot": {"challenge": "dns-01", "dns_plugin": "dns-bind", "dns_credentials": "dns.ini"}},
+        ['certbot.dns_plugin is "dns-bind"', "no plugin of certbot", "dns-rfc2136"],
+    ),
+    "no credentials": (
+        {"certbot": {"challenge": "dns-01", "dns_plugin": "dns-rfc2136"}},
+        ['app "api"', "dns_credentials is missing", "certbot_dns_credentials"],
+    ),
+    "credentials that do not exist": (
+        {"certbot": {"challenge": "dns-01", "dns_plugin": "dns-rfc2136", "dns_credentials": "nope.ini"}},
+        ["certbot.dns_credentials is a path", "nope.ini does not exist"],
+    ),
+    "credentials that everybody reads": (
+        {"certbot": {"challenge": "dns-01", "dns_plugin": "dns-rfc2136", "dns_credentials": "open.ini"}},
+        ["certbot.dns_credentials", "everybody on this machine can read", "chmod 600"],
+    ),
+    "account binding without its key": (
+        {"certbot": {"eab_kid": "kid-1"}},
+        ['app "api"', "certbot_eab_hmac_key is missing", "together"],
+    ),
+    "account binding with a key that is none": (
+        {"certbot": {"eab_kid": "kid-1", "eab_hmac_key": SECRET + "+/"}},
+        ['app "api"', "certbot.eab_hmac_key is not in base64url", "as the CA gave it"],
+    ),
+    "unknown profile": (
+        {"certbot": {"profile": "short-lived"}},
+        [
+            'app "api"',
+            'certbot.profile is "short-lived"',
+            "Let's Encrypt does not offer",
+            "classic, tlsserver, shortlived",
+        ],
+    ),
+    "profile that is no name": (
+        {"certbot": {"profile": "a b", "acme_directory": "https://ca.example.com/dir"}},
+        ['certbot.profile is "a b"', "no name of a profile"],
+    ),
     "provided without certificate": (
         {"tls": "provided", "certificate": {"cert": "cert.pem"}},
         ['tls is "provided"', "certificate.key is missing", "write certificate: {key:"],
@@ -413,6 +495,30 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
     "key with a passphrase": (
         {"tls": "provided", "certificate": {"cert": "cert.pem", "key": "locked.pem"}},
         ["certificate.key is a path", '"locked.pem"', "passphrase", "Ansible Vault"],
+    ),
+    "key of another certificate": (
+        {"tls": "provided", "certificate": {"cert": "cert.pem", "key": "others.pem"}},
+        ['app "api"', "certificate.key does not belong to the certificate", "provide the matching pair"],
+    ),
+    "expired certificate": (
+        {"tls": "provided", "certificate": {"cert": "expired.pem", "key": "expired-key.pem"}},
+        ['app "api"', "certificate.cert expired on", "provide a renewed one"],
+    ),
+    "certificate of tomorrow": (
+        {"tls": "provided", "certificate": {"cert": "early.pem", "key": "early-key.pem"}},
+        ['app "api"', "certificate.cert is not valid before", "clock"],
+    ),
+    "certificate for other names": (
+        {"tls": "provided", "certificate": {"cert": "names.pem", "key": "others.pem"}},
+        ["certificate.cert does not cover api.example.com", "it is for other.example.com", "one for all domains"],
+    ),
+    "chain in another order, key in a vault": (
+        {"tls": "provided", "certificate": {"cert": "upside-down.pem", "key": "vault.pem"}},
+        ["certificate.cert: the chain is not in order", "put the site's certificate first"],
+    ),
+    "certificate that is garbled": (
+        {"tls": "provided", "certificate": {"cert": "garbled.pem", "key": "key.pem"}},
+        ["certificate.cert: a certificate in it cannot be read", "provide another certificate"],
     ),
     "certificate without provided": (
         {"certificate": {"cert": "cert.pem", "key": "key.pem"}},
@@ -788,6 +894,21 @@ BAD_INVENTORIES: dict[str, tuple[t.Any, dict[str, t.Any], list[str]]] = {
         ['apps "api", "b"', "gunicorn_timeout is 200 s", "set nginx_proxy_read_timeout: 200"],
     ),
     "e-mail in the inventory": ([app()], {"certbot_email": "nobody"}, ['certbot_email is "nobody"', "ops@example.com"]),
+    "renewal at the last moment": (
+        [app()],
+        {"certbot_renew_left": 5},
+        ["certbot_renew_left is 5", "10"],
+    ),
+    "version that is none": (
+        [app()],
+        {"certbot_version": ">=5"},
+        ['certbot_version is ">=5"', "no exact version"],
+    ),
+    "resolver by name": (
+        [app(), app(name="b", domains=["b.example.com"])],
+        {"certbot_preflight_resolver": "dns.example.com"},
+        ['apps "api", "b"', 'certbot_preflight_resolver is "dns.example.com"', "9.9.9.9"],
+    ),
     "wildcard, tls from the inventory": (
         [app(domains=["*.example.com"], tls="selfsigned"), app(name="b", domains=["*.b.example.com"])],
         {"nginx_proxy_tls": "letsencrypt"},

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import pathlib
 import re
 import subprocess
@@ -18,7 +19,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 from ansible.vars.manager import VariableManager
 from ansible_collections.webops.wsgi.plugins.action import app_settings
-from ansible_collections.webops.wsgi.plugins.module_utils import checks, settings
+from ansible_collections.webops.wsgi.plugins.module_utils import certificate_making, certificates, checks, settings
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SECRET = "correct-horse-battery"
@@ -191,10 +192,12 @@ def test_optional_keys_in_the_sample_for_several_hosts_are_right(tmp_path):
     assert {"state", "certificate", "env", "secrets", "gunicorn", "nginx"} <= set(app)
     app["source"] = {"path": str(ROOT / "examples" / "flask_api")}
     app["state"] = "present"
+    served = certificates.App(app["name"], tuple(app["domains"]), "provided")
+    pair = certificate_making.make_certificate(served, None, datetime.datetime.now(datetime.UTC))
     for key, file in app["certificate"].items():
         path = tmp_path / file
         path.parent.mkdir(exist_ok=True)
-        path.write_text(f"-----BEGIN {'CERTIFICATE' if key == 'cert' else 'PRIVATE KEY'}-----\n")
+        path.write_text(pair.chain if key == "cert" else pair.key)
     findings = checks.examine(settings.load_schema(), variables, variables, variables["wsgi_apps"], [str(tmp_path)])
     assert checks.lines(findings.problems) == []
 

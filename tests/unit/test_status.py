@@ -64,6 +64,13 @@ def test_numbers_of_the_unit_are_shown(paths: release_layout.Paths, tmp_path: Pa
         assert words in lines[1], f"{words} is missing"
 
 
+def test_certificate_problem_stands_beside_its_days(paths: release_layout.Paths, tmp_path: Path) -> None:
+    certificate(tmp_path / "tls" / "api" / "fullchain.pem", 60.5)
+    (row,) = status.read(paths, {"api": health.Health()}, no_units, tmp_path / "tls")
+    shown = status.table([{"host": "web1", **row, "certificate_problem": "api.example.test shows another one"}])
+    assert shown.splitlines()[1].endswith("60: api.example.test shows another one")
+
+
 def test_file_with_two_names_counts_once(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("x" * 100_000)
     once = status.disk_used(tmp_path)

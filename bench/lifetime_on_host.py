@@ -1,0 +1,92 @@
+"""Runs on the host of ``lifetime.py``: lets days go by, starts the timer's unit, looks at what is served.
+
+Arguments: seconds of a day, number of days, domains. Prints what was seen of each domain (JSON).
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import random
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+
+from cryptography import x509
+
+LOOK_EVERY = 0.3  # seconds
+day, days, domains = float(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+seen = {name: {"fingerprints": set(), "least": 100.0, "looks": 0, "failed": 0} for name in domains}
+over = threading.Event()
+
+
+def moment(certificate: x509.Certificate, name: str) -> datetime.datetime:
+    """A time of a certificate; cryptography before 42 has it without a time zone."""
+    return getattr(certificate, f"{name}_utc", None) or getattr(certificate, name).replace(tzinfo=datetime.UTC)
+
+
+def look(name: str) -> None:
+    """Look at the certificate that is served for a name now."""
+    about = seen[name]
+    about["looks"] += 1
+    try:
+        with (
+            socket.create_connection(("127.0.0.1", 443), timeout=5) as plain,
+            context.wrap_socket(plain, server_hostname=name) as secured,
+        ):
+            der = secured.getpeercert(binary_form=True)
+    except OSError:
+        about["failed"] += 1
+        return
+    certificate = x509.load_der_x509_certificate(der)
+    begins, ends = moment(certificate, "not_valid_before"), moment(certificate, "not_valid_after")
+    left = (ends - datetime.datetime.now(datetime.UTC)) / (ends - begins) * 100
+    about["least"] = min(about["least"], left)
+    about["fingerprints"].add(certificate.serial_number)
+
+
+def looking() -> None:
+    """Look until the days are over."""
+    while not over.is_set():
+        for name in domains:
+            look(name)
+        over.wait(LOOK_EVERY)
+
+
+def renewing() -> list[int]:
+    """Start the timer's unit twice a day, up to half a day late, as the timer does; return how each run ended."""
+    start, ended, chance = time.monotonic(), [], random.Random(1)
+    for half in range(2 * days):
+        wait = start + (half + chance.random()) * day / 2 - time.monotonic()
+        if wait > 0:
+            time.sleep(wait)
+        ended.append(subprocess.run(["systemctl", "start", "certbot.service"], capture_output=True).returncode)
+    time.sleep(max(0.0, start + days * day - time.monotonic()))
+    return ended
+
+
+watcher = threading.Thread(target=looking)
+watcher.start()
+runs = renewing()
+over.set()
+watcher.join()
+print(
+    json.dumps(
+        [
+            {
+                "issued": len(about["fingerprints"]),
+                "least_left_percent": round(about["least"], 1),
+                "looks": about["looks"],
+                "failed": about["failed"],
+                "runs": len(runs),
+                "runs_failed": sum(map(bool, runs)),
+            }
+            for about in seen.values()
+        ]
+    )
+)

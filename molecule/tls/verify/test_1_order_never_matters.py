@@ -1,0 +1,121 @@
+"""DNS later, a domain more or less, another app name, key type or authority: one ordinary run each, in any order.
+
+The tests build on one another. How often the authority was asked is read from its own log, for both hosts together.
+"""
+
+from __future__ import annotations
+
+HOSTS = 2
+LATE = "late.{host}.example.test"
+
+
+def _app(apps, name, **changes):
+    return {**apps["grow"], "name": name, "domains": [f"{name}.{{{{ inventory_hostname }}}}.example.test"], **changes}
+
+
+def _at(host, name):
+    """Options that let curl find a name that only the authority's DNS has."""
+    return ["--resolve", f"{name}:443:{host.ipv4}"]
+
+
+def _first(apps):
+    """A domain more, another key type, another name of an app, a name without DNS, and two that lead elsewhere,
+    one of which nobody looks through before.
+    """
+    apps["grow"]["domains"].append("www.grow.{{ inventory_hostname }}.example.test")
+    apps["keyed"]["certbot"] = {"key_type": "rsa"}
+    moved = {**apps["moved"], "name": "shifted"}
+    apps["moved"]["state"] = "absent"
+    apps["own"].update(tls="letsencrypt", domains=["astray.{{ inventory_hostname }}.example.test"])
+    blind = _app(apps, "blind", certbot={"preflight": False})
+    return [*apps.values(), moved, _app(apps, "late"), blind]
+
+
+def _wild(apps, named):
+    domains = ["*.{{ inventory_hostname }}.wild.test", "{{ inventory_hostname }}.wild.test"]
+    return _app(apps, "wild", domains=domains, certbot=named.certbot)
+
+
+def test_unreachable_domain_is_named_and_not_asked_for(play, apps, hosts, client, authority, resolve, state):
+    others = list(zip(hosts, reversed(hosts), strict=True))
+    for host, other in others:
+        resolve(other.ipv4, f"astray.{host.name}.example.test", f"blind.{host.name}.example.test")
+    before = {name: state(name) for name in ("grow", "keyed", "moved")}
+    seen = authority.mark()
+    run = play(wsgi_apps=_first(apps))
+    assert run.code != 0, "the run reports success though a domain cannot be reached"
+    for host in hosts:
+        name = LATE.format(host=host.name)
+        said = f'app "late": no certificate was issued for {name}'
+        assert said in run.output, run.output[-3000:]
+        assert f"{name}: no DNS: " in run.output, run.output[-3000:]
+        answer = client.get(f"https://{name}/", *_at(host, name), "--insecure")
+        assert answer.status == 200, f"the site does not serve on the placeholder: {answer.status} {answer.error}"
+    for host, other in others:
+        said = f"astray.{host.name}.example.test: {other.ipv4} "
+        assert said in run.output, f"what another host answers is not named:\n{run.output[-3000:]}"
+        blind = f"blind.{host.name}.example.test"
+        said = f'app "blind": no certificate was issued for {blind} by {authority.directory}: {blind}: '
+        assert said in run.output, f"what the authority saw is not named:\n{run.output[-3000:]}"
+        ledger = host.run("cat /var/lib/letsencrypt/wsgi-attempts.jsonl")
+        assert f'"failed": ["{blind}"]' in ledger.splitlines()[-1], ledger
+    told = seen()
+    # One for the domain more, one for the key type, and one that fails; none for the new name and what is unreachable.
+    assert (told.orders, told.issued) == (3 * HOSTS, 2 * HOSTS), told
+    assert state("shifted") == before["moved"], "an app with another name has another certificate"
+    for host in hosts:
+        assert f"www.{host.domain('grow')}" in client.certificate(host.domain("grow"))
+        assert client.get(f"https://{host.domain('moved')}/").status == 200
+        key = host.run("openssl x509 -noout -text -in /etc/nginx/tls/keyed/fullchain.pem | grep 'Public Key Algorithm'")
+        assert "rsaEncryption" in key
+
+
+def test_mended_dns_domain_removed_another_authority_and_wildcards(
+    play, apps, hosts, client, authority, fickle, named, resolve
+):
+    for host in hosts:
+        resolve(host.ipv4, *(f"{name}.{host.name}.example.test" for name in ("late", "astray", "blind")))
+    wanted = _first(apps)
+    apps["grow"]["domains"].pop()
+    apps["keyed"]["certbot"]["acme_directory"] = fickle.directory
+    wanted.append(_wild(apps, named))
+    seen, seen_by_other, seen_by_third = authority.mark(), fickle.mark(), named.authority.mark()
+    run = play("--diff", wsgi_apps=wanted)
+    assert run.code == 0, run.output
+    told, other, third = seen(), seen_by_other(), seen_by_third()
+    # For late, astray and blind, which can be reached now, and for grow, which has a domain less.
+    assert (told.orders, told.issued) == (4 * HOSTS, 4 * HOSTS), told
+    assert other.issued == HOSTS, f"refused nonces were not overcome with one certificate each: {other}"
+    assert third.issued == HOSTS, f"no wildcards: {third}"
+    assert not any(secret in run.output for secret in named.secrets), "the output shows a secret"
+    for host in hosts:
+        name = LATE.format(host=host.name)
+        assert client.get(f"https://{name}/", *_at(host, name)).status == 200
+        assert "www." not in client.certificate(host.domain("grow"))
+        assert f"DNS:*.{host.name}.wild.test" in client.certificate(f"any.{host.name}.wild.test", host.ipv4)
+        assert host.run("stat -c '%a %U' /etc/letsencrypt/credentials/wild.ini") == "600 root"
+        for secret in named.secrets[1], named.secrets[0].replace("+", "."):
+            lies = host.try_(
+                f"grep -rl -e {secret} /etc/letsencrypt/renewal /tmp /var/log; journalctl | grep -e {secret}"
+            )
+            assert lies.stdout == "", f"a secret lies about: {lies.stdout}"
+
+    seen, seen_by_other, seen_by_third = authority.mark(), fickle.mark(), named.authority.mark()
+    again = play(wsgi_apps=wanted)
+    assert again.code == 0, again.output
+    assert again.changed == []
+    asked = [seen().requests, seen_by_other().requests, seen_by_third().requests]
+    assert asked == [0, 0, 0], "a run with nothing to do asked an authority"
+
+
+def test_the_inventory_as_it_was_with_another_certbot(play, apps, hosts, client, authority, named):
+    """One run back to the beginning, by the certbot that uv installs; it goes on with what Debian's has issued."""
+    seen = authority.mark()
+    run = play(wsgi_apps=[*apps.values(), _wild(apps, named)], certbot_install_method="venv")
+    assert run.code == 0, run.output
+    # keyed is of the first type and authority again; moved takes over what shifted has.
+    assert seen().orders == HOSTS
+    for host in hosts:
+        assert client.get(host.url("moved")).status == 200
+        assert "/opt/wsgi/certbot-" in host.run("systemctl show certbot.service --property=ExecStart")
+        assert host.run("systemctl is-enabled certbot.timer; systemctl is-active certbot.timer") == "enabled\nactive"

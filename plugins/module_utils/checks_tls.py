@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Checks of how certificates are asked for, and of those that a person provides."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+import stat
+import typing as t
+
+from ansible_collections.webops.wsgi.plugins.module_utils import certificates, checks_edge, dns_lookup
+from ansible_collections.webops.wsgi.plugins.module_utils.settings import App, Problem, show
+
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_BASE64URL = re.compile(r"[A-Za-z0-9_-]+=*")
+_LETS_ENCRYPT = "api.letsencrypt.org/"
+_VERSION = re.compile(r"[0-9]+(\.[0-9]+){1,2}")
+
+
+def check_resolver(app: App) -> t.Iterator[Problem]:
+    """DNS servers by address: their names would have to be looked up first."""
+    value = app.data["certbot"].get("preflight_resolver")
+    if isinstance(value, str) and app.usable("certbot.preflight_resolver") and not dns_lookup.valid_servers(value):
+        yield app.problem(
+            f"certbot_preflight_resolver is {show(value)}, which is no address of a DNS server",
+            "write an address, such as 9.9.9.9 or 192.0.2.53:5353, or several with spaces between them",
+        )
+
+
+def check_provided(app: App) -> t.Iterator[Problem]:
+    """Match, dates, names and order of a certificate of one's own. What lies in a vault is checked on the host."""
+    if app.data["tls"] != "provided" or not app.usable("tls", "certificate", "nginx.tls", "domains"):
+        return
+    if any(checks_edge.check_certificate(app)):
+        return
+    chain, key = (_read(app.data["certificate"][part]) for part in ("cert", "key"))
+    if not chain:
+        return
+    from ansible_collections.webops.wsgi.plugins.module_utils import certificate_making  # loads a large library
+
+    if not certificate_making.AVAILABLE:
+        return
+    given = certificates.App(app.label, tuple(app.data["domains"]), "provided", chain_pem=chain, key_pem=key)
+    try:
+        certificate_making.check_provided(given, datetime.datetime.now(datetime.UTC))
+    except certificates.CertificateError as error:
+        text, _, mend = str(error).removeprefix(f'app "{app.label}": ').rpartition("; ")
+        yield app.problem(*(text, mend) if text else (mend, "provide another certificate"))
+
+
+def _read(path: str) -> str:
+    """Return the text of a PEM file, nothing for one in a vault."""
+    with open(path, encoding="utf-8", errors="replace") as handle:
+        text = handle.read()
+    return "" if text.startswith("$ANSIBLE_VAULT") else text
+
+
+PROFILES = ("classic", "tlsserver", "shortlived")
+"""What Let's Encrypt offers, https://letsencrypt.org/docs/profiles/."""
+
+
+def check_profile(app: App) -> t.Iterator[Problem]:
+    """A profile that the authority is known not to have; those of other authorities are theirs to judge."""
+    acme = app.data["certbot"]
+    value, directory = acme.get("profile"), str(acme.get("acme_directory"))
+    if not isinstance(value, str) or not value or not app.usable("certbot.profile", "certbot.acme_directory"):
+        return
+    setting, mend = app.setting("certbot", "profile"), f"write {', '.join(PROFILES)}, or leave it empty"
+    if not _WORD.fullmatch(value):
+        yield app.problem(f"{setting} is {show(value)}, which is no name of a profile", mend)
+    elif (acme.get("staging") or _LETS_ENCRYPT in directory) and value not in PROFILES:
+        yield app.problem(f"{setting} is {show(value)}, which Let's Encrypt does not offer", mend)
+
+
+def check_account_binding(app: App) -> t.Iterator[Problem]:
+    """Both parts of a key that binds an account, or none. The key is not repeated."""
+    if not app.usable("certbot.eab_kid", "certbot.eab_hmac_key"):
+        return
+    kid, key = (str(app.data["certbot"].get(name) or "") for name in ("eab_kid", "eab_hmac_key"))
+    if bool(kid) != bool(key):
+        missing = app.setting("certbot", "eab_hmac_key" if kid else "eab_kid")
+        yield app.problem(f"{missing} is missing", "write eab_kid and eab_hmac_key, which the CA gives together")
+    elif key and not _BASE64URL.fullmatch(key):
+        setting = app.setting("certbot", "eab_hmac_key")
+        yield app.problem(f"{setting} is not in base64url", "write it as the CA gave it: letters, digits, - and _")
+    if re.search(r"\s", kid):
+        setting = app.setting("certbot", "eab_kid")
+        yield app.problem(f"{setting} is {show(kid)}, which has a space", "write it as the CA gave it")
+
+
+def check_version(app: App) -> t.Iterator[Problem]:
+    """An exact version of certbot."""
+    value = app.data["certbot"].get("version")
+    if isinstance(value, str) and app.usable("certbot.version") and not _VERSION.fullmatch(value):
+        yield app.problem(
+            f"certbot_version is {show(value)}, which is no exact version", 'write one, such as "5.8.0", with quotes'
+        )
+
+
+PLUGINS = (
+    *("dns-cloudflare", "dns-digitalocean", "dns-dnsimple", "dns-dnsmadeeasy", "dns-gehirn", "dns-google"),
+    *("dns-linode", "dns-luadns", "dns-nsone", "dns-ovh", "dns-rfc2136", "dns-sakuracloud"),
+)
+"""certbot's own plugins that read a file of credentials, https://eff-certbot.readthedocs.io/en/stable/using.html."""
+
+
+def check_dns(app: App) -> t.Iterator[Problem]:
+    """A plugin that there is, and credentials that nobody else can read."""
+    acme = app.data["certbot"]
+    keys = ("certbot.challenge", "certbot.dns_plugin", "certbot.dns_credentials")
+    if app.data["tls"] != "letsencrypt" or acme.get("challenge") != "dns-01" or not app.usable("tls", *keys):
+        return
+    plugin, path = acme["dns_plugin"], acme["dns_credentials"]
+    if plugin not in PLUGINS:
+        found = f"{app.setting('certbot', 'dns_plugin')} is {show(plugin)}, which is no plugin of certbot for dns-01"
+        yield app.problem(found, f"write one of {', '.join(PLUGINS)}")
+    setting = app.setting("certbot", "dns_credentials")
+    if not path:
+        yield app.problem("certbot_challenge is dns-01, but dns_credentials is missing", f"name a file in {setting}")
+    elif not os.path.isfile(path):
+        yield app.problem(f"{setting} is a path, and {path} does not exist", "write the file the plugin is to read")
+    elif os.stat(path).st_mode & stat.S_IROTH and not _in_vault(path):
+        mend = f"encrypt it with ansible-vault, or run chmod 600 {path}"
+        yield app.problem(f"{setting} is a path, and everybody on this machine can read {path}", mend)
+
+
+def _in_vault(path: str) -> bool:
+    with open(path, "rb") as handle:
+        return handle.read(14) == b"$ANSIBLE_VAULT"
+
+
+CHECKS: tuple[t.Callable[[App], t.Iterator[Problem]], ...] = (
+    check_resolver,
+    check_provided,
+    check_profile,
+    check_version,
+    check_account_binding,
+    check_dns,
+)
