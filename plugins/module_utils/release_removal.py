@@ -23,7 +23,7 @@ def remove(paths: Paths, app: str, purge: bool, systemd: ServiceManager) -> None
         LockedError: Another run works on the app.
     """
     with lock(paths.root / app):
-        for pattern in (f"{app}.listen.socket", f"{app}.*@*.timer", f"{app}.*@*.service", f"{app}@*.service"):
+        for pattern in (f"{app}.listen.*", f"{app}.*@*.timer", f"{app}.*@*.service", f"{app}@*.service"):
             systemd.stop(pattern)
         if (paths.units / f"{app}.target").exists():
             systemd.stop(f"{app}.target")
