@@ -55,6 +55,8 @@ from ansible_collections.webops.wsgi.plugins.module_utils.certificates import (
 
 PASSING = ("Another instance of Certbot is already running", "invalid anti-replay nonce", "badNonce")
 """What certbot says when the same command can work a moment later."""
+OURS = "Written by the role webops.wsgi.certbot"
+"""Stands in every file that the role certbot has written."""
 PASSING_WAIT = 3.0
 PASSING_TRIES = 20
 
@@ -567,7 +569,7 @@ def _remove_one(host: Host, app: App) -> str:
 
 def _settle_files(host: Host, files: t.Sequence[ManagedFile], check: bool, outcome: Outcome) -> None:
     """Bring the deploy hook and the systemd drop-in to what is wanted."""
-    different = [wanted for wanted in files if not _as_wanted(wanted)]
+    different = [wanted for wanted in files if not _as_wanted(wanted) and (wanted.content or _ours(wanted.path))]
     for wanted in different:
         before = read_text(wanted.path)
         outcome.change(
@@ -585,6 +587,11 @@ def _settle_files(host: Host, files: t.Sequence[ManagedFile], check: bool, outco
             os.unlink(wanted.path)
     if any("/systemd/" in wanted.path for wanted in different) and not check:
         host.run([*host.systemctl, "daemon-reload"], {})
+
+
+def _ours(path: str) -> bool:
+    """Return whether this role has written a file; a unit of the same name may be somebody's own."""
+    return OURS in read_text(path)
 
 
 def _settle_credentials(host: Host, apps: t.Sequence[App], check: bool, outcome: Outcome) -> None:

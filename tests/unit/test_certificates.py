@@ -33,6 +33,7 @@ from cryptography.x509.oid import NameOID
 
 NOW = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
 DIRECTORY = "https://ca.example.test:14000/dir"
+OWN = f"# {issue.OURS}.\n[Service]\n"
 NO_CA = (
     "An unexpected error occurred:\nValueError: Requesting ca.example.test/dir: Connection refused\nAsk for help or\n"
 )
@@ -1045,16 +1046,18 @@ class TestIssued:
     def test_files_and_timer(self, host: store.Host, programs: Programs, tmp_path: pathlib.Path) -> None:
         start(host, programs, app())
         hook, dropin = tmp_path / "hooks" / "hook", tmp_path / "systemd" / "wsgi.conf"
-        files = [issue.ManagedFile(str(hook), "#!/bin/sh\n", 0o755), issue.ManagedFile(str(dropin), "[Service]\n")]
+        files = [issue.ManagedFile(str(hook), "#!/bin/sh\n", 0o755), issue.ManagedFile(str(dropin), OWN)]
         programs.timer = "LoadState=loaded\nActiveState=inactive\nUnitFileState=disabled\n"
         self.run(host, app(), files=files, timer="certbot.timer")
         assert hook.stat().st_mode & 0o777 == 0o755
-        assert dropin.read_text() == "[Service]\n"
+        assert dropin.read_text() == OWN
         assert programs.asked("daemon-reload")
         assert programs.asked("enable") == [["systemctl", "enable", "--now", "certbot.timer"]]
         outcome = self.run(host, app(), files=[files[0], issue.ManagedFile(str(dropin), "")])
         assert outcome.actions == [f"{dropin} removed"]
         assert not dropin.exists()
+        dropin.write_text("# somebody's own\n")
+        assert not self.run(host, app(), files=[files[0], issue.ManagedFile(str(dropin), "")]).changed
 
     def test_without_letsencrypt_certbot_is_left_alone(self, host: store.Host, programs: Programs) -> None:
         own = app(tls="selfsigned")
@@ -1070,7 +1073,7 @@ class TestIssued:
         start(host, programs, own)
         timer = tmp_path / "systemd" / "watch.timer"
         programs.timer = "LoadState=loaded\nActiveState=inactive\nUnitFileState=disabled\n"
-        files = [issue.ManagedFile(str(timer), "[Timer]\n", always=True), issue.ManagedFile("/nonexistent", "x")]
+        files = [issue.ManagedFile(str(timer), OWN, always=True), issue.ManagedFile("/nonexistent", "x")]
         assert len(self.run(host, own, files=files, watch="watch.timer").actions) == 2
         assert programs.asked("enable") == [["systemctl", "enable", "--now", "watch.timer"]]
         assert self.run(host, own, files=[replace(files[0], content="")]).actions == [f"{timer} removed"]
