@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 HERE = "curl -sk --resolve {domain}:443:127.0.0.1"
@@ -59,6 +61,14 @@ def test_nginx_counts_for_the_host_itself_alone(host, client):
     ask = "curl -s -H 'Host: generation.wsgi.internal' http://127.0.0.1/status"
     assert "Active connections" in host.run(ask)
     assert client.get(f"http://{host.ipv4}/status", "-H", "Host: generation.wsgi.internal").status == 0
+
+
+def test_prometheus_gets_numbers(host, client):
+    told = host.run("curl -s http://127.0.0.1:9113/metrics")
+    requests = re.search(r"^nginx_http_requests_total (\S+)$", told, re.MULTILINE)
+    assert requests, told[:500]
+    assert float(requests[1]) > 0
+    assert client.get(f"http://{host.ipv4}:9113/metrics").exit != 0, "anybody may ask the exporter"
 
 
 def test_proxy_protocol(play, hosts, client):
