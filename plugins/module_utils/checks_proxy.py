@@ -20,6 +20,7 @@ _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 _VARIABLES = re.compile(r"([A-Za-z0-9_.:/-]*\$[a-z_][a-z0-9_]*)+[A-Za-z0-9_.:/-]*")
 _STATUSES = re.compile(r"any|[1-5][0-9]{2}( [1-5][0-9]{2})*")
 _BUFFERS = re.compile(r"[1-9][0-9]? [0-9]+[kKmM]?")
+_ADDRESS = re.compile(r"([0-9.]+|\[[0-9a-f:]+\])?:[0-9]{1,5}")
 _USER = re.compile(r"[^\s:#]+")
 # What crypt(3) of Debian makes and nginx hands to it; $apr1$ and {SSHA} nginx knows itself.
 _HASH = re.compile(r"\$(apr1|1|2[aby]|5|6|y|gy|7)\$[./0-9A-Za-z$=,]+|\{(SSHA|SHA)\}[A-Za-z0-9+/=]+")
@@ -245,7 +246,11 @@ def check_canonical(app: App) -> t.Iterator[Problem]:
 def check_host(app: App) -> t.Iterator[Problem]:
     """Settings of the host as a whole."""
     nginx = app.data["nginx"]
-    buffers, header = nginx.get("large_header_buffers"), nginx.get("real_ip_header")
+    names = ("large_header_buffers", "real_ip_header", "exporter_listen")
+    buffers, header, exporter = (nginx.get(name) for name in names)
+    if exporter and not _ADDRESS.fullmatch(exporter):
+        text = f"nginx_proxy_exporter_listen is {show(exporter)}, not an address and a port"
+        yield app.problem(text, "write such as 127.0.0.1:9113, or :9113 for all addresses")
     if buffers and not _BUFFERS.fullmatch(buffers):
         text = f"nginx_proxy_large_header_buffers is {show(buffers)}, not a number and a size"
         yield app.problem(text, "write such as 4 16k")

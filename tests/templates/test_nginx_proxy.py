@@ -368,6 +368,8 @@ def test_errors_of_nginx(make: Make, errors: str, target: str) -> None:
     server = make(app("api", nginx={"errors": errors})).server("api.example.com", "443")
     assert server.all("error_page")[0][-1] == target
     assert {"413", "429", "502", "503", "504"} <= set(server.all("error_page")[0])
+    for block in (server.location("^~", "/__wsgi/"), server.location("=", "/__wsgi/closed")):
+        assert block.one("client_max_body_size") == "0", "what is refused with a large body would be refused for that"
     for block in server.location("^~", "/__wsgi/").blocks("location"):
         assert block.all("internal") == [[]]
 

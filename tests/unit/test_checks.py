@@ -944,6 +944,11 @@ BAD_INVENTORIES: dict[str, tuple[t.Any, dict[str, t.Any], list[str]]] = {
         {"nginx_proxy_proxy_protocol": True},
         ["nginx_proxy_proxy_protocol is true", "name the proxies"],
     ),
+    "exporter without a port": (
+        [app()],
+        {"nginx_proxy_exporter_listen": "localhost"},
+        ['nginx_proxy_exporter_listen is "localhost"', "127.0.0.1:9113"],
+    ),
     "header buffers": (
         [app()],
         {"nginx_proxy_large_header_buffers": "16k"},

@@ -99,6 +99,12 @@ def test_the_key_of_a_cached_answer_begins_with_its_url():
     assert key == "$wsgi_scheme://$host$request_uri $http_accept_language"
 
 
+@pytest.mark.parametrize(("written", "kept"), [(True, True), ("on", True), (False, False), ("off", False)])
+def test_on_and_off_as_yaml_reads_them(written, kept):
+    found = locations(locations={"/a": {"cache": written}})
+    assert bool(found["/a"]["cache"]) is kept
+
+
 def test_microcache():
     cache = locations(cache="micro")["/"]["cache"]
     assert {valid["time"] for valid in cache["valid"]} == {"1s"}

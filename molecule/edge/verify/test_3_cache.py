@@ -117,9 +117,3 @@ def test_purge_by_url_and_of_all(play, hosts, client):
     assert run.code == 0, run.output
     for host in hosts:
         assert client.get(host.url("probe", paths[1])).headers["x-cache"] == "MISS"
-
-
-def test_purge_asks_which_app(play):
-    run = play("-e", "app=nobody", playbook="purge")
-    assert run.code != 0
-    assert "Say which app" in run.output

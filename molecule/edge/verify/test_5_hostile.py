@@ -1,4 +1,4 @@
-"""Requests that mean harm: none reaches a file or an app that it should not. They are listed in hostile.yml."""
+"""Requests that mean harm: none reaches a file or an app that it should not. They are listed in data/hostile.yml."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-CORPUS = yaml.safe_load((Path(__file__).parents[1] / "hostile.yml").read_text(encoding="utf-8"))["hostile"]
+CORPUS = yaml.safe_load((Path(__file__).parents[1] / "data/hostile.yml").read_text(encoding="utf-8"))["hostile"]
 RUN = f"hostile-{time.time_ns()}-"  # begins the ids of this run's requests
 REFUSED = [400, 403, 404]
 # Lines of /etc/passwd, of a file that begins with a dot, of the app's source, and of nginx's own page for the host.

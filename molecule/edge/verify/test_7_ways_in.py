@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 HERE = "curl -sk --resolve {domain}:443:127.0.0.1"
@@ -61,6 +63,14 @@ def test_nginx_counts_for_the_host_itself_alone(host, client):
     assert client.get(f"http://{host.ipv4}/status", "-H", "Host: generation.wsgi.internal").status == 0
 
 
+def test_prometheus_gets_numbers(host, client):
+    told = host.run("curl -s http://127.0.0.1:9113/metrics")
+    requests = re.search(r"^nginx_http_requests_total (\S+)$", told, re.MULTILINE)
+    assert requests, told[:500]
+    assert float(requests[1]) > 0
+    assert client.get(f"http://{host.ipv4}:9113/metrics").exit != 0, "anybody may ask the exporter"
+
+
 def test_proxy_protocol(play, hosts, client):
     """From a proxy that speaks it, the client's address comes with the connection; without it there is no answer."""
     network = f"{client.ipv4}/32"
@@ -71,6 +81,6 @@ def test_proxy_protocol(play, hosts, client):
     spoken = client.get(host.url("probe", "/seen"), "-4", "--haproxy-clientip", "203.0.113.8")
     assert spoken.json["headers"]["X-Forwarded-For"] == "203.0.113.8"
     assert client.get(host.url("probe"), "-4").exit != 0
-    back = play("--limit", "d13")
+    back = play()  # also what the test of a deployment left
     assert back.code == 0, back.output
     assert client.get(host.url("probe")).status == 200

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 HERE = Path(__file__)
-BROKEN = yaml.safe_load((HERE.parents[1] / "broken.yml").read_text(encoding="utf-8"))["broken"]
+BROKEN = yaml.safe_load((HERE.parents[1] / "data/broken.yml").read_text(encoding="utf-8"))["broken"]
 MODULE = HERE.parents[3] / "plugins/module_utils/config_tree.py"
 
 # The code of config_tree on the host itself, with the live tree and one mistake in it at a time, while another thread
