@@ -90,10 +90,10 @@ def _post(rate: float, keep: bool) -> Kind:
 
 
 KINDS = {
-    "get": _get(rate=110, keep=True),
-    "get-new": _get(rate=30, keep=False),
-    "post": _post(rate=80, keep=True),
-    "post-new": _post(rate=20, keep=False),
+    "get": _get(rate=120, keep=True),
+    "get-new": _get(rate=35, keep=False),
+    "post": _post(rate=90, keep=True),
+    "post-new": _post(rate=25, keep=False),
     "slow": Kind("GET", "/slow?seconds=1", lambda text: json.loads(text) == {"slept": 1.0}, 0, True, {}),
     "stream": Kind("GET", f"/stream?chunks={STREAM_CHUNKS}&seconds=3", lambda text: text == STREAMED, 0, False, {}),
     "upload": Kind(

@@ -19,7 +19,7 @@ from traffic import GOOD, ORDINARY, read
 INK, MUTED, BLUE, GREY, RED = "#1f2933", "#7b8794", "#2f6db5", "#b8c0ca", "#c4281c"
 PANELS = {
     "deploy": "webops.wsgi: deployments and rollbacks",
-    "restart": "the same load: systemctl restart",
+    "restart": "the same load over systemctl restart",
 }
 LOWEST, HIGHEST = 0.5, 20_000  # milliseconds
 
@@ -62,7 +62,7 @@ def _panel(axes: Axes, section: str, numbers: dict[str, Any]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_xlabel("seconds")
     failed = f"{numbers['failed']:,} of {numbers['requests']:,} requests failed"
-    axes.set_title(f"{PANELS[section]}\n{failed}, slowest ordinary one {numbers['slowest_ms']:,.0f} ms", fontsize=11)
+    axes.set_title(f"{PANELS[section]}\n{failed}", fontsize=11)
 
 
 def _mark(axes: Axes, at: float, word: str) -> None:
