@@ -404,7 +404,6 @@ def main() -> int:
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
-    keep_results(results)
     return 0 if report(results) else 1
 
 
@@ -419,7 +418,7 @@ def keep_results(results: dict[str, Any]) -> None:
 
 
 def measure(container: str, sources: Path, sections: list[str]) -> dict[str, Any]:
-    """Put the app into production, then do the sections in their order."""
+    """Put the app into production, then do the sections in their order; each one's numbers are kept at once."""
     source = sources / "flask_api"
     shutil.copytree(EXAMPLE, source, ignore=shutil.ignore_patterns("instance", "__pycache__", "tests"))
     site = Site(container, source)
@@ -429,6 +428,7 @@ def measure(container: str, sources: Path, sections: list[str]) -> dict[str, Any
     for section, run in SECTIONS.items():
         if section in sections:
             results[section] = {"measured": time.strftime("%Y-%m-%d %H:%M"), **run(site)}
+            keep_results(results)
     return results
 
 

@@ -214,8 +214,8 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=443)
     parser.add_argument("--ca", help="certificate of the authority to trust; without it, plain HTTP is spoken")
     parser.add_argument("--watch", metavar="LINK", help="record when this link leads elsewhere")
-    parser.add_argument("--seconds", type=float, default=300)
-    parser.add_argument("--requests", type=int, default=200_000)
+    parser.add_argument("--seconds", type=float, default=900)
+    parser.add_argument("--requests", type=int, default=400_000)
     options = parser.parse_args()
     records = Records(options.seconds, options.requests)
 
