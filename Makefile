@@ -59,8 +59,8 @@ bench-noop: venv ## how long a run takes that has nothing to do, with two apps a
 	@python bench/noop.py
 
 .PHONY: bench-deploy
-bench-deploy: venv ## what clients notice of deployments: requests lost, latencies
-	@python bench/deploy.py
+bench-deploy: venv ## what a deployment costs: requests, latencies, seconds, memory; ONLY="deploy restart" for parts
+	@python bench/deploy.py $(if $(ONLY),--only $(ONLY))
 
 .PHONY: bench-edge
 bench-edge: venv ## what nginx costs, beside one that was tuned by hand for one thing

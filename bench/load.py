@@ -90,10 +90,10 @@ def _post(rate: float, keep: bool) -> Kind:
 
 
 KINDS = {
-    "get": _get(rate=110, keep=True),
-    "get-new": _get(rate=30, keep=False),
-    "post": _post(rate=80, keep=True),
-    "post-new": _post(rate=20, keep=False),
+    "get": _get(rate=120, keep=True),
+    "get-new": _get(rate=35, keep=False),
+    "post": _post(rate=90, keep=True),
+    "post-new": _post(rate=25, keep=False),
     "slow": Kind("GET", "/slow?seconds=1", lambda text: json.loads(text) == {"slept": 1.0}, 0, True, {}),
     "stream": Kind("GET", f"/stream?chunks={STREAM_CHUNKS}&seconds=3", lambda text: text == STREAMED, 0, False, {}),
     "upload": Kind(
@@ -214,8 +214,8 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=443)
     parser.add_argument("--ca", help="certificate of the authority to trust; without it, plain HTTP is spoken")
     parser.add_argument("--watch", metavar="LINK", help="record when this link leads elsewhere")
-    parser.add_argument("--seconds", type=float, default=300)
-    parser.add_argument("--requests", type=int, default=200_000)
+    parser.add_argument("--seconds", type=float, default=900)
+    parser.add_argument("--requests", type=int, default=400_000)
     options = parser.parse_args()
     records = Records(options.seconds, options.requests)
 

@@ -51,8 +51,9 @@ def main() -> None:
     parser.add_argument("--app", required=True)
     app = parser.parse_args().app
     while not select.select([sys.stdin], [], [], INTERVAL)[0]:
+        now = time.time()  # one for all releases of a sample, by which their lines belong together
         for release, processes in instances(app).items():
-            print(f"{time.time():.2f}\t{release}\t{sum(map(pss, processes))}\t{len(processes)}", flush=True)
+            print(f"{now:.2f}\t{release}\t{sum(map(pss, processes))}\t{len(processes)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ GOOD = ("ok", "repeated")
 # A switch is felt from the start of the new instance, which takes processor time, to the end of the old one, which
 # comes a second after the switch (release_drain).
 BEFORE, AFTER = 2.0, 3.0  # seconds
+CALM = 5.0  # seconds after that to compare with: the same run has ended and the next has not begun
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ def summary(requests: list[Request], moments: list[float]) -> dict[str, Any]:
         "p99_without_ms": p99(without),
         "p99_during_ms": p99(during),
         "p99_ratio": round(p99(during) / p99(without), 2),
+        "p99_paired_ratio": round(statistics.median(paired_ratios(ordinary, moments)), 2),
         "slowest_ms": max(request.ms for request in ordinary),
     }
 
@@ -104,6 +106,17 @@ def summary(requests: list[Request], moments: list[float]) -> dict[str, Any]:
 def is_during(request: Request, moments: list[float]) -> bool:
     """Whether a request was due while a release was being switched."""
     return any(moment - BEFORE <= request.start <= moment + AFTER for moment in moments)
+
+
+def paired_ratios(ordinary: list[Request], moments: list[float]) -> Iterator[float]:
+    """The 99th percentile during each switch, as a multiple of that of the seconds right after it.
+
+    The median of these says more than one ratio over the whole run when other work comes and goes on the machine.
+    """
+    for moment in moments:
+        times = (moment - BEFORE, moment + AFTER), (moment + AFTER, moment + AFTER + CALM)
+        during, after = (p99([each.ms for each in ordinary if begin <= each.start < end]) for begin, end in times)
+        yield during / after
 
 
 def p99(values: list[float]) -> float:
