@@ -34,7 +34,9 @@ def draw(results: dict[str, Any], file: Path) -> None:
     panels[0].set_ylabel("time until the whole answer had come")
     handles, labels = panels[1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, markerscale=3, frameon=False)
-    figure.suptitle("What clients notice when an app is replaced: the same load, two ways", fontsize=15, fontweight="bold")
+    figure.suptitle(
+        "What clients notice when an app is replaced: the same load, two ways", fontsize=15, fontweight="bold"
+    )
     figure.savefig(file, dpi=130)
     plt.close(figure)
 
