@@ -18,6 +18,7 @@ import shutil
 import tempfile
 import time
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from ansible_collections.webops.wsgi.plugins.module_utils.certificate_clearance import Clearance, clear
@@ -59,6 +60,13 @@ OURS = "Written by the role webops.wsgi.certbot"
 """Stands in every file that the role certbot has written."""
 PASSING_WAIT = 3.0
 PASSING_TRIES = 20
+
+SIDE_BY_SIDE = 4
+"""How many new certificates are asked for at the same time; certbot sleeps for most of the time that one takes."""
+ASIDE = ".issuing-"
+ASIDE_MAX_AGE = 3600.0
+"""Seconds after which nobody works in such a directory any more: certbot gives up on a certificate after minutes."""
+HAS_ACCOUNT = "There is an existing account"
 
 
 @dataclass(frozen=True)
@@ -229,12 +237,9 @@ def certbot_command(host: Host, app: App, lineage: Lineage) -> list[str]:
     """Return the command that issues the app's certificate into the lineage of its name."""
     acme = app.acme
     command = [*host.certbot, "certonly", "--non-interactive", "--cert-name", app.name, "--server", acme.directory]
-    command += ["--key-type", acme.key_type, *_challenge(host, app)]
-    command += ["--email", acme.email, "--no-eff-email"] if acme.email else ["--register-unsafely-without-email"]
+    command += ["--key-type", acme.key_type, *_challenge(host, app), *account_options(host, app)]
     if acme.profile:
         command += ["--preferred-profile", acme.profile]
-    if host.agree_tos:
-        command.append("--agree-tos")
     if lineage.known:
         command += ["--renew-with-new-domains", "--force-renewal"]
         if "staging" in acme.directory and "staging" not in lineage.server:
@@ -242,6 +247,13 @@ def certbot_command(host: Host, app: App, lineage: Lineage) -> list[str]:
     for domain in app.domains:
         command += ["--domain", domain]
     return command
+
+
+def account_options(host: Host, app: App) -> list[str]:
+    """Return the options that an account at the CA is made with."""
+    email = app.acme.email
+    options = ["--email", email, "--no-eff-email"] if email else ["--register-unsafely-without-email"]
+    return [*options, "--agree-tos"] if host.agree_tos else options
 
 
 _NOISE = re.compile(
@@ -295,6 +307,15 @@ def cause(output: str) -> str:
     lines = [line.strip() for line in (text or output).splitlines() if not _NOISE.match(line.strip())]
     line = " ".join(lines[:3] if unexpected else lines[-3:])
     return _no_answer(output) or line or "certbot said nothing; see /var/log/letsencrypt/letsencrypt.log"
+
+
+def _hinted(output: str) -> str:
+    """Return why certbot failed, and what to do where that is a matter of settings."""
+    if "external account binding" in output:
+        return f"{cause(output)}; set certbot_eab_kid and certbot_eab_hmac_key to what the CA gave you"
+    if "unrecognized arguments: --preferred-profile" in output:
+        return "this certbot knows no profiles; set certbot_install_method: venv"
+    return cause(output)
 
 
 def unreachable(output: str) -> bool:
@@ -355,9 +376,7 @@ def issue(host: Host, app: App, now: datetime.datetime) -> Completed:
 
     Returns certbot's answer; raises CertificateError when certbot reports success but what was wanted is not there.
     """
-    if not os.path.isdir(host.webroot):
-        os.makedirs(host.webroot)
-        os.chmod(host.webroot, 0o755)
+    _have_webroot(host)
     set_aside(host, app.name, read_lineage(host, app.name), now)
     with account_binding(app) as binding:
         completed = run_certbot(host, [*certbot_command(host, app, read_lineage(host, app.name)), *binding])
@@ -369,31 +388,112 @@ def issue(host: Host, app: App, now: datetime.datetime) -> Completed:
     return completed
 
 
+def _have_webroot(host: Host) -> None:
+    if not os.path.isdir(host.webroot):
+        os.makedirs(host.webroot)
+        os.chmod(host.webroot, 0o755)
+
+
+def register(host: Host, app: App) -> Completed:
+    """Make an account at the app's CA; `HAS_ACCOUNT` is in the answer when there is one."""
+    command = [*host.certbot, "register", "--non-interactive", "--server", app.acme.directory]
+    with account_binding(app) as binding:
+        return run_certbot(host, [*command, *account_options(host, app), *binding])
+
+
+def issue_aside(host: Host, app: App, now: datetime.datetime) -> Completed:
+    """Ask the CA for the certificate of an app that has none, in directories of its own, and adopt what comes of it.
+
+    certbot locks its directories, so several can only work at the same time when each has its own. They share the
+    account, which must be there, and the credentials for DNS. Killed, it leaves a directory that `sweep` removes.
+
+    Returns certbot's answer; raises CertificateError as `issue` does.
+    """
+    with tempfile.TemporaryDirectory(prefix=ASIDE + app.name + "-", dir=host.letsencrypt) as aside:
+        for shared in ("accounts", "credentials"):
+            os.symlink(os.path.join(host.letsencrypt, shared), os.path.join(aside, shared))
+        logs = os.path.join(aside, "logs")
+        directories = ("--config-dir", aside, "--work-dir", os.path.join(aside, "work"), "--logs-dir", logs)
+        completed = issue(replace(host, letsencrypt=aside, certbot=(*host.certbot, *directories)), app, now)
+        if os.path.isfile(os.path.join(logs, "letsencrypt.log")):
+            os.makedirs(host.logs, mode=0o700, exist_ok=True)
+            shutil.copy(os.path.join(logs, "letsencrypt.log"), os.path.join(host.logs, f"{app.name}.log"))
+        if completed.rc == 0:
+            set_aside(host, app.name, read_lineage(host, app.name), now)
+            _adopt(host, app.name, aside)
+    return completed
+
+
+def _adopt(host: Host, app: str, aside: str) -> None:
+    """Move a lineage to where certbot renews it. The renewal configuration comes last: with it, certbot knows it."""
+    renewal = os.path.join(aside, "renewal", app + ".conf")
+    replace_file(renewal, adopted_renewal(read_text(renewal), aside, host.letsencrypt), 0o644)
+    for kind, entry, mode in (("archive", app, 0o700), ("live", app, 0o700), ("renewal", app + ".conf", 0o755)):
+        os.makedirs(os.path.join(host.letsencrypt, kind), mode=mode, exist_ok=True)
+        os.rename(os.path.join(aside, kind, entry), os.path.join(host.letsencrypt, kind, entry))
+
+
+def adopted_renewal(renewal: str, aside: str, letsencrypt: str) -> str:
+    """Return the renewal configuration of a lineage that was moved, without the directories certbot was called with."""
+    return re.sub(r"^(config|work|logs)_dir\s*=.*\n", "", renewal, flags=re.M).replace(aside, letsencrypt)
+
+
+def sweep(host: Host) -> None:
+    """Remove what runs that were killed while they issued certificates have left."""
+    for entry in os.scandir(host.letsencrypt) if os.path.isdir(host.letsencrypt) else ():
+        if entry.name.startswith(ASIDE) and time.time() - entry.stat().st_mtime > ASIDE_MAX_AGE:
+            shutil.rmtree(entry.path, ignore_errors=True)
+
+
 @dataclass
 class Issuer:
-    """Issues certificates one after the other and remembers which CA cannot be reached."""
+    """Issues certificates and remembers which CA cannot be reached."""
 
     host: Host
     now: datetime.datetime
     down: dict[str, str] = field(default_factory=dict)
+    asked: dict[str, str] = field(default_factory=dict)
 
     @property
     def ledger(self) -> Ledger:
         """What this host has asked for."""
         return Ledger(self.host.ledger, Limits(self.host.max_failures, self.host.max_certificates))
 
+    def ask_for_new(self, apps: t.Sequence[App]) -> None:
+        """Issue the certificates of apps that have none at the same time; `problem` tells what came of it."""
+        sweep(self.host)
+        apps = [app for app in apps if not self._closed(app)]
+        if len(apps) < 2 or not shutil.which(self.host.certbot[0]):
+            return
+        _have_webroot(self.host)
+        for app in {app.acme.directory: app for app in reversed(apps)}.values():
+            registered = register(self.host, app)
+            if registered.rc != 0 and HAS_ACCOUNT not in registered.output:
+                self._note(app, registered)
+                self.down[app.acme.directory] = _hinted(registered.output)
+        with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+            problems = pool.map(lambda app: self._ask(app, issue_aside), apps)
+            self.asked = {app.name: problem for app, problem in zip(apps, problems, strict=True)}
+
     def problem(self, app: App) -> str:
-        """Issue the app's certificate and return what went wrong, or nothing."""
-        directory = app.acme.directory
-        if directory in self.down:
-            return self.down[directory]
+        """Issue the app's certificate, unless that has been tried, and return what went wrong, or nothing."""
+        if app.name in self.asked:
+            return self.asked[app.name]
         if not shutil.which(self.host.certbot[0]):
             return f"{self.host.certbot[0]} is not installed"
-        closed = self.ledger.closed(directory, app.domains, self.now)
+        return self._ask(app, issue)
+
+    def _closed(self, app: App) -> str:
+        """Return why the app's CA is not to be asked now, or nothing."""
+        directory = app.acme.directory
+        return self.down.get(directory) or self.ledger.closed(directory, app.domains, self.now)
+
+    def _ask(self, app: App, how: t.Callable[[Host, App, datetime.datetime], Completed]) -> str:
+        closed = self._closed(app)
         if closed:
             return closed
         try:
-            completed = issue(self.host, app, self.now)
+            completed = how(self.host, app, self.now)
         except CertificateError as error:
             return str(error)
         self._note(app, completed)
@@ -402,12 +502,8 @@ class Issuer:
         if completed.rc < 0:
             return f"certbot was ended by signal {-completed.rc}"
         if unreachable(completed.output):
-            self.down[directory] = cause(completed.output)
-        if "external account binding" in completed.output:
-            return f"{cause(completed.output)}; set certbot_eab_kid and certbot_eab_hmac_key to what the CA gave you"
-        if "unrecognized arguments: --preferred-profile" in completed.output:
-            return "this certbot knows no profiles; set certbot_install_method: venv"
-        return cause(completed.output)
+            self.down[app.acme.directory] = cause(completed.output)
+        return _hinted(completed.output)
 
     def _note(self, app: App, completed: Completed) -> None:
         """Note what the CA has counted: a certificate, a failed authorisation, or that it refuses for now."""
@@ -433,9 +529,12 @@ def _issue_all(
     lineages = {app.name: read_lineage(host, app.name) for app in wanted}
     due = [app for app in wanted if differences(lineages[app.name], app, now)]
     cleared = {} if check else clear(host, due)
+    to_ask = {app.name: _asked(app, cleared.get(app.name), outcome) for app in wanted}
+    if not check:
+        issuer.ask_for_new([app for app, problem in to_ask.values() if not (problem or lineages[app.name].known)])
     for app in wanted:
         lineage = lineages[app.name]
-        asked, problem = _asked(app, cleared.get(app.name), outcome)
+        asked, problem = to_ask[app.name]
         reasons = differences(lineage, asked, now)
         before = target_of(host.link(app.name))
         if reasons and not check:

@@ -63,6 +63,7 @@ class Host:
     max_certificates: int = 4
     resolver: str = ""
     authority_ports: t.Mapping[str, int] = field(default_factory=lambda: {"http": 80, "https": 443})
+    logs: str = "/var/log/letsencrypt"
     webroot: str = "/var/www/acme"
     renew_left: int = 33
     agree_tos: bool = True

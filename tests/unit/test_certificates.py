@@ -107,11 +107,13 @@ def authority() -> Authority:
     return Authority()
 
 
-def renewal(server: str, webroot: str = "/var/www/acme", authenticator: str = "webroot") -> str:
+def renewal(
+    server: str, webroot: str = "/var/www/acme", authenticator: str = "webroot", live: str = "", options: str = ""
+) -> str:
     """Return a renewal configuration as certbot writes it."""
     return (
-        "# renew_before_expiry = 30 days\nversion = 4.0.0\ncert = /etc/letsencrypt/live/api/cert.pem\n\n"
-        f"# Options used in the renewal process\n[renewalparams]\nkey_type = ecdsa\nserver = {server}\n"
+        f"# renew_before_expiry = 30 days\nversion = 4.0.0\ncert = {live or '/etc/letsencrypt/live/api'}/cert.pem\n\n"
+        f"# Options used in the renewal process\n[renewalparams]\n{options}key_type = ecdsa\nserver = {server}\n"
         f"authenticator = {authenticator}\nwebroot_path = {webroot},\n[[webroot_map]]\napi.example.test = {webroot}\n"
     )
 
@@ -178,12 +180,17 @@ class Programs:
         self.nginx_problem = ""
         self.certbot_problems: dict[str, str] = {}
         self.authenticator = "webroot"
+        self.account_problem = ""
+        self.credentials: list[str] = []
+        self.together: threading.Barrier | None = None
         self.timer = "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\n"
         self.calls: list[list[str]] = []
         self.environment: t.Mapping[str, str] = {}
 
     def __call__(self, command: t.Sequence[str], environment: t.Mapping[str, str]) -> store.Completed:
         self.calls.append(list(command))
+        if "register" in command:
+            return self._register()
         if "certonly" in command:
             self.environment = environment
             return self._issue(list(command))
@@ -211,30 +218,56 @@ class Programs:
             return store.Completed(1, f"cannot load certificate: {error}")
         return store.Completed(0, "")
 
+    def _register(self) -> store.Completed:
+        if self.account_problem:
+            return store.Completed(1, self.account_problem)
+        if (self.letsencrypt / "accounts").is_dir():
+            return store.Completed(1, "There is an existing account; registration of a duplicate is unsupported.")
+        (self.letsencrypt / "accounts").mkdir(parents=True)
+        return store.Completed(0, "Account registered.")
+
     def _issue(self, command: list[str]) -> store.Completed:
         name = command[command.index("--cert-name") + 1]
+        if self.together:
+            self.together.wait()
         if name in self.certbot_problems:
             return store.Completed(1, self.certbot_problems[name])
         domains = [command[at + 1] for at, word in enumerate(command) if word == "--domain"]
         key: t.Any = ec.generate_private_key(ec.SECP256R1())
         if command[command.index("--key-type") + 1] == "rsa":
             key = rsa.generate_private_key(65537, 2048)
-        self.put(name, self.authority.pair(*domains, key=key), command[command.index("--server") + 1])
+        config, options = self.letsencrypt, ""
+        if "--config-dir" in command:
+            config = pathlib.Path(command[command.index("--config-dir") + 1])
+            logs = pathlib.Path(command[command.index("--logs-dir") + 1])
+            options = f"config_dir = {config}\nwork_dir = {config}/work\nlogs_dir = {logs}\n"
+            logs.mkdir()
+            (logs / "letsencrypt.log").write_text(f"asked for {name}\n")
+            assert (config / "accounts").is_dir()
+            if "--dns-rfc2136-credentials" in command:
+                credentials = command[command.index("--dns-rfc2136-credentials") + 1]
+                self.credentials.append(pathlib.Path(credentials).read_text())
+        server = command[command.index("--server") + 1]
+        self.put(name, self.authority.pair(*domains, key=key), server, config, options)
         return store.Completed(0, "Successfully received certificate.")
 
-    def put(self, name: str, pair: Pair, server: str = DIRECTORY) -> None:
-        live = self.letsencrypt / "live" / name
-        live.mkdir(parents=True, exist_ok=True)
+    def put(
+        self, name: str, pair: Pair, server: str = DIRECTORY, config: pathlib.Path | None = None, options: str = ""
+    ) -> None:
+        """Write a lineage as certbot does: relative links to a first version."""
+        config = config or self.letsencrypt
+        live, archive = config / "live" / name, config / "archive" / name
+        for directory in (live, archive, config / "renewal"):
+            directory.mkdir(parents=True, exist_ok=True)
         leaf, *_issuers = certificates.blocks(pair.chain)
         parts = {"cert": leaf, "chain": pair.chain.replace(leaf, ""), "fullchain": pair.chain, "privkey": pair.key}
-        for part, text in parts.items():
-            (live / f"{part}.pem").write_text(text)
-        path = self.letsencrypt / "renewal" / f"{name}.conf"
-        path.parent.mkdir(exist_ok=True)
+        for part, content in parts.items():
+            (archive / f"{part}1.pem").write_text(content)
+            if not (live / f"{part}.pem").is_symlink():
+                (live / f"{part}.pem").symlink_to(f"../../archive/{name}/{part}1.pem")
+        path = config / "renewal" / f"{name}.conf"
         known = re.search(r"^renew_before_expiry = .*$", path.read_text(), re.M) if path.exists() else None
-        text = renewal(server, str(self.letsencrypt.parent / "acme"), self.authenticator).replace(
-            "live/api", f"live/{name}"
-        )
+        text = renewal(server, str(self.letsencrypt.parent / "acme"), self.authenticator, str(live), options)
         path.write_text(text.replace("# renew_before_expiry = 30 days", known[0]) if known else text)
 
     def _delete(self, name: str) -> store.Completed:
@@ -257,6 +290,7 @@ def host(tmp_path: pathlib.Path, programs: Programs) -> store.Host:
         store=str(tmp_path / "tls.d"),
         letsencrypt=str(tmp_path / "letsencrypt"),
         ledger=str(tmp_path / "lib" / "attempts.jsonl"),
+        logs=str(tmp_path / "logs"),
         webroot=str(tmp_path / "acme"),
         certbot=("/bin/sh", "certbot"),
         nginx=("/bin/sh", "nginx"),
@@ -779,10 +813,11 @@ class TestIssued:
         assert len(programs.asked("certonly")) == 2
 
     def test_ca_down_is_asked_once_and_the_sites_stay(self, host: store.Host, programs: Programs) -> None:
-        programs.certbot_problems = {"api": NO_CA, "web": NO_CA}
+        programs.account_problem = NO_CA
         start(host, programs, app("api"), app("web"))
         outcome = self.run(host, app("api"), app("web"))
-        assert len(programs.asked("certonly")) == 1
+        assert len(programs.asked("register")) == 1
+        assert not programs.asked("certonly")
         assert len(outcome.errors) == 2
         assert outcome.errors[1].startswith(
             f'app "web": no certificate was issued for web.example.test by {DIRECTORY}: '
@@ -791,6 +826,69 @@ class TestIssued:
         assert not outcome.changed
         expected = wire.expected_on_wire(host, [app("api"), app("web")])
         assert not wire.wait_for(host, expected.fingerprints, 0)
+
+    def test_new_certificates_are_issued_at_the_same_time(
+        self, host: store.Host, programs: Programs, tmp_path: pathlib.Path
+    ) -> None:
+        apps = [app(f"app{number}") for number in range(issue.SIDE_BY_SIDE)]
+        start(host, programs, *apps)
+        programs.together = threading.Barrier(len(apps), timeout=10)  # broken unless all of them are asked for at once
+        outcome = self.run(host, *apps)
+        assert not outcome.errors
+        assert outcome.issued == [each.name for each in apps]
+        assert [call[1] for call in programs.calls if call[0] == "/bin/sh"][:2] == ["certbot", "certbot"]
+        assert len(programs.asked("register")) == 1
+        programs.together = None
+        for each in apps:
+            alone = renewal(DIRECTORY, host.webroot, live=host.live(each.name)).splitlines()[1:]
+            assert pathlib.Path(host.renewal(each.name)).read_text().splitlines()[1:] == alone
+            assert pathlib.Path(host.live(each.name), "fullchain.pem").resolve().parent == pathlib.Path(
+                host.letsencrypt, "archive", each.name
+            )
+            assert pathlib.Path(host.logs, f"{each.name}.log").read_text() == f"asked for {each.name}\n"
+        assert sorted(os.listdir(host.letsencrypt)) == ["accounts", "archive", "live", "renewal"]
+        assert not self.run(host, *apps).changed
+
+    def test_refusal_by_the_authority_holds_for_those_that_wait_their_turn(
+        self, host: store.Host, programs: Programs, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(issue, "SIDE_BY_SIDE", 1)
+        apps = [app("api"), app("web"), app("one")]
+        programs.certbot_problems = {"api": NO_CA, "web": NO_CA, "one": NO_CA}
+        start(host, programs, *apps)
+        assert len(self.run(host, *apps).errors) == 3
+        assert len(programs.asked("certonly")) == 1
+
+    def test_credentials_for_dns_are_at_hand(self, host: store.Host, programs: Programs) -> None:
+        apps = [
+            app(name, acme=Acme(directory=DIRECTORY, dns_plugin="dns-rfc2136"), credentials="key = 1\n")
+            for name in ("api", "web")
+        ]
+        programs.authenticator = "dns-rfc2136"
+        start(host, programs, *apps)
+        assert self.run(host, *apps).issued == ["api", "web"]
+        for call in programs.asked("certonly"):
+            assert issue.ASIDE in call[call.index("--dns-rfc2136-credentials") + 1]
+        assert programs.credentials == ["key = 1\n", "key = 1\n"]
+
+    def test_a_second_pair_of_new_apps_uses_the_account(self, host: store.Host, programs: Programs) -> None:
+        apps = [app("api"), app("web"), app("one"), app("two")]
+        start(host, programs, *apps)
+        self.run(host, *apps[:2])
+        assert self.run(host, *apps).issued == ["one", "two"]
+
+    def test_only_what_nobody_works_in_any_more_is_swept(
+        self, host: store.Host, programs: Programs, tmp_path: pathlib.Path
+    ) -> None:
+        start(host, programs, app())
+        old, young = (programs.letsencrypt / f"{issue.ASIDE}{name}" for name in ("old", "young"))
+        for left in (old, young):
+            left.mkdir(parents=True)
+            (left / "privkey.pem").write_text("key")
+        os.utime(old, (0, 0))
+        self.run(host, app())
+        assert not old.exists()
+        assert young.exists()
 
     def test_one_failure_leaves_the_others_going(self, host: store.Host, programs: Programs) -> None:
         programs.certbot_problems = {"api": "Domain: api.example.test\nType: dns\nDetail: no such host\n"}
@@ -856,7 +954,8 @@ class TestIssued:
         assert self.run(moved, app()) == predicted
         text = pathlib.Path(host.renewal("api")).read_text()
         before = f"renew_before_expiry = {90 * 86400 * 33 // 100} seconds"
-        assert text == renewal(DIRECTORY, moved.webroot).replace("# renew_before_expiry = 30 days", before)
+        wanted = renewal(DIRECTORY, moved.webroot, live=host.live("api"))
+        assert text == wanted.replace("# renew_before_expiry = 30 days", before)
         assert not self.run(moved, app()).changed
         assert len(programs.asked("certonly")) == 1
 
@@ -1296,6 +1395,7 @@ class TestKilled:
             app("own", "own.example.test", *(f"own.{domain}" for domain in domains), tls="selfsigned"),
             app("given", tls="provided", chain_pem=pair.chain, key_pem=pair.key),
             app("new", present=later),
+            app("newer", present=later),
             app("gone", tls="selfsigned", present=not later),
         ]
 
@@ -1318,7 +1418,7 @@ class TestKilled:
 
             def effect(*arguments: t.Any, **options: t.Any) -> t.Any:
                 effects.append(f"{name} {arguments}")
-                if len(effects) == number:
+                if len(effects) >= number:  # the dead do not tidy up
                     raise Killed
                 return original(*arguments, **options)
 
@@ -1353,7 +1453,14 @@ class TestKilled:
         assert number > 20
 
     def assert_tidy(self, host: store.Host) -> None:
-        assert sorted(os.listdir(host.links)) == ["api", "given", "new", "own"]
+        assert sorted(os.listdir(host.links)) == ["api", "given", "new", "newer", "own"]
+        lineages = ["api", "new", "newer"]
+        assert sorted(os.listdir(os.path.dirname(host.renewal("api")))) == [f"{name}.conf" for name in lineages]
+        assert sorted(os.listdir(os.path.dirname(host.live("api")))) == lineages
+        for left in pathlib.Path(host.letsencrypt).glob(issue.ASIDE + "*"):
+            os.utime(left, (0, 0))
+        issue.sweep(host)
+        assert not list(pathlib.Path(host.letsencrypt).glob(".*"))
         assert sorted(os.listdir(host.store)) == ["_ca", "ca.pem", "given", "own"]
         for name in ("given", "own"):
             assert len(os.listdir(os.path.join(host.store, name))) == 1
