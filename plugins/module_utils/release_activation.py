@@ -348,13 +348,15 @@ def forget(paths: Paths, app: str, number: str) -> None:
 def prune(paths: Paths, app: str, keep: int, systemd: ServiceManager) -> None:
     """Remove all but the last releases that proved themselves, and the builds that no release uses any more.
 
-    Of those that failed, the last stays for a person to look at. The current one always stays, and so does one whose
-    job still runs.
+    Of those that failed, the last stays for a person to look at, and of those that somebody went back from, the last
+    stays as the way forward. The current one always stays, and so does one whose job still runs.
     """
     numbers = release_numbers(paths, app)
-    good = [number for number in numbers if has_proved(paths, app, number)]
+    proved = [number for number in numbers if has_proved(paths, app, number)]
+    withdrawn = [number for number in proved if (paths.release(app, number) / WITHDRAWN).exists()]
+    good = [number for number in proved if number not in withdrawn]
     failed = [number for number in numbers if (paths.release(app, number) / FAILED).exists()]
-    kept = {current_release(paths, app), *good[-keep:], *failed[-1:]}
+    kept = {current_release(paths, app), *good[-keep:], *withdrawn[-1:], *failed[-1:]}
     kept |= _busy(paths, app, [number for number in numbers if number not in kept], systemd)
     for number in set(numbers) - kept:
         shutil.rmtree(paths.release(app, number))

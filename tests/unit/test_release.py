@@ -304,6 +304,19 @@ def test_prune_keeps_the_last_good_ones_and_the_last_failed_one(
     assert sorted(path.name for path in (paths.root / APP / "builds").iterdir()) == ["b1"]
 
 
+def test_going_back_again_and_again_never_uses_up_what_there_is_to_go_back_to(
+    paths: release_layout.Paths, systemd: FakeSystemd
+) -> None:
+    run(paths, systemd, desired(environment="before", keep=3))
+    run(paths, systemd, desired(environment="good", keep=3))
+    for turn in range(4):
+        run(paths, systemd, desired(environment=f"turn {turn}", keep=3))
+        assert roll_back(paths, systemd) == []
+        assert serving(paths) == "2"
+    assert roll_back(paths, systemd) == []
+    assert serving(paths) == "1", "releases that somebody went back from have pushed the good ones out"
+
+
 def test_environment_is_for_root_alone(paths: release_layout.Paths, systemd: FakeSystemd) -> None:
     run(paths, systemd, desired(environment='SECRET="hunter2"\n'))
     for folder in (paths.root, paths.units, paths.runtime):
