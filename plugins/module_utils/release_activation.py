@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import time
 from pathlib import Path
 
@@ -74,9 +75,10 @@ def prepare(paths: Paths, step: Step, systemd: ServiceManager) -> None:
     """Have the release and its units on disk.
 
     Raises:
-        ReleaseError: The release cannot be written.
+        ReleaseError: The release cannot be written, or the address it wants is taken.
     """
     app = step.app
+    _refuse_taken_address(paths, step)
     if step.kind == "deploy":
         step.number = str(int((release_numbers(paths, app) or ["0"])[-1]) + 1)
         assemble(paths, step.desired, step.number)
@@ -91,6 +93,27 @@ def prepare(paths: Paths, step: Step, systemd: ServiceManager) -> None:
     wanted_by.mkdir(exist_ok=True)
     replace_link(wanted_by / f"{app}.target", f"../{app}.target")
     systemd.create_runtime_files(str(paths.runtime / f"wsgi-{app}.conf"))
+
+
+def _refuse_taken_address(paths: Paths, step: Step) -> None:
+    """See that a new address is free while the app still has its old one."""
+    for name in listeners(step.desired):
+        address = _address(step.desired.files[name])
+        if address is None or address == _address(read_text(paths.units / name) or ""):
+            continue
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        try:
+            socket.create_server(address, family=family).close()
+        except OSError as error:
+            shown = f"{address[0]}:{address[1]}"
+            reason = f"listen is {shown}, which cannot be had: {error.strerror}; choose another port"
+            raise ReleaseError(f'app "{step.app}": {reason}') from None
+
+
+def _address(unit: str) -> tuple[str, int] | None:
+    """The address in the text of a socket unit."""
+    found = re.search(r"^ListenStream=\[?([0-9a-fA-F.:]+?)\]?:(\d+)$", unit, re.MULTILINE)
+    return (found[1], int(found[2])) if found else None
 
 
 def _close_listener(paths: Paths, step: Step, systemd: ServiceManager) -> None:
@@ -161,13 +184,13 @@ def _run_hook(paths: Paths, step: Step, systemd: ServiceManager, name: str) -> N
 
 def _start(paths: Paths, step: Step, systemd: ServiceManager) -> None:
     """Start the server and, once it is healthy, the workers."""
-    socket = paths.socket(step.app, step.number)
+    own = paths.socket(step.app, step.number)
     state = systemd.states([step.unit])[step.unit]
     if not state.runs:
         systemd.start(step.unit)
-    elif probe.ask(socket, step.desired.health).fault:
+    elif probe.ask(own, step.desired.health).fault:
         systemd.restart(step.unit)
-    wait_healthy(socket, step, systemd)
+    wait_healthy(own, step, systemd)
     workers = [unit.instance(step.number) for unit in release_units(paths, step.app, step.number, WORKER)]
     idle = [unit for unit, state in systemd.states(workers).items() if not state.runs] if workers else []
     if idle:
@@ -176,7 +199,7 @@ def _start(paths: Paths, step: Step, systemd: ServiceManager) -> None:
         _settle(systemd, idle, 0.0 if step.kind == "rollback" else step.desired.settle)
 
 
-def wait_healthy(socket: Path, step: Step, systemd: ServiceManager) -> None:
+def wait_healthy(own: Path, step: Step, systemd: ServiceManager) -> None:
     """Ask until the instance answers well.
 
     Raises:
@@ -186,7 +209,7 @@ def wait_healthy(socket: Path, step: Step, systemd: ServiceManager) -> None:
     deadline = time.monotonic() + health.timeout
     look = time.monotonic() + LOOK
     while True:
-        fault = probe.ask(socket, health).fault
+        fault = probe.ask(own, health).fault
         good = 0 if fault else good + 1
         if good >= health.successes:
             return

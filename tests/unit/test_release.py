@@ -13,6 +13,7 @@ import fnmatch
 import grp
 import http.server
 import os
+import socket
 import socketserver
 import threading
 from collections.abc import Callable, Iterator
@@ -626,6 +627,19 @@ def test_a_changed_address_is_taken_anew(paths: release_layout.Paths, systemd: F
     socket = f"{APP}.listen.socket"
     told = [call for call in systemd.calls if socket in call]
     assert [call[0] for call in told[:2]] == ["stop", "start"]
+
+
+def test_an_address_that_is_taken_is_refused_while_the_old_one_is_held(
+    paths: release_layout.Paths, systemd: FakeSystemd
+) -> None:
+    run(paths, systemd, full())
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        unit = {f"{APP}.listen.socket": f"[Socket]\nListenStream={address}\n"}
+        _step, failures = run(paths, systemd, full(files={**full().files, **unit}, environment="2"))
+    assert f"listen is {address}, which cannot be had: Address already in use" in failures[0]
+    assert f"{APP}.listen.socket" in systemd.up
+    assert serving(paths) == "1"
 
 
 def test_credentials_are_for_root_alone_and_part_of_the_release(

@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,18 @@ def under_load() -> Callable[..., Any]:
             counted.update(line.split("\t")[3] for line in out.splitlines())
 
     return loaded
+
+
+@pytest.fixture
+def on_all(hosts) -> Callable[[Callable[[Any], None]], None]:
+    """Do something on all hosts at the same time."""
+
+    def do(action: Callable[[Any], None]) -> None:
+        with ThreadPoolExecutor(len(hosts)) as pool:
+            for done in [pool.submit(action, host) for host in hosts]:
+                done.result()
+
+    return do
 
 
 @pytest.fixture

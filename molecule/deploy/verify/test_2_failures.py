@@ -45,6 +45,7 @@ TROUBLE = {
         {"timers": [{"name": "tick", "command": "true", "on_calendar": "Fooday"}]},
         ["systemd does not take api.tick@", "systemd-analyze verify"],
     ),
+    "an address that is taken": ({"listen": "127.0.0.1:22"}, ["listen is 127.0.0.1:22", "in use"]),
     "a package that does not exist": (
         {"python": {"packages": ["no-such-package-of-anyone==1.0"]}},
         ["no-such-package-of-anyone"],
@@ -60,21 +61,26 @@ TROUBLE = {
 IN_FLIGHT = 2 * 4
 
 
-@pytest.mark.parametrize("name", TROUBLE)
-def test_bad_release(name, hosts, deploy, under_load, whole):
-    host = hosts[list(TROUBLE).index(name) % len(hosts)]
-    changes, words = TROUBLE[name]
-    before = host.release("api")
-    with under_load(host) as outcomes:
-        run = deploy(host.name, **changes)
-    assert run.code != 0, f"the run reports success:\n{run.output[-2000:]}"
-    for word in ['app "api"', *words]:
-        assert word in run.output, f"the message does not have {word!r}:\n{run.output[-4000:]}"
-    noticed = sum(count for outcome, count in outcomes.items() if outcome not in ("ok", "repeated"))
-    assert noticed <= (IN_FLIGHT if name == "ends after a while" else 0), f"clients noticed: {outcomes}"
-    assert outcomes["ok"] > 100, outcomes
-    assert host.release("api") == before
-    whole(host)
+@pytest.mark.parametrize("names", zip(list(TROUBLE)[::2], list(TROUBLE)[1::2], strict=True), ids=", ".join)
+def test_bad_releases(names, hosts, on_all, deploy, under_load, whole):
+    """One on each host, at the same time."""
+
+    def bad(host):
+        name = names[hosts.index(host)]
+        changes, words = TROUBLE[name]
+        before = host.release("api")
+        with under_load(host) as outcomes:
+            run = deploy(host.name, **changes)
+        assert run.code != 0, f"the run reports success:\n{run.output[-2000:]}"
+        for word in ['app "api"', *words]:
+            assert word in run.output, f"the message does not have {word!r}:\n{run.output[-4000:]}"
+        noticed = sum(count for outcome, count in outcomes.items() if outcome not in ("ok", "repeated"))
+        assert noticed <= (IN_FLIGHT if name == "ends after a while" else 0), f"clients noticed: {outcomes}"
+        assert outcomes["ok"] > 100, outcomes
+        assert host.release("api") == before
+        whole(host)
+
+    on_all(bad)
 
 
 def test_full_disk(host, deploy, whole):

@@ -7,7 +7,6 @@ import random
 import signal
 import subprocess
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from testbed import labs
@@ -15,15 +14,9 @@ from testbed import labs
 FAULT = Path(__file__).resolve().parents[1] / "fault" / "sitecustomize.py"
 INTERPRETER = "-e", "ansible_python_interpreter=/opt/fault/python3"
 WRAPPER = '#!/bin/sh\nPYTHONPATH=/opt/fault exec /usr/bin/python3 "$@"\n'
-KILLS = 12  # on each host, spread over all effects of an activation
+KILLS = 10  # on each host, spread over all effects of an activation
 RANDOM_KILLS = 4  # of the controller, on each host
 LONGEST = 6.0  # seconds of a deployment within which the controller is killed
-
-
-def _on_all(hosts, action):
-    with ThreadPoolExecutor(len(hosts)) as pool:
-        for done in [pool.submit(action, host) for host in hosts]:
-            done.result()
 
 
 def _set_trap(host):
@@ -32,7 +25,7 @@ def _set_trap(host):
     host.run(f"cat >/opt/fault/python3 <<'W'\n{WRAPPER}W\nchmod 755 /opt/fault/python3")
 
 
-def test_killed_at_every_step_of_an_activation(hosts, deploy, serves, whole):
+def test_killed_at_every_step_of_an_activation(hosts, on_all, deploy, serves, whole):
     def through(host):
         _set_trap(host)
         host.run("echo 0 >/run/fault/kill-at")
@@ -52,10 +45,10 @@ def test_killed_at_every_step_of_an_activation(hosts, deploy, serves, whole):
                 assert run.code == 0, f"{host.name}, after a kill at {at} of {effects}:\n{run.output[-3000:]}"
                 whole(host)
 
-    _on_all(hosts, through)
+    on_all(through)
 
 
-def test_controller_killed_at_any_moment(hosts, start, deploy, serves, whole):
+def test_controller_killed_at_any_moment(on_all, start, deploy, serves, whole):
     def through(host):
         chance = random.Random(host.name)
         for number in range(RANDOM_KILLS):
@@ -70,10 +63,10 @@ def test_controller_killed_at_any_moment(hosts, start, deploy, serves, whole):
             assert run.code == 0, run.output[-3000:]
             whole(host)
 
-    _on_all(hosts, through)
+    on_all(through)
 
 
-def test_host_killed_in_the_middle_of_a_deployment(hosts, start, deploy, client, serves, whole):
+def test_host_killed_in_the_middle_of_a_deployment(on_all, start, deploy, client, serves, whole):
     def through(host):
         controller = start(host.name, env={"CHANGE": "power"})
         before = host.release("api")
@@ -94,4 +87,4 @@ def test_host_killed_in_the_middle_of_a_deployment(hosts, start, deploy, client,
         assert run.code == 0, run.output[-3000:]
         whole(host)
 
-    _on_all(hosts, through)
+    on_all(through)
