@@ -41,6 +41,10 @@ TROUBLE = {
         {"workers": [{"name": "celery", "command": "celery --app no_such_module worker"}]},
         ["api.celery@", "ended by itself", "no_such_module"],
     ),
+    "a worker that is no program": (
+        {"workers": [{"name": "celery", "command": "no-such-program"}]},
+        ["api.celery@", "ended by itself", "no-such-program: not found"],
+    ),
     "a time that is none": (
         {"timers": [{"name": "tick", "command": "true", "on_calendar": "Fooday"}]},
         ["systemd does not take api.tick@", "systemd-analyze verify"],
