@@ -1,5 +1,6 @@
 """The example API, and the trouble that the environment variable TROUBLE asks for."""
 
+import importlib
 import os
 import signal
 import threading
@@ -12,7 +13,7 @@ from app import create_app as create_example
 TROUBLE = os.environ.get("TROUBLE", "")
 
 if TROUBLE == "import":
-    import no_such_module  # noqa: F401
+    importlib.import_module("no_such_module")
 if TROUBLE == "slow boot":
     time.sleep(600)
 if TROUBLE == "exits":
