@@ -96,25 +96,26 @@ def build_inputs(app: Mapping[str, Any], source: Source, host: Mapping[str, Any]
     )
 
 
-def answer(root: Path, wanted: list[BuildInputs], missing: list[BuildInputs]) -> dict[str, Any]:
-    """The task's result."""
+def answer(root: Path, wanted: list[BuildInputs], missing: list[BuildInputs], users: list[str]) -> dict[str, Any]:
+    """The task's result; C(users) are those that are missing."""
     return {
-        "changed": bool(missing),
+        "changed": bool(missing or users),
         "missing": [inputs.app for inputs in missing],
+        "users": users,
         "builds": {
             inputs.app: {"digest": inputs.digest, "path": str(build_path(root, inputs)), "source": inputs.label}
             for inputs in wanted
         },
         "diff": [
-            {
-                "before_header": inputs.app,
-                "after_header": inputs.app,
-                "before": "",
-                "after": f"build {inputs.digest}: {inputs.label}\n",
-            }
-            for inputs in missing
+            *(new(app, f"system user {app}") for app in users),
+            *(new(inputs.app, f"build {inputs.digest}: {inputs.label}") for inputs in missing),
         ],
     }
+
+
+def new(app: str, what: str) -> dict[str, str]:
+    """A diff that says what an app gets."""
+    return {"before_header": app, "after_header": app, "before": "", "after": f"{what}\n"}
 
 
 class ActionModule(ActionBase):
@@ -131,19 +132,22 @@ class ActionModule(ActionBase):
         except BuildError as error:
             raise AnsibleActionFail(str(error)) from error
         missing = [inputs for inputs in wanted if inputs.digest not in host["builds"].get(inputs.app, [])]
-        if missing and not self._task.check_mode:
-            made = self._build(missing, {inputs.app: sources[inputs.app] for inputs in missing}, task_vars)
+        users = [app["name"] for app in apps if app["name"] not in host["users"]]
+        if (missing or users) and not self._task.check_mode:
+            made = self._make(users, missing, {inputs.app: sources[inputs.app] for inputs in missing}, task_vars)
             if made.get("failed"):
                 result.update(made)
                 return result
-        result.update(answer(ROOT, wanted, missing))
+        result.update(answer(ROOT, wanted, missing, users))
         return result
 
-    def _build(self, missing: list[BuildInputs], sources: Mapping[str, Source], task_vars: Any) -> dict[str, Any]:
+    def _make(
+        self, users: list[str], missing: list[BuildInputs], sources: Mapping[str, Source], task_vars: Any
+    ) -> dict[str, Any]:
         remote_tmp = self._make_tmp_path()
         try:
             options = {"builds": [asdict(inputs) for inputs in missing], "archives": self._send(sources, remote_tmp)}
-            options["who"] = caller()
+            options |= {"users": users, "who": caller()}
             made: dict[str, Any] = self._execute_module(
                 module_name="webops.wsgi.app_build", module_args=options, task_vars=task_vars
             )

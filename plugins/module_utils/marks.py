@@ -6,5 +6,5 @@
 from __future__ import annotations
 
 UNIT_MARK = "written by webops.wsgi"  # in the first lines of every unit, see the templates of the role release
-USER_MARK = "app of webops.wsgi"  # the comment of every user, see the tasks of the role python_app
+USER_MARK = "app of webops.wsgi"  # the comment of every user, see users.py
 KEPT = ".kept-by-webops.wsgi"  # a file in the data of an app that was removed without its data

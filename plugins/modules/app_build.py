@@ -7,12 +7,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: app_build
-short_description: Build source and virtual environment of applications, once for equal inputs
+short_description: Build source and virtual environment of applications, once for equal inputs, and create their users
 version_added: 0.1.0
 description:
   - A build is one immutable, root-owned directory with an application's source and virtual environment, named by the
     digest of everything that shapes it. Where it exists already nothing is done.
   - The controller resolves each source (a local directory, git, an archive, a package) and sends only what is missing.
+  - Each app has a system user of its own. One that is missing is created first.
   - All apps of a host are handled by one task.
 author: webops.wsgi contributors (@webops)
 attributes:
@@ -111,6 +112,11 @@ options:
         type: list
         elements: str
         default: []
+  users:
+    description: System users to create; the action plugin makes this from O(apps) and O(host).
+    type: list
+    elements: str
+    default: []
   archives:
     description: Uploaded source archives by app; the action plugin sets this.
     type: dict
@@ -135,6 +141,11 @@ missing:
   returned: success
   type: list
   elements: str
+users:
+  description: Apps whose user did not exist.
+  returned: success
+  type: list
+  elements: str
 builds:
   description: Digest, path and source of each app's build.
   returned: success
@@ -149,7 +160,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.webops.wsgi.plugins.module_utils import build
+from ansible_collections.webops.wsgi.plugins.module_utils import build, users
 from ansible_collections.webops.wsgi.plugins.module_utils.app_lock import LockedError, lock
 
 ROOT = Path("/srv")
@@ -199,6 +210,7 @@ def main() -> None:
             "host": {"type": "dict"},
             "uv": {"type": "path"},
             "builds": {"type": "list", "elements": "dict", "options": BUILD_OPTIONS},
+            "users": {"type": "list", "elements": "str", "default": []},
             "archives": {"type": "dict", "default": {}},
             "who": {"type": "str", "default": "unknown"},
         },
@@ -208,10 +220,15 @@ def main() -> None:
     wanted = [build.BuildInputs(**options) for options in module.params["builds"] or []]
     missing = [inputs for inputs in wanted if not build.is_complete(build.build_path(ROOT, inputs))]
     if not module.check_mode:
+        if module.params["users"]:
+            try:
+                users.create(module.params["users"])
+            except users.UsersError as error:
+                module.fail_json(msg=str(error))
         failures = make_all(missing, module.params["archives"], module.params["who"])
         if failures:
             module.fail_json(msg="\n".join(failures))
-    module.exit_json(changed=bool(missing))
+    module.exit_json(changed=bool(missing or module.params["users"]))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,39 @@
+# Copyright (c) webops.wsgi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""System users of apps, made by systemd-sysusers: all of them in one call."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+
+from ansible_collections.webops.wsgi.plugins.module_utils.marks import USER_MARK
+
+TIMEOUT = 60  # seconds; it waits for the lock of /etc/passwd, which another program may hold
+
+
+class UsersError(Exception):
+    """A user could not be made; the message names the users and what systemd-sysusers said."""
+
+
+def declaration(app: str) -> str:
+    """The line of sysusers.d(5) that declares an app's user and its group."""
+    return f'u {app} - "{USER_MARK}" /var/lib/{app} /usr/sbin/nologin'
+
+
+def create(apps: Sequence[str]) -> None:
+    """Make the system users of apps; one that exists is left as it is.
+
+    Raises:
+        UsersError: systemd-sysusers failed.
+    """
+    command = ["systemd-sysusers", "--inline", *map(declaration, apps)]
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=TIMEOUT
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UsersError(f"the users of {', '.join(apps)} cannot be created: {error}") from None
+    if done.returncode:
+        raise UsersError(f"the users of {', '.join(apps)} cannot be created: {done.stderr.strip()}")
