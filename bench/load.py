@@ -177,17 +177,20 @@ def is_right(kind: Kind, body: bytes) -> bool:
         return False
 
 
-def client(name: str, delay: float, connect: Callable[[], http.client.HTTPConnection], records: Records) -> None:
-    """Ask at the kind's rate until it is over."""
+def client(
+    name: str, delay: float, pace: float, connect: Callable[[], http.client.HTTPConnection], records: Records
+) -> None:
+    """Ask at the kind's rate, multiplied by the pace, until it is over."""
     kind = KINDS[name]
+    rate = kind.rate * pace
     connection = connect()
     due = time.monotonic() + delay
     while not records.over.wait(max(0.0, due - time.monotonic())):
         outcome = ask(connection, kind)
         now = time.monotonic()
         records.add(now - due, name, outcome)
-        due = max(due + 1 / kind.rate, now - LATE) if kind.rate else now
-        if outcome != "ok" and not kind.rate:
+        due = max(due + 1 / rate, now - LATE) if rate else now
+        if outcome != "ok" and not rate:
             due = now + 0.1  # a client that is refused at once asks ten times a second
     connection.close()
 
@@ -214,6 +217,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=443)
     parser.add_argument("--ca", help="certificate of the authority to trust; without it, plain HTTP is spoken")
     parser.add_argument("--watch", metavar="LINK", help="record when this link leads elsewhere")
+    parser.add_argument("--pace", type=float, default=1.0, help="what the rates of the clients are multiplied by")
     parser.add_argument("--seconds", type=float, default=900)
     parser.add_argument("--requests", type=int, default=400_000)
     options = parser.parse_args()
@@ -226,7 +230,7 @@ def main() -> None:
 
     Thread(target=stop_with_input, args=(records,), daemon=True).start()
     threads = [
-        Thread(target=client, args=(name, number / len(CLIENTS) / 10, connect, records))
+        Thread(target=client, args=(name, number / len(CLIENTS) / 10, options.pace, connect, records))
         for number, name in enumerate(CLIENTS)
     ]
     if options.watch:
