@@ -140,7 +140,10 @@ def age_lists(host: str) -> None:
 
 
 def bare_commands(host: str) -> str:
-    """What one would type to install the same packages: the distribution's, uv, and the two virtual environments."""
+    """What one would type to install the same packages: the distribution's, uv, and the two virtual environments.
+
+    Bytecode included, which the app may not write at run time.
+    """
     versions = {
         name: yaml.safe_load((ROOT / "roles" / role / "defaults" / "main.yml").read_text())[f"{role}_{name}"]
         for role, name in (("python_app", "uv_version"), ("gunicorn", "version"))
@@ -158,9 +161,9 @@ apt-get install -yq --no-install-recommends {PACKAGES}
 python3 -m venv /opt/uv
 /opt/uv/bin/pip install uv=={versions["uv_version"]}
 /opt/uv/bin/uv venv /opt/api
-/opt/uv/bin/uv pip install --python /opt/api -r /root/requirements.txt
+/opt/uv/bin/uv pip install --compile-bytecode --python /opt/api -r /root/requirements.txt
 /opt/uv/bin/uv venv /opt/httpbin
-/opt/uv/bin/uv pip install --python /opt/httpbin \\
+/opt/uv/bin/uv pip install --compile-bytecode --python /opt/httpbin \\
   {httpbin["package"]}=={httpbin["version"]} gunicorn=={versions["version"]}
 """
 
