@@ -22,13 +22,17 @@ def declaration(app: str) -> str:
     return f'u {app} - "{USER_MARK}" /var/lib/{app} /usr/sbin/nologin'
 
 
-def create(apps: Sequence[str]) -> None:
+def create(apps: Sequence[str], root: str = "/") -> None:
     """Make the system users of apps; one that exists is left as it is.
+
+    Args:
+        apps: The apps' names, which are those of the users.
+        root: Top of the file system whose C(/etc/passwd) gets them.
 
     Raises:
         UsersError: systemd-sysusers failed.
     """
-    command = ["systemd-sysusers", "--inline", *map(declaration, apps)]
+    command = ["systemd-sysusers", f"--root={root}", "--inline", *map(declaration, apps)]
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=TIMEOUT
