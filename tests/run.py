@@ -1,6 +1,7 @@
-"""Run the checks one after the other and end in one summary: ``python tests/run.py [lint|unit|molecule]``.
+"""Run the checks and end in one summary: ``python tests/run.py [lint|unit|molecule]``.
 
-Exit code 0 only when all have passed. The last line is ``N passed, N failed``.
+Linters and unit tests run beside the first scenario, which waits for networks and package managers most of its time;
+all else runs one after the other. Exit code 0 only when all have passed. The last line is ``N passed, N failed``.
 """
 
 from __future__ import annotations
@@ -9,11 +10,15 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
 SUMMARY = ROOT / ".cache" / "test-summary.txt"  # what .ci/run shows last
+FIRST = 2  # steps of Molecule beside which others run: the images, and the scenario that measures no latencies
 SOURCES = ["plugins", "tests", "testbed", "molecule", "bench", "examples"]
 
 
@@ -65,38 +70,80 @@ def scenarios() -> list[str]:
 
 def run(step: Step) -> Outcome:
     """Run one step, its output going straight to the terminal."""
-    print(f"\n=== {step.name}: {' '.join(step.command)}", flush=True)
+    print(heading(step), flush=True)
+    return measured(step, None)
+
+
+def run_beside(step: Step) -> Outcome:
+    """Run one step while another has the terminal; its output follows as a whole."""
+    with TemporaryFile("w+") as output:
+        outcome = measured(step, output)
+        output.seek(0)
+        print(f"{heading(step)}\n{output.read()}", flush=True)
+    return outcome
+
+
+def heading(step: Step) -> str:
+    """What comes before a step's output."""
+    return f"\n=== {step.name}: {' '.join(step.command)}"
+
+
+def measured(step: Step, output: IO[str] | None) -> Outcome:
+    """Run one step, its output going to a file or, with None, to the terminal."""
     started = time.monotonic()
     try:
-        passed = subprocess.run(step.command, cwd=ROOT, stdin=subprocess.DEVNULL, check=False).returncode == 0
+        command = subprocess.run(
+            step.command,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output and subprocess.STDOUT,
+            check=False,
+        )
+        passed = command.returncode == 0
     except OSError as error:
-        print(error)
+        print(error, file=output)
         passed = False
     return Outcome(step, passed, time.monotonic() - started)
 
 
-def summary(outcomes: list[Outcome]) -> str:
-    """A table of steps, and one last line that says how many passed and failed."""
+def run_all(chosen: list[Step]) -> list[Outcome]:
+    """Run all steps; a failing one does not stop the rest."""
+    quick = [step for step in chosen if step.group != "molecule"]
+    rest = [step for step in chosen if step.group == "molecule"]
+    if not rest:
+        return [run(step) for step in quick]
+    with ThreadPoolExecutor(1) as pool:
+        beside = [pool.submit(run_beside, step) for step in quick]
+        first = [run(step) for step in rest[:FIRST]]
+        outcomes = [future.result() for future in beside]
+    return [*outcomes, *first, *(run(step) for step in rest[FIRST:])]
+
+
+def summary(outcomes: list[Outcome], seconds: float) -> str:
+    """A table of steps, the seconds they took in all, and one last line that says how many passed and failed."""
     width = max(len(outcome.step.name) for outcome in outcomes)
     lines = [f"{'STEP':{width}}  RESULT  SECONDS"]
     for outcome in outcomes:
         lines.append(f"{outcome.step.name:{width}}  {'passed' if outcome.passed else 'FAILED'}  {outcome.seconds:7.1f}")
-    lines.append(f"{'':{width}}          {sum(outcome.seconds for outcome in outcomes):7.1f}")
+    lines.append(f"{'':{width}}          {seconds:7.1f}")
     passed = sum(outcome.passed for outcome in outcomes)
     return "\n".join([*lines, f"{passed} passed, {len(outcomes) - passed} failed"])
 
 
 def main(groups: list[str]) -> int:
-    """Run the steps of the named groups, or all; a failing step does not stop the rest."""
+    """Run the steps of the named groups, or all."""
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     chosen = [step for step in steps() if not groups or step.group in groups]
     if not chosen:
         print(f"no such group: {' '.join(groups)}; there are lint, unit, molecule", file=sys.stderr)
         return 2
-    outcomes = [run(step) for step in chosen]
+    started = time.monotonic()
+    outcomes = run_all(chosen)
     SUMMARY.parent.mkdir(exist_ok=True)
-    SUMMARY.write_text(summary(outcomes) + "\n", encoding="utf-8")
-    print(f"\n{summary(outcomes)}", flush=True)
+    text = summary(outcomes, time.monotonic() - started)
+    SUMMARY.write_text(text + "\n", encoding="utf-8")
+    print(f"\n{text}", flush=True)
     return 0 if all(outcome.passed for outcome in outcomes) else 1
 
 
