@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from ansible_collections.webops.wsgi.plugins.module_utils import assets
+from ansible_collections.webops.wsgi.plugins.module_utils import assets, environment_reuse
 
 BUILD_FORMAT = 2  # part of every digest; raise it when the way a build is made changes what is in it
 UV_CACHE = Path("/var/cache/wsgi/uv")
@@ -201,15 +201,28 @@ def _compile_bytecode(path: Path) -> None:
 
 def _install(path: Path, inputs: BuildInputs) -> None:
     venv, source = path / "venv", path / "src"
+    runs = requirement_sets(source, inputs)
+    same = environment_reuse.earlier(path.parent, environment_recipe(runs, inputs))
+    if same:
+        environment_reuse.take_over(same, venv)
+        return
     environment = installer_environment(inputs)
     create = (
-        [inputs.uv, "venv", "--quiet", "--python", inputs.interpreter, str(venv)]
+        [inputs.uv, "venv", "--quiet", "--relocatable", "--python", inputs.interpreter, str(venv)]
         if inputs.installer == "uv"
         else [inputs.interpreter, "-m", "venv", str(venv)]
     )
     _run(create, inputs, environment, source)
-    for requirements in requirement_sets(source, inputs):
+    for requirements in runs:
         _run([*_installer(venv, inputs), *requirements], inputs, environment, source)
+
+
+def environment_recipe(runs: list[list[str]], inputs: BuildInputs) -> str:
+    """What names the virtual environment of a build; empty for one that no other build can take over."""
+    if inputs.installer != "uv":  # the scripts in an environment that pip fills know their place
+        return ""
+    indexes = map(without_credentials, (inputs.index_url, *inputs.extra_index_urls))
+    return environment_reuse.recipe(runs, inputs.python, inputs.interpreter, *indexes)
 
 
 def _installer(venv: Path, inputs: BuildInputs) -> list[str]:
@@ -382,6 +395,7 @@ def _describe(path: Path, inputs: BuildInputs) -> None:
         "source": inputs.label,
         "identity": inputs.source,
         "python": inputs.python,
+        "recipe": environment_recipe(requirement_sets(path / "src", inputs), inputs),
         "packages": installed_packages(path / "venv"),
     }
     partial = path / "build.json.partial"

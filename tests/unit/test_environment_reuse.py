@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which virtual environments are the same, and what a build takes over from an earlier one."""
+
+from __future__ import annotations
+
+import dataclasses
+import grp
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from ansible_collections.webops.wsgi.plugins.module_utils import build, environment_reuse
+
+UV = build.BuildInputs(
+    app=grp.getgrgid(os.getgid()).gr_name,
+    source={"tree": "1"},
+    label="./app",
+    python=f"3.{sys.version_info.minor}",
+    interpreter=sys.executable,
+    uv=str(Path(sys.executable).parent / "uv"),
+)
+
+HASHED = """\
+# the framework
+flask==3.1.2 \\
+    --hash=sha256:aa \\
+    --hash=sha256:bb
+    # via -r requirements.in
+tzdata==2025.2 ; sys_platform == "win32"  # via flask
+celery[redis]==5.5.3
+"""
+
+
+def test_lines_of_a_file_with_hashes_and_comments() -> None:
+    assert environment_reuse.lines(HASHED) == [
+        "flask==3.1.2",
+        'tzdata==2025.2 ; sys_platform == "win32"',
+        "celery[redis]==5.5.3",
+    ]
+
+
+@pytest.mark.parametrize(
+    "requirement",
+    ["flask", "flask>=3", "flask==3.*", "-e .", "-r other.txt", "./lib", "lib @ file:///lib", "a==1,<2", "--pre"],
+)
+def test_what_leaves_the_version_open_is_not_pinned(requirement: str) -> None:
+    assert not environment_reuse.is_pinned(requirement)
+
+
+@pytest.mark.parametrize("change", [{"python": "3.99"}, {"index_url": "https://other.example.com/simple"}])
+def test_recipe_changes_with_what_shapes_the_environment(change: dict[str, str]) -> None:
+    runs = [["flask==3.1.2"]]
+    assert build.environment_recipe(runs, UV) != build.environment_recipe(runs, dataclasses.replace(UV, **change))
+    assert build.environment_recipe(runs, UV) != build.environment_recipe([["flask==3.1.3"]], UV)
+
+
+def test_no_recipe_for_what_is_open_or_knows_its_place(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("flask\n")
+    assert build.environment_recipe([["-r", str(tmp_path / "requirements.txt")]], UV) == ""
+    assert build.environment_recipe([["./"]], UV) == ""
+    assert build.environment_recipe([["flask==3.1.2"]], dataclasses.replace(UV, installer="pip")) == ""
+    assert environment_reuse.earlier(tmp_path, "") is None
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A package index in a directory, with two versions of a package that brings a program."""
+    monkeypatch.setattr(build, "UV_CACHE", tmp_path / "cache")
+    folder = tmp_path / "simple" / "greeter"
+    folder.mkdir(parents=True)
+    for version in ("1.0", "2.0"):
+        info = f"greeter-{version}.dist-info"
+        with zipfile.ZipFile(folder / f"greeter-{version}-py3-none-any.whl", "w") as wheel:
+            wheel.writestr("greeter.py", f"def main():\n    print('hello', {version})\n")
+            wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: greeter\nVersion: {version}\n")
+            wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            wheel.writestr(f"{info}/entry_points.txt", "[console_scripts]\ngreet = greeter:main\n")
+            names = ["greeter.py", *(f"{info}/{name}" for name in ("METADATA", "WHEEL", "entry_points.txt", "RECORD"))]
+            wheel.writestr(f"{info}/RECORD", "".join(f"{name},,\n" for name in names))
+    links = (f'<a href="{wheel.name}">{wheel.name}</a>' for wheel in sorted(folder.glob("*.whl")))
+    (folder / "index.html").write_text("\n".join(links))
+    return folder.parent.as_uri()
+
+
+def made(root: Path, index: str, tree: str, requirement: str) -> Path:
+    source = root / f"{tree}.tar.gz"
+    (root / "requirements.txt").write_text(f"{requirement}\n")
+    with tarfile.open(source, "w:gz") as archive:
+        archive.add(root / "requirements.txt", arcname="requirements.txt")
+    return build.make_build(root, dataclasses.replace(UV, index_url=index, source={"tree": tree}), source)
+
+
+def test_changed_code_takes_the_environment_over(tmp_path: Path, index: str) -> None:
+    """It works in its new place, programs included, after the build that it came from is gone."""
+    first = made(tmp_path, index, "first", "greeter==1.0")
+    second = made(tmp_path, index, "second", "greeter==1.0")
+    program = second / "venv/bin/greet"
+    assert program.stat().st_ino == (first / "venv/bin/greet").stat().st_ino
+    shutil.rmtree(first)
+    greeted = subprocess.run([program], capture_output=True, text=True, check=True, env={"PATH": os.defpath})
+    assert greeted.stdout == "hello 1.0\n"
+    asked = [second / "venv/bin/python", "-c", "import sys, greeter; print(sys.prefix, greeter.__file__)"]
+    places = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()
+    assert places[0] == str(second / "venv")
+    assert places[1].startswith(f"{second}/venv/lib/")
+
+
+def test_other_requirements_make_an_environment_of_their_own(tmp_path: Path, index: str) -> None:
+    first = made(tmp_path, index, "first", "greeter==1.0")
+    second = made(tmp_path, index, "second", "greeter==2.0")
+    third = made(tmp_path, index, "third", "greeter")
+    assert build.installed_packages(first / "venv") == {"greeter": "1.0"}
+    assert build.installed_packages(second / "venv") == build.installed_packages(third / "venv") == {"greeter": "2.0"}
