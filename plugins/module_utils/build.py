@@ -146,6 +146,7 @@ def make_build(root: Path, inputs: BuildInputs, archive: Path | None) -> Path:
         _unpack(archive, path / "src", inputs)
         _install(path, inputs)
         _link_persistent(path / "src", inputs)
+        _link_instance_folder(path / "venv", inputs)
         _compile_bytecode(path)
         assets.compress(path / "src" / name for name in inputs.public)
         _restrict(path, inputs)
@@ -323,6 +324,7 @@ def _run(command: list[str], inputs: BuildInputs, environment: dict[str, str], f
             env=environment,
             capture_output=True,
             text=True,
+            errors="replace",
             check=False,
             timeout=INSTALL_TIMEOUT,
             umask=0o022,
@@ -348,6 +350,18 @@ def _link_persistent(source: Path, inputs: BuildInputs) -> None:
             _keep_seed(link, source.parent / "seed" / name)
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(Path("/var/lib") / inputs.app / name)
+
+
+def _link_instance_folder(venv: Path, inputs: BuildInputs) -> None:
+    """Let the instance folder of an app that is installed as a package lie in the state directory too.
+
+    Flask has it below C(var) of the environment, see https://flask.palletsprojects.com/en/stable/config/#instance-folders.
+    """
+    link = venv / "var"
+    if link.is_symlink():  # of the build that the environment was taken over from
+        link.unlink()
+    if "instance" in inputs.persistent and not link.exists():
+        link.symlink_to(Path("/var/lib") / inputs.app / "instance")
 
 
 def _keep_seed(shipped: Path, seed: Path) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.webops.wsgi.plugins.module_utils import settings
+from ansible_collections.webops.wsgi.plugins.module_utils import gunicorn_settings, settings
 from ansible_collections.webops.wsgi.plugins.module_utils.settings import App, Problem, show
 
 _PORT = (1, 65535)
@@ -101,6 +101,15 @@ def check_workers(app: App) -> t.Iterator[Problem]:
         yield app.problem(f"{app.setting('gunicorn', 'workers')} is {show(value)}, {wrong}", mend)
 
 
+def check_web_concurrency(app: App) -> t.Iterator[Problem]:
+    """The count of workers that an app's environment gives, which wins over the setting."""
+    variables = app.data["env"] if app.usable("env") else {}
+    value = str(variables.get("WEB_CONCURRENCY", "1")).strip()
+    if not _COUNT.fullmatch(value) or int(value) < 1:
+        text = f"env has WEB_CONCURRENCY {show(value)}, which is no count of workers"
+        yield app.problem(text, "write 1 or more, or remove it: gunicorn.workers decides then")
+
+
 def check_worker_class(app: App) -> t.Iterator[Problem]:
     """The worker class exists in gunicorn."""
     value = app.data["gunicorn"].get("worker_class")
@@ -133,6 +142,10 @@ def check_extra(app: App) -> t.Iterator[Problem]:
         elif not _SETTING.fullmatch(name):
             text = f"{setting} has {show(name)}, which is no name of a setting of gunicorn"
             yield app.problem(text, "write the name as in a gunicorn.conf.py, such as limit_request_line")
+        elif name not in gunicorn_settings.NAMES and gunicorn.get("version") == gunicorn_settings.VERSION:
+            text = f"{setting} has {name}, which gunicorn {gunicorn_settings.VERSION} does not know"
+            guess = settings.nearest(name, gunicorn_settings.NAMES)
+            yield app.problem(text, f"write {guess}" if guess else "remove it")
 
 
 def check_health(app: App) -> t.Iterator[Problem]:
@@ -170,6 +183,7 @@ CHECKS: tuple[t.Callable[[App], t.Iterator[Problem]], ...] = (
     check_numbers,
     check_ports,
     check_workers,
+    check_web_concurrency,
     check_worker_class,
     check_version,
     check_extra,

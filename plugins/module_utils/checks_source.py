@@ -254,6 +254,11 @@ def folder_problem(folder: t.Any, tree: str) -> tuple[str, str]:
         return "with a character that nginx does not take", "rename it, without quotes, dollar signs and backslashes"
     if tree and not os.path.isdir(os.path.join(tree, folder)):
         return f"which is no directory in {tree}", "create it there, or correct its name"
+    if tree and not f"{os.path.realpath(os.path.join(tree, folder))}/".startswith(f"{os.path.realpath(tree)}/"):
+        return (
+            "a link that leads out of the source tree",
+            "copy its files into the tree; links out of it are not uploaded",
+        )
     return "", ""
 
 

@@ -190,7 +190,7 @@ def with_certificate(names: Iterable[str], folder: Path = Path("/etc/nginx/tls")
 def program_version(command: list[str], pattern: str) -> str:
     """The version a program prints; empty where the program is missing."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     found = re.search(pattern, done.stdout + done.stderr)

@@ -18,6 +18,7 @@ import re
 import shutil
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from ansible_collections.webops.wsgi.plugins.module_utils import health as probe
@@ -143,7 +144,7 @@ def activate(paths: Paths, step: Step, systemd: ServiceManager) -> None:
             _run_hook(paths, step, systemd, BEFORE)
         _start(paths, step, systemd)
         _switch(paths, step)
-    except (FaultError, ReleaseError, SystemdError, OSError) as error:
+    except Exception as error:  # whatever it is, the old release is to serve
         _fail(paths, step, systemd, error)
 
 
@@ -306,7 +307,7 @@ def prove(paths: Paths, step: Step, systemd: ServiceManager) -> None:
     try:
         _bake(paths, step, systemd)
         _run_hook(paths, step, systemd, AFTER)
-    except (FaultError, ReleaseError, SystemdError, OSError) as error:
+    except Exception as error:  # whatever it is, the old release is to serve
         _fail(paths, step, systemd, error)
     if step.kind == "rollback":
         write_file(paths.release(step.app, step.previous) / WITHDRAWN, "")
@@ -407,26 +408,49 @@ def _fail(paths: Paths, step: Step, systemd: ServiceManager, error: Exception) -
     Raises:
         ReleaseError: Always; it says what failed, what serves now, and what the journal has.
     """
+    build = os.path.realpath(paths.release(step.app, step.number) / "app")
+    serving = f"release {step.number} serves no longer and cannot be brought back"
+    if step.on_trial:
+        serving = _switch_back(paths, step, systemd)
     journal = systemd.journal(error.unit if isinstance(error, FaultError) else step.unit, JOURNAL_LINES)
     if step.on_trial:
-        _switch_back(paths, step, systemd)
         _stop_all(paths, step.app, step.number, systemd)
         forget(paths, step.app, step.number)
         write_file(paths.release(step.app, step.number) / FAILED, f"{error}\n", 0o600)
         prune(paths, step.app, step.desired.keep, systemd)
         systemd.reload()
-    raise ReleaseError(_failure(step, str(error), journal)) from error
+    raise ReleaseError(_failure(step, serving, str(error) or repr(error), build, journal)) from error
 
 
-def _switch_back(paths: Paths, step: Step, systemd: ServiceManager) -> None:
+def _switch_back(paths: Paths, step: Step, systemd: ServiceManager) -> str:
+    """Have the release before serve; returns in a person's words what serves."""
     current = paths.current(step.app)
-    if current_release(paths, step.app) != step.number:
-        return
-    if step.previous:
-        systemd.start(unit_name(step.app, step.previous))  # it runs, unless a killed run or a reboot has come between
+    if not step.previous:
+        if current_release(paths, step.app) == step.number:
+            current.unlink()
+        return "nothing serves yet"
+    before = f"release {step.previous}"
+    # It answers, unless somebody or something else has stopped it.
+    answers = probe.ask(paths.socket(step.app, step.previous), step.desired.health).status > 0
+    if not answers:
+        with suppress(SystemdError):
+            systemd.restart(unit_name(step.app, step.previous))
+    if current_release(paths, step.app) == step.number:
         replace_link(current, f"releases/{step.previous}")
-    else:
-        current.unlink()
+    if answers:
+        return f"{before} still serves"
+    if _answers_in_time(paths.socket(step.app, step.previous), step.desired.health):
+        return f"{before} did not answer, was started again and serves"
+    return f"{before} does not answer either"
+
+
+def _answers_in_time(own: Path, health: probe.Health) -> bool:
+    deadline = time.monotonic() + health.timeout
+    while not probe.ask(own, health).status:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(health.interval)
+    return True
 
 
 def _stop_all(paths: Paths, app: str, number: str, systemd: ServiceManager) -> None:
@@ -435,9 +459,9 @@ def _stop_all(paths: Paths, app: str, number: str, systemd: ServiceManager) -> N
     systemd.stop(*(unit for unit, state in systemd.states(units).items() if state.load == "loaded"))
 
 
-def _failure(step: Step, reason: str, journal: str) -> str:
-    serving = f"release {step.previous} still serves" if step.previous else "nothing serves yet"
+def _failure(step: Step, serving: str, reason: str, build: str, journal: str) -> str:
     first = f'app "{step.app}": release {step.number} ({step.desired.source}) was not activated, {serving}: {reason}'
     if not step.on_trial:
-        first = f'app "{step.app}": release {step.number} serves no longer and cannot be brought back: {reason}'
+        mend = f"if somebody changed its files, remove {build} and run again, which makes it anew"
+        first = f'app "{step.app}": {serving}: {reason}; {mend}'
     return f"{first}\nLast lines of its journal:\n{journal}"

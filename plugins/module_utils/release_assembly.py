@@ -133,6 +133,6 @@ def _as_user(app: str, script: str, *arguments: str) -> None:
     user = pwd.getpwnam(app)
     rights: dict[str, Any] = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if os.getuid() == 0 else {}
     command = ["/bin/sh", "-ec", script, "sh", *arguments]
-    done = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False, **rights)
+    done = subprocess.run(command, cwd="/", capture_output=True, text=True, errors="replace", check=False, **rights)
     if done.returncode:
         raise ReleaseError(f'app "{app}": {arguments[-1]} could not be filled: {done.stderr.strip()}')

@@ -21,6 +21,7 @@ PROPERTIES = (
     "MemoryCurrent",
     "ActiveEnterTimestamp",
 )
+LINE_LENGTH = 1000  # characters of a line of the journal; what is longer is no message to a person
 COMMAND_TIMEOUT = 4000  # seconds; longer than any time limit a unit may have here (an hour, for hooks)
 
 
@@ -97,9 +98,14 @@ class Systemd:
         _run(["systemd-tmpfiles", "--create", configuration])
 
     def journal(self, unit: str, lines: int) -> str:
-        """The last lines that a unit wrote."""
-        return _run(
-            ["journalctl", "--unit", unit, "--lines", str(lines), "--output", "cat", "--no-pager"], check=False
+        """The last lines that a unit wrote; whatever is wrong with them, a message that wants them is not lost."""
+        command = ["journalctl", "--unit", unit, "--lines", str(lines), "--output", "cat", "--no-pager"]
+        try:
+            text = _run(command, check=False)
+        except SystemdError as error:
+            return f"(it cannot be read: {error})"
+        return "\n".join(
+            f"{line[:LINE_LENGTH]} …" if len(line) > LINE_LENGTH else line for line in text.split("\n")
         ).strip()
 
     def _systemctl(self, *arguments: str, check: bool = True) -> str:
@@ -108,7 +114,9 @@ class Systemd:
 
 def _run(command: list[str], check: bool = True) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=COMMAND_TIMEOUT)
+        done = subprocess.run(
+            command, capture_output=True, check=False, timeout=COMMAND_TIMEOUT, text=True, errors="replace"
+        )
     except FileNotFoundError:
         raise SystemdError(f"{command[0]} does not exist on this host, which must run systemd") from None
     except subprocess.TimeoutExpired:

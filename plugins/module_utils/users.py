@@ -35,7 +35,13 @@ def create(apps: Sequence[str], root: str = "/") -> None:
     command = ["systemd-sysusers", f"--root={root}", "--inline", *map(declaration, apps)]
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=TIMEOUT
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=TIMEOUT,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UsersError(f"the users of {', '.join(apps)} cannot be created: {error}") from None

@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import grp
 import os
+import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -146,6 +147,12 @@ def test_files_carry_the_time_of_their_source(made: Path) -> None:
 def test_persistent_directory_is_a_link_and_its_content_kept_as_seed(made: Path) -> None:
     assert os.readlink(made / "src/instance") == f"/var/lib/{APP}/instance"
     assert (made / "seed/instance/seed.txt").read_text() == "s"
+
+
+def test_instance_folder_of_an_installed_package_is_persistent_too(made: Path) -> None:
+    asked = [made / "venv/bin/python", "-c", "import sys, os; print(os.path.join(sys.prefix, 'var'))"]
+    prefix = Path(subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip())
+    assert os.readlink(prefix) == f"/var/lib/{APP}/instance"
 
 
 def test_failed_installation_names_the_app_and_leaves_nothing(tmp_path: Path) -> None:

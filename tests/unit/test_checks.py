@@ -74,6 +74,7 @@ def fixture_base(tmp_path: pathlib.Path) -> pathlib.Path:
     (tmp_path / "void.pem").write_text(f"{SECRET}\n")
     (tmp_path / "file.tar.gz").write_text("x")
     (tmp_path / "void").mkdir()
+    (tree / "elsewhere").symlink_to("/etc")
     return tmp_path
 
 
@@ -388,6 +389,18 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
         {"gunicorn": {"extra": {"bind": ":8000"}}},
         ["gunicorn.extra has bind", "remove bind"],
     ),
+    "free setting that gunicorn does not know": (
+        {"gunicorn": {"extra": {"limit_request_lines": 1}}},
+        ["gunicorn.extra has limit_request_lines", "does not know", "write limit_request_line"],
+    ),
+    "no workers by the environment": (
+        {"env": {"WEB_CONCURRENCY": "0"}},
+        ['env has WEB_CONCURRENCY "0"', "no count of workers", "1 or more"],
+    ),
+    "workers by the environment that are no number": (
+        {"env": {"WEB_CONCURRENCY": "many"}},
+        ['env has WEB_CONCURRENCY "many"', "no count of workers"],
+    ),
     "free setting that is none": (
         {"gunicorn": {"extra": {"a b": 1}}},
         ["gunicorn.extra", '"a b"', "limit_request_line"],
@@ -540,6 +553,10 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
     "static directory that does not exist": (
         {"nginx": {"static": {"/s/": "nope"}}},
         ["nginx.static", '"nope"', "no directory in", "create it"],
+    ),
+    "static directory that is a link to elsewhere": (
+        {"nginx": {"static": {"/s/": "elsewhere"}}},
+        ["nginx.static", '"elsewhere"', "leads out of the source tree", "copy its files"],
     ),
     "static prefix without a slash": ({"nginx": {"static": {"s/": "static"}}}, ["nginx.static", '"s/"', "/s/"]),
     "static prefix with a space": (

@@ -258,6 +258,32 @@ def test_release_that_fails_leaves_the_old_one(
         assert words in message
 
 
+def test_release_that_fails_finds_the_old_one_stopped_and_starts_it(
+    paths: release_layout.Paths, systemd: FakeSystemd
+) -> None:
+    run(paths, systemd, desired())
+    systemd.stop(f"{APP}@1.service")
+    configure(paths, "500")
+    _step, failures = run(paths, systemd, desired(config="bad"))
+    assert "release 1 did not answer, was started again and serves" in failures[0]
+    assert list(systemd.running) == [f"{APP}@1.service"]
+
+
+def test_whatever_goes_wrong_after_the_switch_the_old_one_serves(
+    paths: release_layout.Paths, systemd: FakeSystemd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(paths, systemd, desired())
+
+    def fault(*_arguments: object) -> None:
+        raise UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "invalid continuation byte")
+
+    monkeypatch.setattr(release_activation, "_bake", fault)
+    _step, failures = run(paths, systemd, desired(config="2"))
+    assert "release 1 still serves: 'utf-8' codec can't decode" in failures[0]
+    assert serving(paths) == "1"
+    assert list(systemd.running) == [f"{APP}@1.service"]
+
+
 def test_failed_release_is_tried_again_and_then_serves(paths: release_layout.Paths, systemd: FakeSystemd) -> None:
     configure(paths, "500")
     run(paths, systemd, desired())

@@ -6,6 +6,8 @@ import hashlib
 import shutil
 import subprocess
 import tarfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -218,6 +220,32 @@ def test_purge_removes_the_data(play, apps, hosts, packed):
     assert run.code == 0, run.output
     for host in hosts:
         assert host.try_("test -e /var/lib/packed").returncode != 0, f"{host.name}: /var/lib/packed is still there"
+
+
+def test_an_app_that_gets_another_name_is_served_all_the_time(play, apps, hosts, client):
+    """In one run: the old one is there until nginx asks the new one."""
+    old = apps["httpbin"]
+    renamed = {**old, "name": "renamed"}
+    there = [apps["api"], renamed, {**old, "state": "absent"}]
+    back = [apps["api"], old, {**renamed, "state": "absent", "purge": True}]
+    for inventory in (there, back):
+        over, statuses = threading.Event(), []
+
+        def ask(host, over=over, statuses=statuses):
+            while not over.wait(0.1):
+                statuses.append(client.get(host.url("httpbin", "/get")).status)
+
+        with ThreadPoolExecutor(len(hosts)) as pool:
+            asking = [pool.submit(ask, host) for host in hosts]
+            try:
+                run = play(wsgi_apps=inventory)
+            finally:
+                over.set()
+            for done in asking:
+                done.result()
+        assert run.code == 0, run.output
+        assert len(statuses) > 20, statuses
+        assert set(statuses) == {200}, statuses
 
 
 def _tasks(changed):

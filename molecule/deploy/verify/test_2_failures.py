@@ -34,7 +34,7 @@ TROUBLE = {
         ["before_activate failed", "timeout"],
     ),
     "a failing hook afterwards": (
-        {"release": {"after_activate": "echo cache is cold; false"}},
+        {"release": {"after_activate": "printf 'caf\\351: cache is cold\\n'; false"}},  # a byte that is no UTF-8
         ["after_activate failed", "cache is cold"],
     ),
     "a worker that ends": (
