@@ -80,7 +80,7 @@ def health_options(app: Mapping[str, Any]) -> dict[str, Any]:
         "path": settings["health_path"],
         "statuses": [str(status) for status in settings["health_status"]],
         "host": app["domains"][0] if app["domains"] else "localhost",
-        "scheme": "http" if app["tls"] == "off" else "https",
+        "scheme": app["scheme"],
         "timeout": settings["health_timeout"],
         "interval": settings["health_interval"],
         "body": settings["health_body"],
@@ -142,6 +142,8 @@ class ActionModule(ActionBase):
             "health": health_options(app),
             "proxy": {
                 "domains": app["domains"],
+                "site": app["site"],
+                "path": app["path"],
                 "http_port": variables.get("nginx_proxy_http_port", 80),
                 "https_port": variables.get("nginx_proxy_https_port", 443),
                 "required": bool(self._task.args.get("proxy_required", False)),

@@ -16,6 +16,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils import (
     checks_app,
     checks_background,
     checks_edge,
+    checks_paths,
     checks_proxy,
     checks_server,
     checks_source,
@@ -72,6 +73,7 @@ def examine(
     if isinstance(entries, list):
         apps, found = settings.resolve(schema, host, entries, bases)
         problems.extend(found)
+        problems.extend(checks_paths.place(apps))
     for app in apps:
         problems.extend(check_app(app))
         problems.extend(checks_app.check_login(app, logins))
@@ -183,27 +185,30 @@ def check_variable_names(schema: Schema, variables: t.Iterable[str]) -> tuple[li
 
 
 def check_duplicates(apps: list[App]) -> t.Iterator[Problem]:
-    """Two apps cannot share a name or a domain."""
+    """Two apps cannot share a name, or a domain and a path."""
     names: dict[str, list[int]] = {}
-    owners: dict[str, list[str]] = {}
+    owners: dict[tuple[str, str], list[str]] = {}
     for number, app in enumerate(apps, start=1):
         if app.data["name"]:
             names.setdefault(app.data["name"], []).append(number)
-        if app.present and app.usable("domains"):
+        if app.present and app.usable("domains", "path"):
             for domain in app.data["domains"]:
-                owners.setdefault(domain.lower(), []).append(app.label)
+                owners.setdefault((domain.lower(), app.data["path"]), []).append(app.label)
     for name, numbers in names.items():
         if len(numbers) > 1:
             listed = " and ".join(str(number) for number in numbers)
             yield Problem(
                 name, f"name is {show(name)} in entries {listed} of wsgi_apps", "give each app a name of its own"
             )
-    for domain, labels in owners.items():
+    for (domain, path), labels in owners.items():
         others = [label for label in dict.fromkeys(labels) if label != labels[0]]
         if others:
             listed = " and ".join(show(label) for label in others)
-            yield Problem(
-                labels[0], f"domains has {show(domain)}, which app {listed} has too", "keep the domain in one app"
-            )
+            text = f"domains has {show(domain)}{_below(path)}, which app {listed} has too"
+            yield Problem(labels[0], text, "keep the domain in one app, or give each a path of its own")
         elif len(labels) > 1:
             yield Problem(labels[0], f"domains has {show(domain)} twice", "remove one of them")
+
+
+def _below(path: str) -> str:
+    return "" if path == "/" else f" with path {show(path)}"

@@ -20,6 +20,9 @@ from ansible_collections.webops.wsgi.plugins.module_utils.settings import PER_LO
 # nginx knows the server that the request is for.
 ERROR_STATUSES = (401, 403, 404, 405, 408, 413, 429, 500, 501, 502, 503, 504)
 
+# A page for clients that accept HTML, or a problem for others, by what they are to get.
+ERROR_TARGETS = {"auto": "$wsgi_error", "problem": "problem", "html": "page"}
+
 # Where error pages are, inside nginx; checks keep apps from using it.
 INTERNAL = "/__wsgi/"
 
@@ -50,6 +53,7 @@ def site(app: Data) -> Data:
     canonical = app["nginx"]["canonical_domain"]
     return {
         "variable": variable(app),
+        "internal": internal(app),
         "names": [canonical] if canonical else app["domains"],
         "aliases": [name for name in app["domains"] if name != canonical] if canonical else [],
         "locations": locations,
@@ -60,7 +64,8 @@ def site(app: Data) -> Data:
         "security_headers": _security_headers(app),
         "headers": _headers(app),
         "static": [_static(app, prefix, folder) for prefix, folder in app["nginx"]["static"].items()],
-        "error_statuses": ERROR_STATUSES,
+        "error_page": _error_page(app),
+        "access_log": _access_log(app, app["nginx"]),
     }
 
 
@@ -94,6 +99,38 @@ def merged_locations(nginx: Data) -> dict[str, Data]:
     return {path: {**own, **settings} for path, settings in {**written, "/": written.get("/", {})}.items()}
 
 
+def internal(app: Data) -> str:
+    """Beginning of URLs that lead nowhere from outside; an app below a path has its own in the same server block."""
+    return INTERNAL if app["path"] == "/" else f"{INTERNAL}apps/{app['name']}/"
+
+
+def _error_page(app: Data) -> str:
+    """What ``error_page`` says of nginx's own errors, nothing when they are left to it."""
+    target = ERROR_TARGETS.get(app["nginx"]["errors"])
+    return f"{' '.join(map(str, ERROR_STATUSES))} {internal(app)}{target}" if target else ""
+
+
+def _access_log(app: Data, settings: Data) -> str:
+    """What ``access_log`` says. Lines are collected, which spares a write for each of them."""
+    if not settings["access_log"]:
+        return "off"
+    form = "wsgi_json" if app["nginx"]["access_log_format"] == "json" else "wsgi"
+    return f"/var/log/nginx/{app['name']}.access.log {form} buffer=32k flush=1s"
+
+
+def below(mount: str, path: str) -> str:
+    """A URL path of an app that is served below another one; with C(/) it stays as it is."""
+    return path if mount == "/" else mount + path
+
+
+def _expression_below(mount: str, pattern: str) -> str:
+    """A regular expression of an app that is served below a path, and of nothing outside it."""
+    if mount == "/":
+        return pattern
+    rest = f"(?:{pattern[1:]})" if pattern.startswith("^") else f".*(?:{pattern})"
+    return f"^{re.escape(mount)}(?=/){rest}"
+
+
 def quote(text: t.Any) -> str:
     """A text as one word of nginx's configuration. Variables in it keep their meaning."""
     escaped = str(text).replace("\\", "\\\\").replace('"', '\\"')
@@ -102,16 +139,18 @@ def quote(text: t.Any) -> str:
 
 def _location(app: Data, path: str, settings: Data) -> Data:
     modifier, pattern = split_location(path)
+    move = _expression_below if modifier.startswith("~") else below
     rate, connections = _rate(app, settings), _connections(app, settings)
     return {
         **settings,
         "path": path,
         # A backslash of a regular expression stays one; quotes are refused by the checks.
-        "match": f'{modifier} "{pattern}"'.strip(),
+        "match": f'{modifier} "{move(app["path"], pattern)}"'.strip(),
         "rate": rate,
         "connections": connections,
         "retry_after": rate["retry_after"] if rate else 1 if connections else 0,
         "cache": _cache(settings),
+        "log": _access_log(app, settings),
         "allowed_methods": _methods(settings["methods"]),
         "password_file": f"wsgi/{_password_file(app, path)}" if settings["basic_auth"] else "",
     }
@@ -234,7 +273,7 @@ def _headers(app: Data) -> list[Data]:
     """Headers of every answer as ``add_header`` takes them; ``ours`` means that the app's own is taken away."""
     nginx = app["nginx"]
     ours = {"X-Request-ID": "$wsgi_request_id", "X-Content-Type-Options": "nosniff"}
-    if app["tls"] != "off" and nginx["hsts"]:
+    if app["scheme"] == "https" and nginx["hsts"]:
         ours["Strict-Transport-Security"] = quote(_hsts(nginx))
     ours.update({name: quote(value) for name, value in nginx["add_headers"].items()})
     headers = [{"name": name, "value": value, "ours": True} for name, value in ours.items()]
@@ -263,14 +302,14 @@ def static_url(prefix: str) -> str:
 def _static(app: Data, prefix: str, folder: str) -> Data:
     """A static mapping: URL prefix and directory, both with a slash at the end so that neither can be left; and where
     the files of earlier releases are whose names carry a digest."""
-    url = static_url(prefix)
+    url = below(app["path"], static_url(prefix))
     if folder.startswith("/"):
         return {"url": url, "folder": folder.rstrip("/") + "/", "kept": ""}
     inside = folder.strip("/")
     inside = inside[2:] if inside.startswith("./") else inside
-    below = f"{inside}/" if inside not in ("", ".") else ""
-    kept = f"/srv/{app['name']}/{ASSETS}/{below}" if app["nginx"]["static_fingerprint"] else ""
-    return {"url": url, "folder": f"/srv/{app['name']}/current/app/src/{below}", "kept": kept}
+    deeper = f"{inside}/" if inside not in ("", ".") else ""
+    kept = f"/srv/{app['name']}/{ASSETS}/{deeper}" if app["nginx"]["static_fingerprint"] else ""
+    return {"url": url, "folder": f"/srv/{app['name']}/current/app/src/{deeper}", "kept": kept}
 
 
 # ---------------------------------------------------------------- passwords

@@ -64,12 +64,16 @@ class Proxy:
 
     Attributes:
         domains: The names it answers to.
+        site: The app whose server block it is in; empty for its own.
+        path: Where it is served below those names.
         http_port: The proxy's port for HTTP.
         https_port: The proxy's port for HTTPS.
         required: Whether a run must not end well without an answer through the proxy.
     """
 
     domains: tuple[str, ...] = ()
+    site: str = ""
+    path: str = "/"
     http_port: int = 80
     https_port: int = 443
     required: bool = False

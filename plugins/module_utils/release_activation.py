@@ -19,6 +19,7 @@ import shutil
 import socket
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from ansible_collections.webops.wsgi.plugins.module_utils import health as probe
@@ -264,13 +265,22 @@ def _file_of(paths: Paths, unit: str) -> str:
 
 def _ask_through_proxy(paths: Paths, step: Step) -> probe.Answer | None:
     """What a client gets; None where the proxy does not serve the app yet, and so cannot tell."""
-    proxy, site = step.desired.proxy, read_text(paths.sites / f"{step.app}.conf")
-    served = set(re.findall(r"[^\s;]+", " ".join(re.findall(r"^\s*server_name\s([^;]*);", site or "", re.MULTILINE))))
+    proxy, health = step.desired.proxy, step.desired.health
+    site = read_text(paths.sites / f"{proxy.site or step.app}.conf") or ""
+    served = set(re.findall(r"[^\s;]+", " ".join(re.findall(r"^\s*server_name\s([^;]*);", site, re.MULTILINE))))
     name = next((domain for domain in proxy.domains if domain in served), "")
-    if not name:
+    if not name or not _is_mounted(paths, step, site):
         return None
-    secure = step.desired.health.scheme == "https"
-    return probe.ask_through_proxy(proxy.https_port if secure else proxy.http_port, name, step.desired.health)
+    port = proxy.https_port if health.scheme == "https" else proxy.http_port
+    return probe.ask_through_proxy(port, name, replace(health, path=proxy.path.rstrip("/") + health.path))
+
+
+def _is_mounted(paths: Paths, step: Step, site: str) -> bool:
+    """Whether the server block leads to the app at its path, as it always does when the block is the app's own."""
+    path, file = step.desired.proxy.path, f"{step.app}.conf"
+    if path == "/":
+        return True
+    return f"/{file};" in site and f'"{path}/"' in (read_text(paths.mounts / file) or "")
 
 
 def proxy_fault(before: probe.Answer, after: probe.Answer, required: bool) -> str:

@@ -57,6 +57,7 @@ class Paths:
     logs: Path = Path("/var/log/nginx")
     caches: Path = Path("/var/cache")
     maintenance: Path = Path("/etc/nginx/maintenance")
+    mounts: Path = Path("/etc/nginx/wsgi/mounts")
 
     def current(self, app: str) -> Path:
         return self.root / app / "current"

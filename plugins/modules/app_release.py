@@ -161,6 +161,14 @@ options:
             type: list
             elements: str
             default: []
+          site:
+            description: App whose server block it is in; empty for its own.
+            type: str
+            default: ""
+          path:
+            description: Path below which it is served.
+            type: str
+            default: /
           http_port:
             description: The proxy's port for HTTP.
             type: int
@@ -287,6 +295,8 @@ UNIT_OPTIONS: dict[str, Any] = {
 }
 PROXY_OPTIONS: dict[str, Any] = {
     "domains": {"type": "list", "elements": "str", "default": []},
+    "site": {"type": "str", "default": ""},
+    "path": {"type": "str", "default": "/"},
     "http_port": {"type": "int", "default": 80},
     "https_port": {"type": "int", "default": 443},
     "required": {"type": "bool", "default": False},

@@ -50,14 +50,20 @@ class Config:
     ) -> None:
         given = {"__wsgi_apps": apps, "__wsgi_host": {**HOST, **host}, **variables}
         (folder / "wsgi/sites").mkdir(parents=True)
+        (folder / "wsgi/mounts").mkdir()
         (folder / "modules-enabled").mkdir()
         (folder / "mime.types").write_text("types { text/css css; }\n")
         main = folder / "nginx.conf"
         main.write_text(render("nginx_proxy", "nginx.conf.j2", **given))
         for app in apps:
-            if app["state"] == "present":
-                text = render("nginx_proxy", "site.conf.j2", **given, app=app)
-                (folder / f"wsgi/sites/{app['name']}.conf").write_text(text)
+            if app["state"] != "present":
+                continue
+            templates = {"sites": "site.conf.j2"}
+            if app["path"] != "/":
+                templates = {"sites": "upstream.conf.j2", "mounts": "mount.conf.j2"}
+            for place, template in templates.items():
+                text = render("nginx_proxy", template, **given, app=app)
+                (folder / f"wsgi/{place}/{app['name']}.conf").write_text(text)
         parsed = crossplane.parse(str(main), combine=True)
         assert parsed["errors"] == []
         self.main = Block(parsed["config"][0]["parsed"])

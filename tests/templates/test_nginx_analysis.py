@@ -33,6 +33,7 @@ FULL: dict[str, Any] = {
     "maintenance_allow": ["192.0.2.7"],
     "locations": LOCATIONS,
 }
+BELOW = {**FULL, "canonical_domain": ""}
 HOST: dict[str, Any] = {"nginx_proxy_http3": True, "nginx_proxy_trusted_proxies": ["192.0.2.1", "cloudflare"]}
 
 
@@ -42,6 +43,7 @@ def test_nothing_to_say(tmp_path: Path, release: dict[str, str], protocol: bool)
     apps = [
         app("full", domains=["www.example.com", "full.example.com"], nginx=FULL),
         app("bare"),
+        app("below", domains=["bare.example.com"], path="/a.b", site="bare", scheme="https", tls="off", nginx=BELOW),
         app("plain", tls="off", nginx={"errors": "off", "static_fingerprint": "", "static": {"/s": "s"}, "retries": 0}),
     ]
     Config(tmp_path, apps, release, {**HOST, "nginx_proxy_proxy_protocol": protocol})

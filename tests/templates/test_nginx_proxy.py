@@ -48,7 +48,8 @@ def test_headers_that_a_client_could_forge_are_set_or_removed(make: Make) -> Non
     assert headers["Host"] == headers["X-Forwarded-Host"] == "$host$wsgi_host_port"
     assert headers["X-Forwarded-Port"] == "$wsgi_port"
     removed = {name for name, value in headers.items() if value == ""}
-    assert removed == {"X-Forwarded-Prefix", "X-Forwarded-Protocol", "X-Forwarded-Ssl", "Forwarded", "Proxy"}
+    ours = {"X-Forwarded-Prefix", "X-Forwarded-Protocol", "X-Forwarded-Ssl", "Forwarded", "Proxy"}
+    assert removed == ours | {"SCRIPT_NAME", "PATH_INFO"}
     assert not [value for value in headers.values() if "proxy_add_x_forwarded_for" in value or value == "$http_host"]
 
 
@@ -362,7 +363,7 @@ def test_maintenance_lets_the_host_itself_through(make: Make) -> None:
 
 @pytest.mark.parametrize(
     ("errors", "target"),
-    [("auto", "$wsgi_error"), ("problem", "/__wsgi/problem"), ("html", "/__wsgi/page")],
+    [("auto", "/__wsgi/$wsgi_error"), ("problem", "/__wsgi/problem"), ("html", "/__wsgi/page")],
 )
 def test_errors_of_nginx(make: Make, errors: str, target: str) -> None:
     server = make(app("api", nginx={"errors": errors})).server("api.example.com", "443")
@@ -379,6 +380,69 @@ def test_errors_left_to_nginx(make: Make) -> None:
     assert not server.all("error_page")
     assert not [block for block in server.blocks("location") if block.args[-1] == "/__wsgi/"]
     assert server.location("=", "/__wsgi/closed").one("return") == "503"
+
+
+# ---------------------------------------------------------------- several apps on one domain
+
+
+def below(name: str, path: str, site: str = "web", **nginx: Any) -> dict[str, Any]:
+    """An app below a path of another one, as the checks hand it on."""
+    return app(name, domains=["web.example.com"], path=path, site=site, scheme="https", tls="off", nginx=nginx)
+
+
+def test_an_app_below_a_path_is_in_the_server_block_of_another(make: Make) -> None:
+    config = make(app("web"), below("admin", "/admin", locations={"/x": {"buffering": False}}, static={"/s": "static"}))
+    assert len(config.servers) == 5
+    server = config.server("web.example.com", "443")
+    assert server.location("/").one("proxy_pass") == "http://wsgi-web"
+    assert server.location("/").headers()["SCRIPT_NAME"] == ""
+    redirect = server.location("=", "/admin").one("return")
+    assert redirect == "308 $wsgi_scheme://$host$wsgi_host_port/admin/$is_args$args"
+    inside = server.location("^~", "/admin/")
+    rest, part = inside.location("/admin/"), inside.location("/admin/x")
+    assert (rest.one("proxy_pass"), rest.one("proxy_buffering")) == ("http://wsgi-admin", "on")
+    assert part.one("proxy_buffering") == "off"
+    assert rest.headers()["SCRIPT_NAME"] == part.headers()["SCRIPT_NAME"] == "/admin"
+    assert rest.headers()["PATH_INFO"] == ""
+    for block in (rest, part):
+        (guard,) = [found for found in block.blocks("if") if found.args[0] == "$request_uri"]
+        assert (guard.args, guard.one("rewrite")) == (
+            ["$request_uri", "!~", "^/admin/"],
+            "^ /__wsgi/apps/admin/nowhere last",
+        )
+    assert inside.location("^~", "/admin/s/").one("alias") == "/srv/admin/current/app/src/static/"
+    assert server.location("^~", "/__wsgi/apps/admin/kept/admin/s/").one("alias") == "/srv/admin/assets/static/"
+    assert sorted(block.args[0] for block in config.http.blocks("upstream")) == ["wsgi-admin", "wsgi-web"]
+
+
+def test_what_goes_wrong_below_a_path_is_logged_and_told_there(make: Make) -> None:
+    config = make(app("web", nginx={"errors": "html"}), below("admin", "/admin", maintenance_retry_after=7))
+    server = config.server("web.example.com", "443")
+    inside, errors = server.location("^~", "/admin/"), server.location("^~", "/__wsgi/apps/admin/")
+    closed = server.location("=", "/__wsgi/apps/admin/closed")
+    for block in (inside, closed):
+        assert block.one("error_page").endswith(" /__wsgi/apps/admin/$wsgi_error")
+    for block in (inside, errors, closed, server.location("=", "/admin")):
+        assert block.one("access_log").startswith("/var/log/nginx/admin.access.log ")
+    assert server.one("error_page").endswith(" /__wsgi/page")
+    assert ["$wsgi_retry_after", "7"] in closed.all("set")
+
+
+def test_headers_below_a_path_are_of_that_app(make: Make) -> None:
+    config = make(app("web"), below("admin", "/admin", content_security_policy="default-src 'self'", gzip_level=5))
+    inside = config.server("web.example.com", "443").location("^~", "/admin/")
+    headers = {args[0]: args[1] for args in inside.all("add_header")}
+    assert headers["Content-Security-Policy"] == "$wsgi_admin_content_security_policy"
+    assert headers["X-Frame-Options"] == "$wsgi_admin_frame_options"
+    assert headers["Strict-Transport-Security"] == "max-age=63072000"
+    assert inside.one("gzip_comp_level") == "5", "that of the server block would count"
+
+
+def test_a_cached_location_hides_what_its_server_hides(make: Make) -> None:
+    """In nginx a proxy_hide_header in a location drops those of its server."""
+    server = make(app("api", nginx={"cache": "on"})).server("api.example.com", "443")
+    hidden = {name for (name,) in server.location("/").all("proxy_hide_header")}
+    assert hidden == {name for (name,) in server.all("proxy_hide_header")} | {"X-Cache"}
 
 
 # ---------------------------------------------------------------- proxies in front

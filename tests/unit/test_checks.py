@@ -122,6 +122,8 @@ def test_good_input_has_no_problems(base):
             domains=["b.example"],
         ),
         app(name="arc", source={"archive": "file.tar.gz", "sha256": HEX.upper()}, domains=["c.example.com"], tls=False),
+        app(name="admin", path="/admin", domains=["c.example.com"], nginx={"locations": {"/x": {}, "~ ^/(a|b)": {}}}),
+        app(name="deeper", path="/admin/deeper/", domains=["c.example.com"]),
         {"name": "old", "state": "absent", "purge": True},
     ]
     assert found(base, apps, {"certbot_email": "ops@example.com"}) == []
@@ -691,6 +693,20 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
         {"nginx": {"static": {"/s/": "$x"}}},
         ["nginx.static", '"/s/" to "$x"', "character", "rename it"],
     ),
+    "path without a slash": ({"path": "admin"}, ['app "api"', 'path is "admin"', "begin with a slash", "write /admin"]),
+    "path with two slashes": ({"path": "//a//b/"}, ['path is "//a//b/"', "no plain path", "write /a/b"]),
+    "path that goes up": ({"path": "/a/../b"}, ['path is "/a/../b"', "no plain path", "such as /admin"]),
+    "path with a query": ({"path": "/a?b"}, ['path is "/a?b"', "no plain path"]),
+    "path with a quote": ({"path": '/a"b'}, ["path is", "no plain path"]),
+    "path with a line break": ({"path": "/a\n"}, ["path is", "no plain path"]),
+    "path with a hidden part": ({"path": "/.well-known"}, ['path is "/.well-known"', "no plain path"]),
+    "path of nginx itself": ({"path": "/__wsgi"}, ['path is "/__wsgi"', "nginx needs itself", "another"]),
+    "path empty": ({"path": ""}, ['path is ""', "begin with a slash", "write /"]),
+    "path is a number": ({"path": 5.5}, ["path is 5.5", "not a text"]),
+    "path of a domain that nobody has": (
+        {"path": "/admin"},
+        ['path is "/admin"', 'no app with path / has the domain "api.example.com"', "add the domain"],
+    ),
     "persistent with two dots": (
         {"persistent": ["..venv"]},
         ['app "api"', 'persistent has "..venv"', "begins with two dots", "instance"],
@@ -951,6 +967,55 @@ BAD_INVENTORIES: dict[str, tuple[t.Any, dict[str, t.Any], list[str]]] = {
         {"python_app_index_url": "pypi.example"},
         ['apps "api", "b"', 'python_app_index_url is "pypi.example"', "https://packages.example.com/simple"],
     ),
+    "one path twice": (
+        [app(), *(app(name=name, path=path) for name, path in (("b", "/x"), ("c", "/x/")))],
+        {},
+        ['app "b"', 'domains has "api.example.com" with path "/x"', 'app "c" has too', "a path of its own"],
+    ),
+    "path of an app that is absent": (
+        [{"name": "api", "state": "absent"}, app(name="b", path="/x")],
+        {},
+        ['app "b"', 'no app with path / has the domain "api.example.com"'],
+    ),
+    "path of two apps' domains": (
+        [
+            app(),
+            app(name="b", domains=["b.example"]),
+            app(name="c", path="/x", domains=["api.example.com", "b.example"]),
+        ],
+        {},
+        ['app "c"', 'path is "/x" of domains of the apps "api" and "b"', "keep the domains of one"],
+    ),
+    "path of one domain of several": (
+        [app(domains=["a.example", "b.example"]), app(name="c", path="/x", domains=["b.example"])],
+        {},
+        ['app "c"', 'domains lacks "a.example"', 'the server block of app "api"', "add it"],
+    ),
+    "certificate below a path": (
+        [app(), app(name="b", path="/x", tls="provided")],
+        {},
+        ['app "b"', 'tls is given, but path is "/x"', "the app with path /"],
+    ),
+    "setting of the server below a path": (
+        [app(), app(name="b", path="/x", nginx={"hsts": False})],
+        {},
+        ['app "b"', 'nginx.hsts is given, but path is "/x"', "server block"],
+    ),
+    "errors left to nginx below a path": (
+        [app(), app(name="b", path="/x", nginx={"errors": "off"})],
+        {},
+        ['app "b"', 'nginx.errors is "off"', 'app "api"', "problem or html"],
+    ),
+    "location where another app is": (
+        [app(nginx={"locations": {"= /x/y": {}}}), app(name="b", path="/x")],
+        {},
+        ['app "api"', 'nginx.locations has "= /x/y"', 'app "b" is served', "set it there"],
+    ),
+    "static files where a deeper app is": (
+        [app(), app(name="b", path="/x", nginx={"static": {"/y": "static"}}), app(name="c", path="/x/y")],
+        {},
+        ['app "b"', 'nginx.static has "/y"', 'app "c" is served'],
+    ),
     "trusted proxies by an unknown name": (
         [app()],
         {"nginx_proxy_trusted_proxies": ["akamai"]},
@@ -1099,6 +1164,9 @@ def test_resolved_app_has_the_shape_the_roles_expect(base):
         "source": {"kind": "path", "path": str(base / "tree")},
         "entrypoint": "app:create_app()",
         "domains": ["api.example.com"],
+        "path": "/",
+        "site": "api",
+        "scheme": "http",
         "tls": "off",
         "certificate": {},
         "env": {"A": "1", "B": "true"},

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 import pytest
-from ansible_collections.webops.wsgi.plugins.module_utils import edge, settings
+from ansible_collections.webops.wsgi.plugins.module_utils import checks_paths, edge, settings
 
 SCHEMA = settings.load_schema()
 
@@ -18,6 +19,7 @@ def resolved(name: str = "api", **nginx: t.Any) -> dict[str, t.Any]:
     (app,), found = settings.resolve(SCHEMA, host, [entry], [])
     assert not problems
     assert not found
+    assert not list(checks_paths.place([app]))
     return app.data
 
 
@@ -157,3 +159,32 @@ def test_lists_of_networks_by_name():
     assert found[0] == "192.0.2.1"
     assert "104.16.0.0/13" in found
     assert not [entry for entry in found if entry.startswith("#") or entry == "cloudflare"]
+
+
+@pytest.mark.parametrize(
+    ("written", "match"),
+    [
+        ("/", '"/admin/"'),
+        ("/api/", '"/admin/api/"'),
+        ("= /healthz", '= "/admin/healthz"'),
+        (r"~ ^/v\d+/|^/w", r'~ "^/admin(?=/)(?:/v\d+/|^/w)"'),
+        ("~* [.]png$", '~* "^/admin(?=/).*(?:[.]png$)"'),
+    ],
+)
+def test_what_a_location_below_a_path_matches(written, match):
+    app = {**resolved(locations={written: {}}), "path": "/admin"}
+    assert {location["path"]: location["match"] for location in edge.site(app)["locations"]}[written] == match
+
+
+@pytest.mark.parametrize("pattern", ["/x|/y", "^/x|^/y", "^/x|y", "y$"])
+def test_an_expression_stays_below_its_path(pattern):
+    app = {**resolved(locations={f"~ {pattern}": {}}), "path": "/a.b"}
+    expression = edge.site(app)["locations"][0]["match"].removeprefix('~ "').removesuffix('"')
+    inside, outside = ("/a.b/x", "/a.b/z/y"), ("/x", "/y", "/a.bx", "/a-b/x", "/z/a.b/x", "/a.by")
+    assert any(re.search(expression, path) for path in inside)
+    assert not [path for path in outside if re.search(expression, path)]
+
+
+def test_static_files_below_a_path():
+    (static,) = edge.site({**resolved(static={"/s": "static"}), "path": "/admin"})["static"]
+    assert (static["url"], static["folder"]) == ("/admin/s/", "/srv/api/current/app/src/static/")

@@ -145,7 +145,19 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> release_layout.Pat
     found = release_layout.Paths(
         *(
             tmp_path / name
-            for name in ("srv", "run", "wsgi", "units", "tmpfiles", "state", "sites", "logs", "cache", "closed")
+            for name in (
+                "srv",
+                "run",
+                "wsgi",
+                "units",
+                "tmpfiles",
+                "state",
+                "sites",
+                "logs",
+                "cache",
+                "closed",
+                "mounts",
+            )
         )
     )
     for build in ("b1", "b2"):
@@ -771,11 +783,46 @@ def test_a_release_that_clients_do_not_get_to_is_taken_back(
         "ask_through_proxy",
         lambda port, name, _: (asked.append((port, name)), next(answers))[1],
     )
-    proxy = release.Proxy(("new.example.com", "api.example.com"), 8080, 8443)
+    proxy = release.Proxy(("new.example.com", "api.example.com"), http_port=8080, https_port=8443)
     _step, failures = run(paths, systemd, desired(environment="2", proxy=proxy))
     assert "healthy on its own socket, but not through nginx: GET / answered 502" in failures[0]
     assert asked == [(8443, "api.example.com")] * 2
     assert serving(paths) == "1"
+
+
+@pytest.mark.parametrize(
+    ("block", "mount", "asked"),
+    [
+        (
+            f"server_name example.com;\ninclude wsgi/mounts/{APP}.conf;",
+            'location ^~ "/admin/" {',
+            ["/admin/healthz"] * 2,
+        ),
+        (f"server_name example.com;\ninclude wsgi/mounts/{APP}.conf;", 'location ^~ "/adm/" {', []),
+        ("server_name example.com;", 'location ^~ "/admin/" {', []),
+        (f"server_name example.com;\ninclude wsgi/mounts/{APP}.conf;", "", []),
+    ],
+    ids=["there", "at another path", "not in the block", "not yet"],
+)
+def test_an_app_below_a_path_is_asked_there(
+    paths: release_layout.Paths,
+    systemd: FakeSystemd,
+    monkeypatch: pytest.MonkeyPatch,
+    block: str,
+    mount: str,
+    asked: list[str],
+) -> None:
+    for folder, name, text in ((paths.sites, "web", f"server {{\n{block}\n}}"), (paths.mounts, APP, mount)):
+        folder.mkdir()
+        (folder / f"{name}.conf").write_text(text)
+    seen: list[str] = []
+    monkeypatch.setattr(
+        release_activation.probe, "ask_through_proxy", lambda _port, _name, check: (seen.append(check.path), GOOD)[1]
+    )
+    proxy = release.Proxy(("example.com",), "web", "/admin")
+    check = dataclasses.replace(desired().health, path="/healthz")
+    _step, failures = run(paths, systemd, desired(proxy=proxy, health=check))
+    assert (failures, seen) == ([], asked)
 
 
 # -- killed at any instant ---------------------------------------------------------------------------------------

@@ -81,6 +81,7 @@ def test_proxy_protocol(play, hosts, client):
     spoken = client.get(host.url("probe", "/seen"), "-4", "--haproxy-clientip", "203.0.113.8")
     assert spoken.json["headers"]["X-Forwarded-For"] == "203.0.113.8"
     assert client.get(host.url("probe"), "-4").exit != 0
-    back = play()  # also what the test of a deployment left
+    back = play()  # also what the tests of deployments and of a path that changes have left
     assert back.code == 0, back.output
     assert client.get(host.url("probe")).status == 200
+    assert client.get(host.url("probe", "/below/healthz")).status == 200

@@ -1,0 +1,95 @@
+"""Several apps on one domain: one below a path of another."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+
+@pytest.fixture
+def closed(host):
+    """The app below the path is closed meanwhile."""
+    host.run("mkdir -p /etc/nginx/maintenance && touch /etc/nginx/maintenance/below")
+    yield
+    host.run("rm /etc/nginx/maintenance/below")
+
+
+def test_the_app_knows_its_path(host, client):
+    assert client.get(host.url("probe", "/below/")).json["app"] == "below"
+    page = client.get(host.url("probe", "/below/page"))
+    assert 'href="/below/static/style.css"' in page.body, "url_for does not know the path"
+    assert client.get(host.url("probe")).json["app"] == "probe"
+
+
+def test_without_the_last_slash(host, client):
+    answer = client.get(host.url("probe", "/below?a=b"), "-X", "POST", "--data", "x")
+    assert (answer.status, answer.headers["location"]) == (308, host.url("probe", "/below/?a=b"))
+    assert client.get(host.url("probe", "/belowx")).headers["content-security-policy"] == "default-src 'self'"
+
+
+def test_settings_hold_below_the_path(host, client):
+    assert client.get(host.url("probe", "/below/healthz"), "-X", "POST").status == 405
+    first, second = (client.get(host.url("probe", "/below/whoami")) for _ in range(2))
+    assert second.headers["x-cache"] in ("HIT", "STALE", "UPDATING"), first.headers
+    assert first.headers["content-security-policy"] == "default-src 'none'"
+    style = client.get(host.url("probe", "/below/static/style.css"))
+    assert (style.status, style.headers["cache-control"]) == (200, "max-age=3600")
+    assert client.get(host.url("probe", "/whoami")).status == 404
+
+
+@pytest.mark.parametrize("header", ["SCRIPT_NAME: /forged", "Script-Name: /forged", "X-Forwarded-Prefix: /forged"])
+def test_a_client_cannot_name_the_path(host, client, header):
+    assert "forged" not in client.get(host.url("probe", "/below/page"), "-H", header).body
+    assert client.get(host.url("probe", "/seen"), "-H", header).status == 200
+
+
+@pytest.mark.parametrize("path", ["/b%65low/whoami", "//below/whoami", "/x/..//below/whoami"])
+def test_another_way_to_write_the_path_does_not_reach_the_app(host, client, path):
+    answer = client.get(host.url("probe", path), "--path-as-is")
+    assert (answer.status, answer.headers["content-type"]) == (404, "application/problem+json")
+
+
+def test_its_failures_are_its_own(host, client):
+    mark = str(time.time_ns())
+    host.run("systemctl stop below.target")
+    try:
+        answer = client.get(host.url("probe", f"/below/?{mark}"))
+        other = client.get(host.url("probe"))
+    finally:
+        host.run("systemctl start below.target")
+    assert (answer.status, answer.json["status"], other.status) == (502, 502, 200)
+    time.sleep(1.2)  # nginx writes what it has collected once a second
+    logs = host.run(f"cd /var/log/nginx && grep -l {mark} probe.access.log below.access.log || true")
+    assert logs == "below.access.log", "a failure of one app counts against the other"
+    tries = ["--retry", "30", "--retry-delay", "1", "--retry-all-errors", "--fail"]
+    assert client.get(host.url("probe", "/below/"), *tries).status == 200
+
+
+@pytest.mark.usefixtures("closed")
+def test_it_closes_by_itself(host, client):
+    answer = client.get(host.url("probe", "/below/"))
+    assert (answer.status, answer.headers["retry-after"], answer.headers["x-maintenance"]) == (503, "11", "on")
+    assert client.get(host.url("probe")).status == 200
+
+
+def test_a_deployment_looks_through_nginx_and_another_path_needs_one_run(play, apps, hosts, client):
+    (host,) = [host for host in hosts if host.name == "d13"]
+    apps["below"]["env"] = {"ANOTHER": "release"}
+    run = play("--limit", host.name, wsgi_apps=list(apps.values()), playbook="deploy")
+    assert run.code == 0, run.output
+    time.sleep(1.2)
+    asked = [json.loads(line) for line in host.run("tail -n 20 /var/log/nginx/below.access.log").splitlines()]
+    asked = [line["url.original"] for line in asked if line["user_agent.original"] == "webops.wsgi"]
+    assert asked[-2:] == ["/below/healthz"] * 2, "nobody looked through nginx before and after the switch"
+
+    release = host.release("below")
+    apps["below"]["path"] = "/moved"
+    run = play("--limit", host.name, wsgi_apps=list(apps.values()))
+    assert run.code == 0, run.output
+    assert run.changed == [[host.name, "webops.wsgi.nginx_proxy : Configure nginx as one tree"]]
+    assert host.release("below") == release
+    page = client.get(host.url("probe", "/moved/page"))
+    assert 'href="/moved/static/style.css"' in page.body
+    assert client.get(host.url("probe", "/below/page")).status == 404
