@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.webops.wsgi.plugins.action.app_release import health_options
+from ansible_collections.webops.wsgi.plugins.module_utils.edge import url
 
 
 class ActionModule(ActionBase):
@@ -18,6 +19,7 @@ class ActionModule(ActionBase):
         options = {
             "checks": {app["name"]: health_options(app) for app in apps},
             "domains": {app["name"]: app["domains"] for app in apps if app["tls"] != "off"},
+            "urls": {app["name"]: url(app) for app in apps if app["domains"]},
             "https_port": (apps[0]["nginx"] if apps else {}).get("https_port", 443),
             "host": (task_vars or {}).get("inventory_hostname", ""),
         }

@@ -69,6 +69,14 @@ def site(app: Data) -> Data:
     }
 
 
+def url(app: Data) -> str:
+    """Where clients find an app: under its canonical domain, or its first."""
+    nginx, scheme = app["nginx"], app["scheme"]
+    port = nginx[f"{scheme}_port"]
+    shown = "" if port == {"http": 80, "https": 443}[scheme] else f":{port}"
+    return f"{scheme}://{nginx['canonical_domain'] or app['domains'][0]}{shown}{below(app['path'], '/')}"
+
+
 def host(apps: list[Data]) -> Data:
     """What the host's own files need of all its apps: the longest time (seconds) an answer may take, passwords."""
     times = [s["read_timeout"] for app in apps for s in merged_locations(app["nginx"]).values()]

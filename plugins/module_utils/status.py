@@ -28,6 +28,7 @@ COLUMNS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "SINCE": lambda row: " ".join(row["since"].split()[1:3]) or "-",
     "STATE": lambda row: row["state"],
     "HEALTH": lambda row: row["health"] or "good",
+    "MAINTENANCE": lambda row: "on" if row["maintenance"] else "-",
     "WORKERS": lambda row: str(row["workers"]),
     "BESIDE": lambda row: " ".join(f"{name}:{state}" for name, state in row["beside"].items()) or "-",
     "MEMORY": lambda row: _size(row["memory_bytes"]),
@@ -35,6 +36,7 @@ COLUMNS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "BACK TO": lambda row: " ".join(row["previous"]) or "-",
     "DISK": lambda row: _size(row["disk_bytes"]),
     "CERT DAYS": lambda row: _certificate(row["certificate_days"], row.get("certificate_problem", "")),
+    "URL": lambda row: row.get("url") or "-",
 }
 
 
@@ -98,6 +100,7 @@ def _row(
         "since": unit.get("ActiveEnterTimestamp", ""),
         "state": unit.get("ActiveState", "absent"),
         "health": probe.ask(paths.run / app / "current.sock", check).fault if runs else "does not run",
+        "maintenance": (paths.maintenance / app).exists(),
         "workers": workers(int(unit.get("MainPID", "0"))),
         "beside": {
             name.removeprefix(f"{app}.").partition("@")[0]: values.get("ActiveState", "absent")

@@ -10,7 +10,7 @@ module: app_status
 short_description: Read what the apps of a host are doing
 version_added: 0.1.0
 description:
-  - Reads release, state, health, workers, memory, restarts, disk and certificate of every app in one call.
+  - Reads release, state, health, maintenance, workers, memory, restarts, disk and certificate of every app in one call.
   - For each domain the certificate on the wire is compared with the one on disk.
 author: webops.wsgi contributors (@webops)
 attributes:
@@ -33,6 +33,10 @@ options:
     default: {}
   domains:
     description: Names that each app serves over TLS; the action plugin makes this from O(apps).
+    type: dict
+    default: {}
+  urls:
+    description: Where clients find each app; the action plugin makes this from O(apps).
     type: dict
     default: {}
   https_port:
@@ -64,6 +68,7 @@ apps:
       source: reports==1.4.2
       state: active
       health: ""
+      maintenance: false
       workers: 2
       beside: {celery: active}
       memory_bytes: 81000000
@@ -73,6 +78,7 @@ apps:
       disk_bytes: 61000000
       certificate_days: 60
       certificate_problem: ""
+      url: https://api.example.com/
       since: Sun 2026-11-22 14:00:00 UTC
       history: []
 """
@@ -94,6 +100,7 @@ def main() -> None:
             "apps": {"type": "list", "elements": "dict"},
             "checks": {"type": "dict", "default": {}},
             "domains": {"type": "dict", "default": {}},
+            "urls": {"type": "dict", "default": {}},
             "https_port": {"type": "int", "default": 443},
             "host": {"type": "str", "default": ""},
         },
@@ -111,7 +118,12 @@ def main() -> None:
         module.params["domains"],
         datetime.datetime.now(datetime.UTC),
     )
-    rows = [{"host": module.params["host"], **row, "certificate_problem": wrong.get(row["app"], "")} for row in rows]
+    for row in rows:
+        row.update(
+            host=module.params["host"],
+            certificate_problem=wrong.get(row["app"], ""),
+            url=module.params["urls"].get(row["app"], ""),
+        )
     module.exit_json(changed=False, apps=rows)
 
 

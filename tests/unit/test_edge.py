@@ -188,3 +188,18 @@ def test_an_expression_stays_below_its_path(pattern):
 def test_static_files_below_a_path():
     (static,) = edge.site({**resolved(static={"/s": "static"}), "path": "/admin"})["static"]
     assert (static["url"], static["folder"]) == ("/admin/s/", "/srv/api/current/app/src/static/")
+
+
+@pytest.mark.parametrize(
+    ("changes", "nginx", "url"),
+    [
+        ({}, {}, "https://example.com/"),
+        ({"path": "/admin"}, {}, "https://example.com/admin/"),
+        ({}, {"canonical_domain": "www.example.com", "https_port": 8443}, "https://www.example.com:8443/"),
+        ({"scheme": "http"}, {"https_port": 8443}, "http://example.com/"),
+        ({"scheme": "http"}, {"http_port": 8080}, "http://example.com:8080/"),
+    ],
+)
+def test_where_clients_find_an_app(changes, nginx, url):
+    app = resolved()
+    assert edge.url({**app, **changes, "nginx": {**app["nginx"], **nginx}}) == url

@@ -26,7 +26,7 @@ def certificate(path: Path, days: float) -> None:
 
 @pytest.fixture
 def paths(tmp_path: Path) -> release_layout.Paths:
-    found = release_layout.Paths(tmp_path / "srv", tmp_path / "run")
+    found = release_layout.Paths(tmp_path / "srv", tmp_path / "run", maintenance=tmp_path / "closed")
     for number, marks in {"1": ["proved"], "2": ["failed"], "3": ["proved"]}.items():
         folder = found.release("api", number)
         folder.mkdir(parents=True)
@@ -68,7 +68,20 @@ def test_certificate_problem_stands_beside_its_days(paths: release_layout.Paths,
     certificate(tmp_path / "tls" / "api" / "fullchain.pem", 60.5)
     (row,) = status.read(paths, {"api": health.Health()}, no_units, tmp_path / "tls")
     shown = status.table([{"host": "web1", **row, "certificate_problem": "api.example.test shows another one"}])
-    assert shown.splitlines()[1].endswith("60: api.example.test shows another one")
+    assert "60: api.example.test shows another one" in shown.splitlines()[1]
+
+
+def test_an_app_that_is_closed(paths: release_layout.Paths, tmp_path: Path) -> None:
+    paths.maintenance.mkdir()
+    (paths.maintenance / "api").touch()
+    rows = status.read(paths, {"api": health.Health(), "other": health.Health()}, no_units, tmp_path / "tls")
+    assert [row["maintenance"] for row in rows] == [True, False]
+    head, first, second = status.table(
+        [{"host": "web1", "url": "https://example.com/", **row} for row in rows]
+    ).splitlines()
+    place = head.index("MAINTENANCE")
+    assert (first[place:].split()[0], second[place:].split()[0]) == ("on", "-")
+    assert first.endswith("https://example.com/")
 
 
 def test_file_with_two_names_counts_once(tmp_path: Path) -> None:

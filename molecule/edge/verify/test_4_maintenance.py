@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 
 def test_closed_through_a_run_and_open_again(play, hosts, client):
     closed = play("-e", "app=probe", "-e", "state=on", playbook="maintenance")
@@ -9,6 +11,14 @@ def test_closed_through_a_run_and_open_again(play, hosts, client):
     assert play("-e", "app=probe", "-e", "state=on", playbook="maintenance").changed == []
     try:
         _look(hosts, client)
+        told = play("-e", "format=json", playbook="status").output
+        rows = json.loads(told[told.index("[\n  {") : told.rindex("\n]") + 2])
+        closed_there = {(row["host"], row["app"]): row["maintenance"] for row in rows}
+        assert closed_there == {(host.name, app): app == "probe" for host in hosts for app in ("probe", "below")}
+        assert {row["url"] for row in rows if row["host"] == "d13"} == {
+            hosts[1].url("probe"),
+            hosts[1].url("probe", "/below/"),
+        }
         site = play()
         assert site.code == 0, f"a run fails while the app is closed:\n{site.output[-3000:]}"
         assert site.changed == []
