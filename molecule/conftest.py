@@ -180,12 +180,9 @@ def apps() -> dict[str, dict[str, Any]]:
     return {app["name"]: app for app in yaml.safe_load(text)["wsgi_apps"]}
 
 
-@pytest.fixture
-def command(tmp_path: Path) -> Callable[..., list[str]]:
-    """The command of a playbook's run; keyword arguments are variables that replace the inventory's."""
-
+def _command(folder: Path) -> Callable[..., list[str]]:
     def of(*options: str, playbook: str = "site", **variables: Any) -> list[str]:
-        extra = tmp_path / f"{uuid.uuid4()}.json"
+        extra = folder / f"{uuid.uuid4()}.json"
         extra.write_text(json.dumps(variables), encoding="utf-8")
         inventory = str(Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent)  # with its group_vars and host_vars
         book = str(ROOT / "playbooks" / f"{playbook}.yml")
@@ -194,20 +191,35 @@ def command(tmp_path: Path) -> Callable[..., list[str]]:
     return of
 
 
-@pytest.fixture
-def play(tmp_path: Path, command: Callable[..., list[str]]) -> Callable[..., Playbook]:
-    """Run a playbook against the scenario's hosts; keyword arguments are variables that replace the inventory's."""
-
+def _play(folder: Path) -> Callable[..., Playbook]:
     def run(*options: str, playbook: str = "site", **variables: Any) -> Playbook:
-        record = tmp_path / f"{uuid.uuid4()}.jsonl"
+        record = folder / f"{uuid.uuid4()}.jsonl"
         environment = {**os.environ, "RECORD_CHANGES_TO": str(record), "ANSIBLE_FORCE_COLOR": "0"}
         environment["MOLECULE_PROJECT_DIRECTORY"] = str(ROOT)
-        asked = command(*options, playbook=playbook, **variables)
+        asked = _command(folder)(*options, playbook=playbook, **variables)
         done = subprocess.run(asked, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=environment)
         told = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {"changed": [], "failed": []}
         return Playbook(done.returncode, done.stdout + done.stderr, told["changed"], told["failed"])
 
     return run
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Callable[..., list[str]]:
+    """The command of a playbook's run; keyword arguments are variables that replace the inventory's."""
+    return _command(tmp_path)
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Callable[..., Playbook]:
+    """Run a playbook against the scenario's hosts; keyword arguments are variables that replace the inventory's."""
+    return _play(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def play_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Playbook]:
+    """As `play`, for what several tests look at."""
+    return _play(tmp_path_factory.mktemp("play"))
 
 
 @pytest.fixture

@@ -36,6 +36,7 @@ def place(apps: t.Sequence[App]) -> t.Iterator[Problem]:
         yield from _enter(app, whole)
         app.data["tls"] = "off"
     yield from _check_overlaps([*whole, *below])
+    yield from _check_default(apps, whole)
 
 
 def _normal(path: str) -> str:
@@ -126,3 +127,12 @@ def _check_overlap(app: App, other: App) -> t.Iterator[Problem]:
             if full.startswith(inner) and not modifier.startswith("~"):
                 text = f"{app.setting('nginx', name)} has {show(written)}, where app {show(other.label)} is served"
                 yield app.problem(text, f"set it there, or give app {show(other.label)} another path")
+
+
+def _check_default(apps: t.Sequence[App], whole: list[App]) -> t.Iterator[Problem]:
+    """The app that answers under unknown names has a server block."""
+    name = next((app.data["nginx"].get("default_app") for app in apps), "")
+    names = [app.data["name"] for app in whole if app.data["domains"]]
+    if name and name not in names:
+        text = f"nginx_proxy_default_app is {show(name)}, which is no app with a domain of its own"
+        yield Problem("", text, f"write one of {', '.join(names)}, or leave it empty")

@@ -34,6 +34,7 @@ HOST_WIDE = frozenset(
     {
         "python_app_uv_version",
         "nginx_proxy_client_header_timeout",
+        "nginx_proxy_default_app",
         "nginx_proxy_exporter",
         "nginx_proxy_exporter_listen",
         "nginx_proxy_header_buffer_size",

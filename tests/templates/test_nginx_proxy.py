@@ -181,6 +181,21 @@ def test_unknown_names_get_their_connection_closed(make: Make) -> None:
     assert not [args for server in others for args in server.all("listen") if "default_server" in args]
 
 
+@pytest.mark.parametrize("tls", ["letsencrypt", "off"])
+def test_unknown_names_lead_to_the_default_app(make: Make, tls: str) -> None:
+    config = make(app("web"), app("api", tls=tls), below("admin", "/admin", site="api"), nginx_proxy_default_app="api")
+    plain, secure = config.server("_", "80"), config.server("_", "443")
+    assert plain.location("/").one("proxy_pass") == "http://wsgi-api"
+    assert plain.location("^~", "/admin/")
+    if tls == "off":
+        assert secure.one("ssl_reject_handshake") == "on"
+    else:
+        assert secure.one("server_name") == "api.example.com _"
+        assert secure.one("ssl_certificate") == "/etc/nginx/tls/api/fullchain.pem"
+    listens = [args for server in config.servers for args in server.all("listen") if "default_server" in args]
+    assert sorted(args[0] for args in listens) == ["443", "80", "[::]:443", "[::]:80"]
+
+
 @pytest.mark.parametrize("host", [{}, DEBIAN_12, {**DEBIAN_12, "nginx_version": ""}, {"nginx_version": ""}])
 def test_http2_and_key_exchange_by_version(make: Make, host: dict[str, str]) -> None:
     config = make(app("api"), host=host)

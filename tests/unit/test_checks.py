@@ -967,6 +967,16 @@ BAD_INVENTORIES: dict[str, tuple[t.Any, dict[str, t.Any], list[str]]] = {
         {"python_app_index_url": "pypi.example"},
         ['apps "api", "b"', 'python_app_index_url is "pypi.example"', "https://packages.example.com/simple"],
     ),
+    "default app that there is not": (
+        [app()],
+        {"nginx_proxy_default_app": "www"},
+        ['inventory: nginx_proxy_default_app is "www"', "no app", "write one of api"],
+    ),
+    "default app below a path": (
+        [app(), app(name="b", path="/x")],
+        {"nginx_proxy_default_app": "b"},
+        ['nginx_proxy_default_app is "b"', "a domain of its own", "write one of api,"],
+    ),
     "one path twice": (
         [app(), *(app(name=name, path=path) for name, path in (("b", "/x"), ("c", "/x/")))],
         {},

@@ -71,17 +71,38 @@ def test_prometheus_gets_numbers(host, client):
     assert client.get(f"http://{host.ipv4}:9113/metrics").exit != 0, "anybody may ask the exporter"
 
 
-def test_proxy_protocol(play, hosts, client):
-    """From a proxy that speaks it, the client's address comes with the connection; without it there is no answer."""
-    network = f"{client.ipv4}/32"
-    settings = {"nginx_proxy_proxy_protocol": True, "nginx_proxy_trusted_proxies": [network]}
-    run = play("--limit", "d13", **settings)
-    assert run.code == 0, run.output
+@pytest.fixture(scope="module")
+def behind(hosts, client, play_once):
+    """A host behind a proxy that speaks the PROXY protocol, with an app for unknown names; and back."""
     (host,) = [host for host in hosts if host.name == "d13"]
-    spoken = client.get(host.url("probe", "/seen"), "-4", "--haproxy-clientip", "203.0.113.8")
-    assert spoken.json["headers"]["X-Forwarded-For"] == "203.0.113.8"
-    assert client.get(host.url("probe"), "-4").exit != 0
-    back = play()  # also what the tests of deployments and of a path that changes have left
+    settings = {
+        "nginx_proxy_proxy_protocol": True,
+        "nginx_proxy_trusted_proxies": [f"{client.ipv4}/32"],
+        "nginx_proxy_default_app": "probe",
+    }
+    run = play_once("--limit", host.name, **settings)
+    assert run.code == 0, run.output
+    yield host
+    back = play_once()  # also what the tests of deployments and of a path that changes have left
     assert back.code == 0, back.output
     assert client.get(host.url("probe")).status == 200
     assert client.get(host.url("probe", "/below/healthz")).status == 200
+    assert client.get(f"http://{host.ipv4}/").exit != 0
+
+
+def test_proxy_protocol(behind, client):
+    """From a proxy that speaks it, the client's address comes with the connection; without it there is no answer."""
+    spoken = client.get(behind.url("probe", "/seen"), "-4", "--haproxy-clientip", "203.0.113.8")
+    assert spoken.json["headers"]["X-Forwarded-For"] == "203.0.113.8"
+    assert client.get(behind.url("probe"), "-4").exit != 0
+
+
+def test_a_default_app_answers_under_unknown_names(behind, client):
+    proxied = ["--haproxy-clientip", "203.0.113.8"]
+    by_address = client.get(f"http://{behind.ipv4}/seen", *proxied)
+    assert by_address.json["headers"]["Host"] == behind.ipv4
+    assert client.get(f"http://{behind.ipv4}/below/", *proxied).json["app"] == "below"
+    secure = client.get("https://unknown.example.test/", *proxied, "-k", "--connect-to", f"::{behind.ipv4}:443")
+    assert secure.json["app"] == "probe"
+    known = client.get(behind.url("probe", "/", scheme="http"), "-4", *proxied)
+    assert (known.status, known.headers["location"]) == (301, behind.url("probe"))
