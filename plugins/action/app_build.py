@@ -90,7 +90,7 @@ def build_inputs(app: Mapping[str, Any], source: Source, host: Mapping[str, Any]
         index_url=python["index_url"],
         extra_index_urls=list(python["extra_index_urls"]),
         ca_bundle=python["ca_bundle"],
-        public=public_folders(app["nginx"]),
+        public=public_folders(app),
         fingerprint=app["nginx"]["static_fingerprint"],
         persistent=sorted(app["persistent"]),
     )

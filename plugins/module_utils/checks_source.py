@@ -7,7 +7,7 @@ import os
 import re
 import typing as t
 
-from ansible_collections.webops.wsgi.plugins.module_utils import settings
+from ansible_collections.webops.wsgi.plugins.module_utils import edge, settings
 from ansible_collections.webops.wsgi.plugins.module_utils.settings import App, Problem, show
 
 _EXACT_VERSION = re.compile(r"[0-9][A-Za-z0-9.!+_-]*")
@@ -21,6 +21,7 @@ _PREFIX = re.compile(r"/[A-Za-z0-9._~/-]*")
 _CLOSED = re.compile(
     r"/(srv/[^/]+/(builds|releases|current)/|(boot|dev|etc|home|proc|root|run|sys|usr|var/log|var/lib/nginx)/|$)"
 )
+_PLAIN = re.compile(r"[A-Za-z0-9._/-]+")
 _FOLDER = re.compile(r"""[^"$\\\x00-\x1f\x7f]*""")
 _INDEX = re.compile(
     r"https?://([^\s/?#]*@)?([\w.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?([/?#]\S*)?|file://(localhost)?/\S+", re.IGNORECASE
@@ -212,7 +213,7 @@ def check_static(app: App) -> t.Iterator[Problem]:
         elif same != prefix:
             text = f"{setting} has the URL prefixes {show(same)} and {show(prefix)}, which are the same to nginx"
             yield app.problem(text, "keep one of them")
-        wrong, mend = _elsewhere_problem(folder) if str(folder).startswith("/") else folder_problem(folder, tree)
+        wrong, mend = _static_problem(app, folder, tree)
         if wrong:
             yield app.problem(f"{setting} maps {show(prefix)} to {show(folder)}, {wrong}", mend)
 
@@ -234,12 +235,26 @@ def _prefix_problem(prefix: str) -> tuple[str, str]:
     return "", ""
 
 
-def _elsewhere_problem(folder: str) -> tuple[str, str]:
+def _static_problem(app: App, folder: t.Any, tree: str) -> tuple[str, str]:
+    """What is wrong with a directory of static files, and the mend; two empty strings when nothing is."""
+    if not isinstance(folder, str):
+        return folder_problem(folder, tree)
+    place = edge.outside(app.data, folder) if app.usable("persistent") else ""
+    if place.startswith(f"/var/lib/{app.data['name']}/") and not _PLAIN.fullmatch(place):
+        return "with a character that systemd does not take", "use letters, digits, hyphens, underscores and dots"
+    if folder.startswith("/"):
+        return _elsewhere_problem(folder, app.data["name"])
+    return folder_problem(folder, "" if place else tree)
+
+
+def _elsewhere_problem(folder: str, name: str) -> tuple[str, str]:
     """What is wrong with a directory outside the source tree, and the mend; two empty strings when nothing is."""
     if os.path.normpath(folder) != (folder.rstrip("/") or "/") or not _FOLDER.fullmatch(folder):
         return "which is no plain path", "write it without dots, quotes, dollar signs and backslashes"
     if _CLOSED.match(f"{folder}/"):
         return "where the host keeps what is not for visitors", "write a directory of its own, such as /var/www/media"
+    if folder.rstrip("/") == f"/var/lib/{name}":
+        return "all that the app keeps", f"write a directory in it, such as {folder.rstrip('/')}/uploads"
     return "", ""
 
 

@@ -64,6 +64,7 @@ def site(app: Data) -> Data:
         "security_headers": _security_headers(app),
         "headers": _headers(app),
         "static": [_static(app, prefix, folder) for prefix, folder in app["nginx"]["static"].items()],
+        "state_folders": state_folders(app),
         "error_page": _error_page(app),
         "access_log": _access_log(app, app["nginx"]),
     }
@@ -83,10 +84,32 @@ def host(apps: list[Data]) -> Data:
     return {"longest": max(times, default=0), "passwords": [file for app in apps for file in _password_files(app)]}
 
 
-def public_folders(nginx: Data) -> list[str]:
+def public_folders(app: t.Mapping[str, t.Any]) -> list[str]:
     """Directories of the app's source tree that nginx reads."""
-    folders = {folder for folder in nginx["static"].values() if not folder.startswith("/")}
-    return sorted(folders | ({nginx["error_pages"]} - {""}))
+    folders = {folder for folder in app["nginx"]["static"].values() if not outside(app, folder)}
+    return sorted(folders | ({app["nginx"]["error_pages"]} - {""}))
+
+
+def state_folders(app: Data) -> list[Data]:
+    """Directories that the app writes to and nginx reads, such as for uploads: C(path), and C(above), the way there."""
+    state = f"/var/lib/{app['name']}"
+    paths = {outside(app, folder) for folder in app["nginx"]["static"].values()}
+    own = [path for path in sorted(paths) if path.startswith(f"{state}/")]
+    return [{"path": path, "above": _from(state, os.path.dirname(path))} for path in own]
+
+
+def _from(top: str, path: str) -> list[str]:
+    """The directories from one down to another, both included."""
+    return [path] if path == top else [*_from(top, os.path.dirname(path)), path]
+
+
+def outside(app: t.Mapping[str, t.Any], folder: str) -> str:
+    """Where a directory of static files is when it is outside the source tree, without a slash at its end."""
+    if folder.startswith("/"):
+        return folder.rstrip("/")
+    inside = os.path.normpath(folder)
+    kept = any(f"{inside}/".startswith(f"{os.path.normpath(path)}/") for path in app["persistent"])
+    return f"/var/lib/{app['name']}/{inside}" if kept else ""
 
 
 def variable(app: Data) -> str:
@@ -308,16 +331,17 @@ def static_url(prefix: str) -> str:
 
 
 def _static(app: Data, prefix: str, folder: str) -> Data:
-    """A static mapping: URL prefix and directory, both with a slash at the end so that neither can be left; and where
-    the files of earlier releases are whose names carry a digest."""
+    """A static mapping: URL prefix and directory, both with a slash at the end so that neither can be left; where the
+    files of earlier releases are whose names carry a digest; and C(within), the directory that no symlink leaves, for
+    one that is not part of the build."""
     url = below(app["path"], static_url(prefix))
-    if folder.startswith("/"):
-        return {"url": url, "folder": folder.rstrip("/") + "/", "kept": ""}
-    inside = folder.strip("/")
-    inside = inside[2:] if inside.startswith("./") else inside
-    deeper = f"{inside}/" if inside not in ("", ".") else ""
+    elsewhere = outside(app, folder)
+    if elsewhere:
+        return {"url": url, "folder": f"{elsewhere}/", "kept": "", "within": elsewhere}
+    inside = os.path.normpath(folder.strip("/") or ".")
+    deeper = "" if inside == "." else f"{inside}/"
     kept = f"/srv/{app['name']}/{ASSETS}/{deeper}" if app["nginx"]["static_fingerprint"] else ""
-    return {"url": url, "folder": f"/srv/{app['name']}/current/app/src/{deeper}", "kept": kept}
+    return {"url": url, "folder": f"/srv/{app['name']}/current/app/src/{deeper}", "kept": kept, "within": ""}
 
 
 # ---------------------------------------------------------------- passwords

@@ -541,6 +541,16 @@ def test_static_files_cannot_be_left_by_a_missing_slash(make: Make, prefix: str,
     assert location.location("~", r"/\.").one("return") == "404"
 
 
+def test_no_symlink_leads_out_of_what_the_app_writes(make: Make) -> None:
+    given = app("api", persistent=["up"], nginx={"static": {"/up/": "up", "/static/": "static"}})
+    server = make(given).server("api.example.com", "443")
+    uploads = server.location("^~", "/up/")
+    assert (uploads.one("alias"), uploads.one("disable_symlinks")) == ("/var/lib/api/up/", "on from=/var/lib/api/up")
+    assert uploads.location("~", r"/\.").one("return") == "404"
+    assert "X-Content-Type-Options" in {args[0] for args in uploads.all("add_header")}
+    assert server.location("^~", "/static/").all("disable_symlinks") == []
+
+
 def test_names_with_a_digest_are_kept_for_good(make: Make) -> None:
     config = make(app("api", nginx={"static": {"/static/": "static"}, "static_expires": "5m"}))
     maps = {block.args[1]: block for block in config.http.blocks("map")}

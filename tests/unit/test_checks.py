@@ -689,6 +689,14 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
         ['nginx.canonical_domain is "example.org"', "not among", "api.example.com"],
     ),
     "many retries": ({"nginx": {"retries": 50}}, ["nginx.retries is 50", "write 5 or less"]),
+    "static directory that is all of the state": (
+        {"nginx": {"static": {"/s/": "/var/lib/api/"}}},
+        ["nginx.static", '"/var/lib/api/"', "all that the app keeps", "/var/lib/api/uploads"],
+    ),
+    "static directory of the state with a space": (
+        {"nginx": {"static": {"/s/": "/var/lib/api/my files"}}},
+        ["nginx.static", '"/var/lib/api/my files"', "systemd does not take", "letters, digits"],
+    ),
     "static directory with a variable": (
         {"nginx": {"static": {"/s/": "$x"}}},
         ["nginx.static", '"/s/" to "$x"', "character", "rename it"],
@@ -866,6 +874,7 @@ GOOD_SETTINGS: list[dict[str, t.Any]] = [
     {"name": "a--b"},
     {"gunicorn": {"workers": 3}},
     {"persistent": ["data..old", ".cache"]},
+    {"persistent": ["up"], "nginx": {"static": {"/up/": "up", "/a/": "./up/a", "/b/": "/var/lib/api/b"}}},
 ]
 
 

@@ -142,7 +142,7 @@ def test_where_files_of_earlier_releases_are(nginx, expected):
 
 def test_folders_that_nginx_must_be_able_to_read():
     app = resolved(static={"/s": "static", "/m": "/var/www/media"}, error_pages="errors")
-    assert edge.public_folders(app["nginx"]) == ["errors", "static"]
+    assert edge.public_folders(app) == ["errors", "static"]
 
 
 def test_passwords_of_the_host_and_the_longest_answer():
@@ -203,3 +203,28 @@ def test_static_files_below_a_path():
 def test_where_clients_find_an_app(changes, nginx, url):
     app = resolved()
     assert edge.url({**app, **changes, "nginx": {**app["nginx"], **nginx}}) == url
+
+
+@pytest.mark.parametrize(
+    ("folder", "place"),
+    [
+        ("up", "/var/lib/api/up"),
+        ("./up/", "/var/lib/api/up"),
+        ("up/big", "/var/lib/api/up/big"),
+        ("upper", ""),
+        ("static", ""),
+        ("/var/www/media/", "/var/www/media"),
+    ],
+)
+def test_static_files_outside_the_source_tree(folder, place):
+    app = {**resolved(static={"/s": folder}), "persistent": ["up"]}
+    (static,) = edge.site(app)["static"]
+    assert (edge.outside(app, folder), static["within"]) == (place, place)
+    assert bool(edge.public_folders(app)) is not bool(place)
+    assert static["folder"] == (f"{place}/" if place else f"/srv/api/current/app/src/{folder}/")
+
+
+def test_the_way_to_what_nginx_reads_of_the_state():
+    app = resolved(static={"/a": "/var/lib/api/a/b", "/c": "/var/lib/other/c", "/d": "static"})
+    (folder,) = edge.state_folders(app)
+    assert folder == {"path": "/var/lib/api/a/b", "above": ["/var/lib/api", "/var/lib/api/a"]}

@@ -43,6 +43,36 @@ def test_compressed_at_build_time(host, client):
     assert "content-encoding" not in plain.headers
 
 
+def test_uploads_are_served_without_the_app(host, client):
+    assert client.get(host.url("probe", "/keep/page.html"), "-X", "PUT", "--data", "uploaded").status == 200
+    host.run("systemctl stop probe.target")
+    try:
+        answer = client.get(host.url("probe", "/uploads/page.html"))
+    finally:
+        host.run("systemctl start probe.target")
+    assert (answer.status, answer.body) == (200, "uploaded")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    tries = ["--retry", "30", "--retry-delay", "1", "--retry-all-errors", "--fail"]
+    assert client.get(host.url("probe"), *tries).status == 200
+
+
+@pytest.mark.parametrize("target", ["/etc/passwd", "../other", "/srv/probe/current/app/src/static/style.css"])
+def test_no_link_leads_out_of_the_uploads(host, client, target):
+    host.run("install -m 0644 /dev/null /var/lib/probe/other")
+    assert client.get(host.url("probe", f"/keep/link?link={target}"), "-X", "PUT").status == 200
+    answer = client.get(host.url("probe", "/uploads/link"))
+    assert answer.status in (403, 404), f"a link of the app's shows {target}"
+
+
+def test_nothing_else_of_the_state_is_shown(host, client):
+    client.get(host.url("probe", "/keep/.hidden"), "-X", "PUT", "--data", "x")
+    host.run("echo private >/var/lib/probe/private && chmod 644 /var/lib/probe/private")
+    for path in ("/uploads/.hidden", "/uploads/../private", "/uploads/", "/uploads", "/uploads../private"):
+        answer = client.get(host.url("probe", path), "--path-as-is")
+        assert answer.status in (403, 404), path
+        assert "private" not in answer.body
+
+
 def test_a_deployment_shows_new_files_at_once_and_keeps_what_open_pages_name(play, apps, hosts, client, source):
     (source / "static/style.css").write_text("body { color: #456 }\n", encoding="utf-8")
     (source / "static/main.0a1b2c3d4e.js").rename(source / "static/main.f0f0f0f0a1.js")

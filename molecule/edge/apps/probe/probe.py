@@ -13,7 +13,7 @@ from flask_sock import Server, Sock
 
 app = Flask(__name__, static_folder=None)
 sock = Sock(app)
-state = pathlib.Path(os.environ.get("STATE_DIRECTORY", "."))
+state = pathlib.Path(os.environ.get("STATE_DIRECTORY", ".").split(":")[0])
 answers = itertools.count(1)
 
 
@@ -72,6 +72,18 @@ def upload() -> Response:
     first = next(pieces, b"")
     started = time.monotonic()
     return jsonify(length=len(first) + sum(map(len, pieces)), seconds=time.monotonic() - started)
+
+
+@app.put("/keep/<name>")
+def keep(name: str) -> Response:
+    """Keep what is sent, for others to fetch; C(?link) makes a link to a file of the host instead."""
+    place = state / "uploads" / name
+    place.unlink(missing_ok=True)
+    if "link" in request.args:
+        place.symlink_to(request.args["link"])
+    else:
+        place.write_bytes(request.get_data())
+    return jsonify(kept=name)
 
 
 @app.route("/dies-once/<name>", methods=["GET", "POST"])
