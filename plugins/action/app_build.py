@@ -93,6 +93,7 @@ def build_inputs(app: Mapping[str, Any], source: Source, host: Mapping[str, Any]
         public=public_folders(app),
         fingerprint=app["nginx"]["static_fingerprint"],
         persistent=sorted(app["persistent"]),
+        brotli=app["nginx"]["brotli"] and bool(public_folders(app)),
     )
 
 

@@ -3,9 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Static files made ready for the web server when an app is built, so that a request costs it nothing but a copy.
 
-Files that compress well get a copy beside them that nginx sends as it is (C(gzip_static)). Files whose names carry a
-digest of their contents are kept in C(/srv/<app>/assets) as long as any build has them: a browser that shows a page of
-the release before can still load what that page names. They are hard links, so they take no room of their own.
+Files that compress well get copies beside them that nginx sends as they are (C(gzip_static), C(brotli_static)). Files
+whose names carry a digest of their contents are kept in C(/srv/<app>/assets) as long as any build has them: a browser
+that shows a page of the release before can still load what that page names. They are hard links, so they take no room
+of their own.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from __future__ import annotations
 import gzip
 import os
 import re
-from collections.abc import Iterable, Iterator
+import subprocess
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 ASSETS = "assets"
@@ -24,25 +26,47 @@ COMPRESSIBLE = frozenset(
 )
 SMALLEST = 256  # bytes; what does not fill one packet arrives no sooner for being smaller
 LEVEL = 9  # of gzip: done once, so the smallest is best
+BROTLI = ["brotli", "--best", "--stdout"]  # Debian's program; its best is 11
 
 
-def compress(folders: Iterable[Path]) -> None:
-    """Write a compressed copy beside each file that becomes smaller by it; one that the app ships is left alone."""
+def compress(folders: Iterable[Path], brotli: bool = False) -> None:
+    """Write compressed copies beside each file that becomes smaller by it; one that the app ships is left alone.
+
+    Args:
+        folders: Where the files are.
+        brotli: Whether to write C(.br) beside C(.gz).
+
+    Raises:
+        OSError: A copy cannot be written, or there is no program C(brotli).
+        subprocess.CalledProcessError: C(brotli) failed.
+    """
     for folder in folders:
-        for path in _files(folder):
-            target = path.with_name(f"{path.name}.gz")
-            if path.suffix.lower() not in COMPRESSIBLE or path.stat().st_size < SMALLEST or target.exists():
+        # A list, since copies are no files to compress.
+        for path in list(_files(folder)):
+            if path.suffix.lower() not in COMPRESSIBLE or path.stat().st_size < SMALLEST:
                 continue
-            _compress(path, target)
+            _write_smaller(path, ".gz", _gzip)
+            if brotli:
+                _write_smaller(path, ".br", _brotli)
 
 
-def _compress(path: Path, target: Path) -> None:
-    plain, stamp = path.read_bytes(), path.stat().st_mtime
-    # No time in the copy: equal files stay equal.
-    packed = gzip.compress(plain, LEVEL, mtime=0)
-    if len(packed) < len(plain):
+def _write_smaller(path: Path, suffix: str, pack: Callable[[Path], bytes]) -> None:
+    target, found = path.with_name(f"{path.name}{suffix}"), path.stat()
+    if target.exists():
+        return
+    packed = pack(path)
+    if len(packed) < found.st_size:
         target.write_bytes(packed)
-        os.utime(target, (stamp, stamp))
+        os.utime(target, (found.st_mtime, found.st_mtime))
+
+
+def _gzip(path: Path) -> bytes:
+    # No time in the copy: equal files stay equal.
+    return gzip.compress(path.read_bytes(), LEVEL, mtime=0)
+
+
+def _brotli(path: Path) -> bytes:
+    return subprocess.run([*BROTLI, str(path)], check=True, capture_output=True).stdout
 
 
 def keep(app: Path, source: Path, folders: Iterable[str], fingerprint: str) -> None:

@@ -53,6 +53,7 @@ class BuildInputs:
         public: Directories of the source that the web server serves.
         fingerprint: Pattern of the names of their files that carry a digest.
         persistent: Directories of the source that live in the state directory.
+        brotli: Whether their files are compressed by brotli too.
     """
 
     app: str
@@ -72,6 +73,7 @@ class BuildInputs:
     public: list[str] = field(default_factory=list)
     fingerprint: str = ""
     persistent: list[str] = field(default_factory=list)
+    brotli: bool = False
 
     @property
     def digest(self) -> str:
@@ -82,6 +84,8 @@ class BuildInputs:
         # A new password for the same index is no new build.
         inputs["index_url"] = without_credentials(self.index_url)
         inputs["extra_index_urls"] = [without_credentials(url) for url in self.extra_index_urls]
+        if not self.brotli:
+            del inputs["brotli"]  # builds from before there was it stay what they are
         inputs["format"] = BUILD_FORMAT
         text = json.dumps(inputs, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -148,7 +152,7 @@ def make_build(root: Path, inputs: BuildInputs, archive: Path | None) -> Path:
         _link_persistent(path / "src", inputs)
         _link_instance_folder(path / "venv", inputs)
         _compile_bytecode(path)
-        assets.compress(path / "src" / name for name in inputs.public)
+        _compress(path, inputs)
         _restrict(path, inputs)
         assets.keep(root / inputs.app, path / "src", inputs.public, inputs.fingerprint)
         _describe(path, inputs)
@@ -156,6 +160,13 @@ def make_build(root: Path, inputs: BuildInputs, archive: Path | None) -> Path:
         shutil.rmtree(path, ignore_errors=True)
         raise
     return path
+
+
+def _compress(path: Path, inputs: BuildInputs) -> None:
+    try:
+        assets.compress((path / "src" / name for name in inputs.public), inputs.brotli)
+    except subprocess.CalledProcessError as error:
+        raise BuildError(f'app "{inputs.app}": compressing its files failed: {error.stderr.decode()}') from error
 
 
 def _refuse_full_disk(root: Path, inputs: BuildInputs) -> None:

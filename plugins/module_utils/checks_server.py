@@ -24,6 +24,7 @@ LIMITS: dict[tuple[str, str], tuple[float, float | None]] = {
     ("nginx", "client_header_timeout"): (1, None),
     ("nginx", "client_body_timeout"): (1, None),
     ("nginx", "client_send_timeout"): (1, None),
+    ("nginx", "brotli_level"): (0, 11),
     ("nginx", "gzip_level"): (1, 9),
     ("nginx", "worker_connections"): (16, None),
     ("nginx", "max_requests_per_connection"): (1, None),

@@ -33,6 +33,8 @@ ROLE_KEYS = {
 HOST_WIDE = frozenset(
     {
         "python_app_uv_version",
+        "nginx_proxy_brotli",
+        "nginx_proxy_brotli_level",
         "nginx_proxy_client_header_timeout",
         "nginx_proxy_default_app",
         "nginx_proxy_exporter",

@@ -112,6 +112,10 @@ options:
         type: list
         elements: str
         default: []
+      brotli:
+        description: Whether files of O(builds[].public) are compressed by brotli too.
+        type: bool
+        default: false
   users:
     description: System users to create; the action plugin makes this from O(apps) and O(host).
     type: list
@@ -182,6 +186,7 @@ BUILD_OPTIONS: dict[str, Any] = {
     "public": {"type": "list", "elements": "str", "default": []},
     "fingerprint": {"type": "str", "default": ""},
     "persistent": {"type": "list", "elements": "str", "default": []},
+    "brotli": {"type": "bool", "default": False},
 }
 
 

@@ -592,6 +592,24 @@ def test_compression(make: Make) -> None:
     assert "text/html" not in types  # nginx has it built in and warns of a second
 
 
+def test_brotli_goes_where_gzip_goes(make: Make) -> None:
+    given = app("api", nginx={"gzip_min_length": 9, "locations": {"/secret": {"gzip": False}}})
+    config = make(given, nginx_proxy_brotli=True, nginx_proxy_brotli_level=3)
+    server = config.server("api.example.com", "443")
+    assert (config.http.one("brotli"), config.http.one("brotli_comp_level")) == ("on", "3")
+    assert config.http.one("brotli_types") == config.http.one("gzip_types")
+    assert config.http.one("brotli_static") == "on"
+    assert server.one("brotli_min_length") == server.one("gzip_min_length") == "9"
+    assert server.location("/secret").one("brotli") == server.location("/secret").one("gzip") == "off"
+
+
+def test_without_the_module_nothing_is_said_of_brotli() -> None:
+    given = app("api", nginx={"gzip_min_length": 9, "gzip_types": ["a/b"], "gzip": False, "static": {"/s": "s"}})
+    for template in ("nginx.conf.j2", "site.conf.j2"):
+        text = render("nginx_proxy", template, __wsgi_apps=[given], app=given)
+        assert "brotli" not in re.sub("#.*", "", text)
+
+
 def test_slow_clients_are_not_waited_for(make: Make) -> None:
     http = make(app("api")).http
     assert http.one("client_header_timeout") == "10s"

@@ -49,6 +49,17 @@ def test_a_copy_that_is_smaller(app):
     assert {path.name for path in source.rglob("*.gz")} == {"style.css.gz", "own.js.gz"}
 
 
+def test_a_copy_by_another_program(app, monkeypatch):
+    """A program that is on every machine stands in for Debian's brotli, which the scenario edge has."""
+    monkeypatch.setattr(assets, "BROTLI", ["gzip", "-9", "--stdout"])
+    source = build(app, 1, style__css=TEXT, tiny__css="a")
+    assets.compress([source / "static"], brotli=True)
+    made = source / "static/css/style.css.br"
+    assert gzip.decompress(made.read_bytes()).decode() == TEXT
+    assert {path.name for path in source.rglob("*.*r")} == {"style.css.br"}
+    assert (source / "static/css/style.css.gz").exists()
+
+
 def test_equal_files_have_equal_copies(app):
     first, second = (build(app, number, style__css=TEXT) for number in (1, 2))
     assets.compress([first / "static", second / "static"])

@@ -1035,6 +1035,11 @@ BAD_INVENTORIES: dict[str, tuple[t.Any, dict[str, t.Any], list[str]]] = {
         {},
         ['app "b"', 'nginx.static has "/y"', 'app "c" is served'],
     ),
+    "too much brotli": (
+        [app()],
+        {"nginx_proxy_brotli_level": 12},
+        ["nginx_proxy_brotli_level is 12", "write 11 or less"],
+    ),
     "trusted proxies by an unknown name": (
         [app()],
         {"nginx_proxy_trusted_proxies": ["akamai"]},

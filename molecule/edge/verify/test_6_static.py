@@ -32,15 +32,27 @@ def test_a_file_that_has_not_changed_is_not_sent_again(host, client):
     assert (again.status, again.body) == (304, "")
 
 
-def test_compressed_at_build_time(host, client):
-    place = "/srv/probe/current/app/src/static/page.css.gz"
+@pytest.mark.parametrize(("accepted", "suffix"), [("gzip", "gz"), ("gzip, br", "br")])
+def test_compressed_at_build_time(host, client, accepted, suffix):
+    place = f"/srv/probe/current/app/src/static/page.css.{suffix}"
     assert host.run(f"stat -Lc %a {place}") == "644"
-    script = 'curl -s --cacert "$1" -H "Accept-Encoding: gzip" "$0" | base64'
-    sent = client.shell(script, host.url("probe", "/static/page.css"), client.root)
+    script = 'curl -s --cacert "$1" -H "Accept-Encoding: $2" "$0" | base64'
+    sent = client.shell(script, host.url("probe", "/static/page.css"), client.root, accepted)
     on_disk = host.run(f"base64 {place}")
     assert sent == on_disk, "what is sent is not the file that was compressed when the app was built"
     plain = client.get(host.url("probe", "/static/page.css"))
     assert "content-encoding" not in plain.headers
+
+
+@pytest.mark.parametrize(("accepted", "encoding"), [("gzip, br", "br"), ("gzip", "gzip"), ("identity", None)])
+def test_answers_are_compressed_as_the_client_likes(host, client, accepted, encoding):
+    url = host.url("probe", "/seen")
+    padding = ["-H", f"X-Padding: {'abc' * 300}"]
+    answer = client.get(url, "-H", f"Accept-Encoding: {accepted}", *padding, "-o", "/dev/null")
+    assert answer.headers.get("content-encoding") == encoding
+    assert "accept-encoding" in answer.headers["vary"].lower()
+    told = client.get(url, "--compressed", *padding)
+    assert told.json["headers"]["X-Padding"] == "abc" * 300
 
 
 def test_uploads_are_served_without_the_app(host, client):
