@@ -148,7 +148,11 @@ class ActionModule(ActionBase):
                 "https_port": variables.get("nginx_proxy_https_port", 443),
                 "required": bool(self._task.args.get("proxy_required", False)),
             },
-            "bake": {"seconds": settings["bake"], "error_percent": settings["bake_error_percent"]},
+            "bake": {
+                "seconds": settings["bake"],
+                "error_percent": settings["bake_error_percent"],
+                "log_sample": app["nginx"]["access_log_sample"],
+            },
             "settle": settings["worker_settle"],
             "drain": settings["drain"],
             "keep": settings["keep"],

@@ -225,6 +225,14 @@ def check_preload(app: App) -> t.Iterator[Problem]:
         yield app.problem(text, "write hsts_max_age: 31536000 or more")
 
 
+def check_sample(app: App) -> t.Iterator[Problem]:
+    """A share that split_clients, which knows hundredths of a percent, can make."""
+    share = app.data["nginx"].get("access_log_sample", 1)
+    if app.usable("nginx.access_log_sample") and not 0.0001 <= share <= 1:
+        text = f"{app.setting('nginx', 'access_log_sample')} is {show(share)}, which is no share of all requests"
+        yield app.problem(text, "write a number from 0.0001 to 1, such as 0.1")
+
+
 def check_error_pages(app: App) -> t.Iterator[Problem]:
     """The directory of error pages lies in the source tree, and exists where the tree is at hand."""
     folder = app.data["nginx"].get("error_pages", "")
@@ -272,6 +280,7 @@ CHECKS: tuple[t.Callable[[App], t.Iterator[Problem]], ...] = (
     check_cache,
     check_headers,
     check_preload,
+    check_sample,
     check_error_pages,
     check_canonical,
     check_host,

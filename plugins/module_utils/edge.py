@@ -67,6 +67,7 @@ def site(app: Data) -> Data:
         "state_folders": state_folders(app),
         "error_page": _error_page(app),
         "access_log": _access_log(app, app["nginx"]),
+        "sample": _sample(app),
     }
 
 
@@ -142,11 +143,22 @@ def _error_page(app: Data) -> str:
 
 
 def _access_log(app: Data, settings: Data) -> str:
-    """What ``access_log`` says. Lines are collected, which spares a write for each of them."""
-    if not settings["access_log"]:
+    """What ``access_log`` says. Lines for a file are collected, which spares a write for each of them."""
+    if settings["access_log"] == "off":
         return "off"
     form = "wsgi_json" if app["nginx"]["access_log_format"] == "json" else "wsgi"
-    return f"/var/log/nginx/{app['name']}.access.log {form} buffer=32k flush=1s"
+    sampled = f" if=${variable(app)}_logged" if app["nginx"]["access_log_sample"] < 1 else ""
+    if settings["access_log"] == "journal":
+        # A tag takes no hyphens.
+        tag = app["name"].replace("-", "_")
+        return f"syslog:server=unix:/dev/log,tag={tag},nohostname {form}{sampled}"
+    return f"/var/log/nginx/{app['name']}.access.log {form} buffer=32k flush=1s{sampled}"
+
+
+def _sample(app: Data) -> str:
+    """Share of the requests without an error that are logged, as ``split_clients`` has it; nothing for all of them."""
+    share = app["nginx"]["access_log_sample"]
+    return f"{share * 100:.2f}%" if share < 1 else ""
 
 
 def below(mount: str, path: str) -> str:

@@ -86,10 +86,12 @@ class Bake:
     Attributes:
         seconds: Length of the window; 0 for none.
         error_percent: Share of answers with a 5xx status above which the new release is given up.
+        log_sample: Share of the answers without an error that the proxy logs.
     """
 
     seconds: float = 0.0
     error_percent: float = 5.0
+    log_sample: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -329,7 +329,7 @@ def _bake(paths: Paths, step: Step, systemd: ServiceManager) -> None:
     if not bake.seconds or step.kind == "rollback":
         return
     watched = [unit.instance(step.number) for unit in release_units(paths, step.app, step.number, WORKER)]
-    log = AccessLog(paths.logs / f"{step.app}.access.log")
+    log = AccessLog(paths.logs / f"{step.app}.access.log", bake.log_sample)
     deadline = time.monotonic() + bake.seconds
     while (left := deadline - time.monotonic()) > 0:
         time.sleep(min(LOOK, left))

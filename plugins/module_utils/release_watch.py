@@ -18,10 +18,17 @@ FEW = 3  # server errors that may happen to anybody
 class AccessLog:
     """Statuses that an access log has got since this was made."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, sample: float = 1.0) -> None:
+        """Remember where the log ends now.
+
+        Args:
+            path: The log.
+            sample: Share of the answers below 400 that are in it; of the others all are.
+        """
         self._path = path
         self._place = self._identity()
-        self.answers = 0
+        self._good_weight = 1 / sample
+        self.answers = 0.0
         self.errors = 0
 
     def excess(self, percent: float) -> str:
@@ -29,7 +36,7 @@ class AccessLog:
         self._read()
         if self.errors <= FEW or self.errors * 100 <= percent * self.answers:
             return ""
-        return f"{self.errors} of {self.answers} answers had a status of 500 or more (limit {percent:g} %)"
+        return f"{self.errors} of {self.answers:.0f} answers had a status of 500 or more (limit {percent:g} %)"
 
     def _read(self) -> None:
         inode, offset = self._place
@@ -47,8 +54,9 @@ class AccessLog:
         for line in whole.splitlines():
             found = STATUS.search(line)
             if found and not CLOSED.search(line):
-                self.answers += 1
-                self.errors += int(found.group(1) or found.group(2)) >= 500
+                status = int(found.group(1) or found.group(2))
+                self.answers += self._good_weight if status < 400 else 1
+                self.errors += status >= 500
 
     def _identity(self) -> tuple[int, int]:
         try:

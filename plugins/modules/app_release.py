@@ -194,6 +194,10 @@ options:
             description: Percentage of server errors that ends it in going back.
             type: float
             default: 5
+          log_sample:
+            description: Share of the answers without an error that the proxy logs.
+            type: float
+            default: 1
       settle:
         description: Seconds a worker must run without ending.
         type: float
@@ -304,6 +308,7 @@ PROXY_OPTIONS: dict[str, Any] = {
 BAKE_OPTIONS: dict[str, Any] = {
     "seconds": {"type": "float", "default": 0},
     "error_percent": {"type": "float", "default": 5},
+    "log_sample": {"type": "float", "default": 1},
 }
 RELEASE_OPTIONS: dict[str, Any] = {
     **{

@@ -276,7 +276,7 @@ def test_locations_differ_in_what_they_name(make: Make) -> None:
     locations = {
         "/events": {"buffering": False, "read_timeout": 3600, "websocket": False},
         "= /upload": {"client_max_body_size": "1g", "request_buffering": False},
-        r"~ ^/v\d{1,2}/": {"access_log": False, "connect_timeout": 1},
+        r"~ ^/v\d{1,2}/": {"access_log": "off", "connect_timeout": 1},
     }
     server = make(app("api", nginx={"locations": locations})).server("api.example.com", "443")
     events, upload, rest = server.location("/events"), server.location("=", "/upload"), server.location("/")
@@ -501,6 +501,37 @@ def test_one_access_log_an_app(make: Make, log_format: str) -> None:
     name = "wsgi_json" if log_format == "json" else "wsgi"
     log = config.server("api.example.com", "443").one("access_log")
     assert log == f"/var/log/nginx/api.access.log {name} buffer=32k flush=1s"
+
+
+def test_the_log_is_the_journal(make: Make) -> None:
+    server = make(app("my-api", nginx={"access_log": "journal"})).server("my-api.example.com", "443")
+    assert server.one("access_log") == "syslog:server=unix:/dev/log,tag=my_api,nohostname wsgi_json"
+
+
+@pytest.mark.parametrize(
+    ("status", "logged"), [("200", False), ("304", False), ("404", True), ("502", True), ("000", True)]
+)
+def test_errors_are_logged_whatever_the_sample(make: Make, status: str, logged: bool) -> None:
+    config = make(app("api", nginx={"access_log_sample": 0.005}))
+    assert config.server("api.example.com", "443").one("access_log").endswith(" if=$wsgi_api_logged")
+    (split,) = config.http.blocks("split_clients")
+    assert {d["directive"]: d["args"][0] for d in split.directives} == {"0.50%": "1", "*": ""}
+    (chosen,) = [block for block in config.http.blocks("map") if block.args[1] == "$wsgi_api_logged"]
+    rules = {d["directive"]: d["args"][0] for d in chosen.directives}
+    assert rules.pop("default") == "1"
+    ((pattern, value),) = rules.items()
+    assert value == "0"
+    assert (re.search(pattern.removeprefix("~"), f"{status}:") is None) is logged
+    assert not re.search(pattern.removeprefix("~"), "200:1")
+
+
+def test_forwarded_when_asked_for(make: Make) -> None:
+    config = make(app("api", nginx={"forwarded": True}))
+    assert config.server("api.example.com", "443").location("/").headers()["Forwarded"] == "$wsgi_forwarded"
+    (told,) = [block for block in config.http.blocks("map") if block.args[1] == "$wsgi_forwarded"]
+    values = [d["args"][0] for d in told.directives]
+    rest = ';host="$host$wsgi_host_port";proto=$wsgi_scheme'
+    assert values == [f"for=unknown{rest}", f"for=$remote_addr{rest}", f'for="[$remote_addr]"{rest}']
 
 
 def test_a_line_of_the_log_is_json(make: Make) -> None:

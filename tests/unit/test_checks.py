@@ -678,6 +678,15 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
         {"nginx": {"hsts_preload": True, "hsts_include_subdomains": True, "hsts_max_age": 86400}},
         ["nginx.hsts_preload", "86400", "31536000"],
     ),
+    "sample of more than all": (
+        {"nginx": {"access_log_sample": 10}},
+        ["nginx.access_log_sample is 10", "no share", "such as 0.1"],
+    ),
+    "sample of nothing": ({"nginx": {"access_log_sample": 0}}, ["nginx.access_log_sample is 0", "0.0001 to 1"]),
+    "log to nowhere": (
+        {"nginx": {"access_log": "/var/log/x"}},
+        ['nginx.access_log is "/var/log/x"', "file, journal, off"],
+    ),
     "error pages that do not exist": ({"nginx": {"error_pages": "nope"}}, ['nginx.error_pages is "nope"', "create it"]),
     "maintenance for a name": ({"nginx": {"maintenance_allow": ["office"]}}, ["nginx.maintenance_allow", "no address"]),
     "time of a location": (
@@ -872,6 +881,7 @@ GOOD_SETTINGS: list[dict[str, t.Any]] = [
     ),
     {"release": {"system_call_filter": ["@system-service", "~@clock reboot", "clone3:ENOSYS"]}},
     {"name": "a--b"},
+    *({"nginx": {"access_log": value}} for value in (False, "off", "journal")),
     {"gunicorn": {"workers": 3}},
     {"persistent": ["data..old", ".cache"]},
     {"persistent": ["up"], "nginx": {"static": {"/up/": "up", "/a/": "./up/a", "/b/": "/var/lib/api/b"}}},

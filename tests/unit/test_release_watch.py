@@ -39,3 +39,12 @@ def test_a_client_cannot_write_a_status(tmp_path: pathlib.Path) -> None:
     path.write_text(JSON.format(status=200, agent='x\\" 500 ', closed=""))
     log.excess(100)
     assert (log.answers, log.errors) == (1, 0)
+
+
+def test_answers_that_a_sample_leaves_out_count(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "api.access.log"
+    path.write_text("")
+    log = AccessLog(path, sample=0.1)
+    path.write_text("".join(n * JSON.format(status=s, agent="", closed="") for n, s in ((9, 200), (5, 404), (5, 502))))
+    assert log.excess(5.1) == ""
+    assert (log.answers, log.errors) == (100, 5)

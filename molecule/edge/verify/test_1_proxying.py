@@ -113,6 +113,24 @@ def test_a_quiet_location_is_not_logged(host, client):
     assert not [line for line in _log(host) if line["url.original"] == path]
 
 
+def test_a_log_that_is_the_journal(host, client):
+    path = f"/api/journal/x?{time.time_ns()}"
+    assert client.get(host.url("probe", path)).status == 200
+    time.sleep(0.5)
+    lines = [json.loads(line) for line in host.run("journalctl -t probe -o cat -n 50").splitlines()]
+    (line,) = [line for line in lines if line["url.original"] == path]
+    assert line["http.response.status_code"] == 200
+    assert not [line for line in _log(host) if line["url.original"] == path]
+
+
+@pytest.mark.parametrize("version", ["-4", "-6"])
+def test_forwarded_says_what_happened(host, client, version):
+    forged = ["-H", "Forwarded: for=192.0.2.99;host=evil.example;proto=http"]
+    told = client.get(host.url("probe", "/seen"), version, *forged).json["headers"]["Forwarded"]
+    address = client.ipv4 if version == "-4" else f'"[{client.ipv6}]"'
+    assert told == f'for={address};host="{host.domain("probe")}";proto=https'
+
+
 def _log(host):
     time.sleep(1.2)  # nginx writes what it has collected once a second
     return [json.loads(line) for line in host.run("tail -n 50 /var/log/nginx/probe.access.log").splitlines()]

@@ -54,6 +54,17 @@ def test_a_limit_by_header_is_not_shared(host, client):
     assert client.get(url, "-H", "X-API-Key: second").status == 200
 
 
+def test_a_client_has_so_many_requests_at_once(host, client):
+    """Two whose bodies do not come hold the client's places; a third is refused, and so is none when they have gone."""
+    url = host.url("probe", "/api/few/x")
+    hold = '(sleep 3; echo x) | curl -s -m 10 --http1.1 --cacert "$1" -T - -o /dev/null "$0" &'
+    script = f'{hold} {hold} sleep 1.5; curl -s --cacert "$1" -o /dev/null -D - "$0"; wait'
+    head, *headers = client.shell(script, url, client.root).splitlines()
+    assert head.split()[1] == "429"
+    assert "retry-after: 1" in [line.strip().lower() for line in headers]
+    assert client.get(url).status == 200
+
+
 def test_a_dry_run_refuses_nothing(host, client):
     assert set(_statuses(client, host.url("probe", "/api/dry/x"), 4)) == {"200"}
     assert int(host.run("grep -ac 'dry run' /var/log/nginx/error.log")) > 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import time
 
 import pytest
 
@@ -73,12 +75,13 @@ def test_prometheus_gets_numbers(host, client):
 
 @pytest.fixture(scope="module")
 def behind(hosts, client, play_once):
-    """A host behind a proxy that speaks the PROXY protocol, with an app for unknown names; and back."""
+    """A host behind a proxy that speaks the PROXY protocol, an app for unknown names, a sampled log; and back."""
     (host,) = [host for host in hosts if host.name == "d13"]
     settings = {
         "nginx_proxy_proxy_protocol": True,
         "nginx_proxy_trusted_proxies": [f"{client.ipv4}/32"],
         "nginx_proxy_default_app": "probe",
+        "nginx_proxy_access_log_sample": 0.1,
     }
     run = play_once("--limit", host.name, **settings)
     assert run.code == 0, run.output
@@ -106,3 +109,16 @@ def test_a_default_app_answers_under_unknown_names(behind, client):
     assert secure.json["app"] == "probe"
     known = client.get(behind.url("probe", "/", scheme="http"), "-4", *proxied)
     assert (known.status, known.headers["location"]) == (301, behind.url("probe"))
+
+
+def test_a_sample_of_the_log_has_every_error(behind, client):
+    mark = str(time.time_ns())
+    ask = 'curl -s -4 --cacert "$1" --haproxy-clientip 203.0.113.8 -o /dev/null'
+    asked = [behind.url("probe", f"/status/[{statuses}]?{mark}") for statuses in ("200-398:2", "400-419")]
+    client.shell(f'{ask} "$0"; {ask} "$2"', asked[0], client.root, asked[1])
+    time.sleep(1.2)  # nginx writes what it has collected once a second
+    lines = [json.loads(line) for line in behind.run(f"grep {mark} /var/log/nginx/probe.access.log").splitlines()]
+    errors = [line for line in lines if line["http.response.status_code"] >= 400]
+    assert len(errors) == 20
+    # Of 100, a share of 0.1; outside 1 to 29 once in 30,000 runs.
+    assert 1 <= len(lines) - len(errors) <= 29
