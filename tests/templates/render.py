@@ -104,11 +104,11 @@ def _role_variables(role: str) -> dict[str, Any]:
     for name in ("defaults/main.yml", "vars/main.yml"):
         path = ROOT / "roles" / role / name
         if path.is_file():
-            found.update(_load(str(path)) or {})
+            found.update(load(str(path)) or {})
     return found
 
 
-def _load(path: str) -> Any:
+def load(path: str) -> Any:
     """A YAML file whose strings may be templates, under any ansible-core."""
     trust = "trusted_as_template" in inspect.signature(DataLoader.load_from_file).parameters
     return _loader().load_from_file(path, **({"trusted_as_template": True} if trust else {}))

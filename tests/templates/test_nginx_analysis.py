@@ -9,8 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+from ansible_collections.webops.wsgi.plugins.module_utils import checks
+from ansible_collections.webops.wsgi.plugins.module_utils.settings import load_schema, plain
 from nginx import Config
-from render import app
+from render import ROOT, app, load
+
+# Where the scenarios and the samples have their apps: a directory's, or the one file.
+GROUP_VARS = [
+    path
+    for place in ("molecule", "inventory")
+    for path in sorted(ROOT.glob(f"{place}/*/group_vars/wsgi*"))
+    if "\nwsgi_apps:" in "".join(file.read_text() for file in path.glob("*.yml")) or path.is_file()
+]
 
 LOCATIONS: dict[str, dict[str, Any]] = {
     "/events": {"buffering": False, "gzip": False, "read_timeout": 3600},
@@ -49,8 +61,28 @@ def test_nothing_to_say(tmp_path: Path, release: dict[str, str], protocol: bool)
         app("plain", tls="off", nginx={"errors": "off", "static_fingerprint": "", "static": {"/s": "s"}, "retries": 0}),
     ]
     Config(tmp_path, apps, release, {**HOST, "nginx_proxy_proxy_protocol": protocol})
+    analyse(tmp_path)
+
+
+@pytest.mark.parametrize("folder", GROUP_VARS, ids=[str(path.relative_to(ROOT).parents[1]) for path in GROUP_VARS])
+def test_nothing_to_say_of_our_own_inventories(tmp_path: Path, folder: Path) -> None:
+    variables: dict[str, Any] = {"inventory_hostname": "d13", "project": str(ROOT), "scenario": "x"}
+    for path in sorted(folder.glob("*.yml")) or [folder]:
+        variables.update(load(str(path)))
+    templar = Templar(loader=DataLoader(), variables=variables)
+    asked = {name: variables[name] for name in variables if name == "wsgi_apps" or name.startswith("nginx_proxy_")}
+    given = plain({name: templar.template(value) for name, value in asked.items()})
+    entries = given.pop("wsgi_apps")
+    findings = checks.examine(load_schema(str(ROOT)), list(given), given, entries, [str(ROOT / "inventory/x")])
+    assert not [problem for problem in findings.problems if "nginx" in problem.text]
+    Config(tmp_path, findings.apps, {}, given)
+    analyse(tmp_path)
+
+
+def analyse(folder: Path) -> None:
+    """Fail when gixy finds something."""
     program = str(Path(sys.executable).with_name("gixy"))
-    done = subprocess.run([program, "-f", "json", str(tmp_path / "nginx.conf")], capture_output=True, text=True)
+    done = subprocess.run([program, "-f", "json", str(folder / "nginx.conf")], capture_output=True, text=True)
     found = json.loads(done.stdout or "[]")
     assert not found, "\n".join(f"{issue['plugin']}: {issue['reason']}\n{issue['config']}" for issue in found)
     assert done.returncode == 0, done.stderr

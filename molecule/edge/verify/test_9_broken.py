@@ -6,6 +6,7 @@ import json
 import subprocess
 from pathlib import Path
 
+import pytest
 import yaml
 
 HERE = Path(__file__)
@@ -91,3 +92,33 @@ def test_no_mistake_goes_live(host):
         assert told["line"] > 0, f"no line for {mistake}: {told['message']}"
     assert result["troubles"] == [], "nginx was not sound, or a client noticed"
     assert (result["changed"], result["name"]) == (False, True), "the good tree is not what is live"
+
+
+@pytest.mark.parametrize(
+    ("app", "nginx", "variables", "words"),
+    [
+        (
+            "below",
+            {"location_snippet": "add_header X $none;"},
+            {},
+            ['app "below"', "mounts/below.conf, line ", 'unknown "none" variable'],
+        ),
+        ("probe", {}, {"nginx_proxy_http_snippet": "geo $x { 300.0.0.0/8 1; }"}, ["nginx.conf, line ", "300.0.0.0/8"]),
+    ],
+)
+def test_a_whole_run_with_a_mistake(play, apps, hosts, client, app, nginx, variables, words):
+    (host,) = [host for host in hosts if host.name == "d13"]
+    before = host.run("readlink /etc/nginx/wsgi")
+    apps[app]["nginx"] = {**apps[app]["nginx"], **nginx}
+    run = play("--limit", host.name, wsgi_apps=list(apps.values()), **variables)
+    assert run.code != 0
+    assert run.failed == [[host.name, "webops.wsgi.nginx_proxy : Configure nginx as one tree"]]
+    for word in words:
+        assert word in run.output
+    assert host.run("readlink /etc/nginx/wsgi; nginx -t -q") == before
+    assert [client.get(host.url("probe", path)).status for path in ("/", "/below/healthz")] == [200, 200]
+
+
+def test_the_run_after_it_is_good(play):
+    run = play("--limit", "d13")
+    assert (run.code, run.changed) == (0, []), run.output
