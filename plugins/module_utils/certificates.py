@@ -44,6 +44,7 @@ class Certificate:
     key_type: str
     issuer_name: bytes
     subject_name: bytes
+    authority: bool = False
 
     def covers(self, domain: str) -> bool:
         """Return whether `domain` is one of the names, a wildcard counting for exactly one label."""
@@ -127,12 +128,14 @@ _PEM = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re
 
 # Object identifiers and tags of X.509, as they stand in the DER encoding.
 _COMMON_NAME, _ORGANISATION, _ALTERNATIVE_NAMES = b"\x55\x04\x03", b"\x55\x04\x0a", b"\x55\x1d\x11"
+_BASIC_CONSTRAINTS = b"\x55\x1d\x13"
 _KEY_TYPES = {
     bytes.fromhex("2a8648ce3d0201"): "ecdsa",
     bytes.fromhex("2a864886f70d010101"): "rsa",
     bytes.fromhex("2b6570"): "ed25519",
 }
 _VERSION, _EXTENSIONS, _DNS_NAME, _UTC_TIME, _UTF16 = 0xA0, 0xA3, 0x82, 0x17, 0x1E
+_TRUE = b"\x01\x01\xff"
 
 
 @dataclass(frozen=True)
@@ -197,6 +200,15 @@ def _dns_names(extensions: t.Iterable[_Element]) -> list[str]:
     return []
 
 
+def _may_issue(extensions: t.Iterable[_Element]) -> bool:
+    """Return whether the subject is an authority."""
+    for extension in extensions:
+        kind, *_critical, value = extension.children
+        if kind.content == _BASIC_CONSTRAINTS:
+            return any(part.whole == _TRUE for part in value.children[0].children)
+    return False
+
+
 def _facts(der: bytes) -> Certificate:
     """Return the facts of a certificate in DER. Raises ValueError or IndexError when it is none."""
     (certificate,) = _elements(der)
@@ -213,6 +225,7 @@ def _facts(der: bytes) -> Certificate:
         key_type=_KEY_TYPES.get(identifier, identifier.hex()),
         issuer_name=issuer.whole,
         subject_name=subject.whole,
+        authority=_may_issue(extensions[0].children) if extensions else False,
     )
 
 
@@ -230,6 +243,29 @@ def parse(pem: str) -> Certificate:
         return _facts(ssl.PEM_cert_to_DER_cert(blocks(pem)[0]))
     except (ValueError, IndexError) as error:
         raise CertificateError(f"a certificate in it cannot be read: {error or 'it ends too early'}") from error
+
+
+def check_authorities(pem: str, now: datetime.datetime) -> None:
+    """Check the authorities that clients' certificates may come from. Raises CertificateError with the mend."""
+    found = [parse(block) for block in blocks(pem)]
+    known = {each.subject_name for each in found}
+    for each in found:
+        if not each.authority:
+            raise CertificateError(
+                "it has a certificate of no authority; write those that sign your clients' certificates"
+            )
+        if each.not_after <= now:
+            raise CertificateError(
+                f"it has an authority that expired on {each.not_after:%Y-%m-%d}; write the one that followed it"
+            )
+        if each.not_before > now:
+            raise CertificateError(
+                f"it has an authority that is not valid before {each.not_before:%Y-%m-%d %H:%M} UTC; check the clock"
+            )
+        if each.issuer_name not in known:
+            raise CertificateError(
+                f"it lacks {each.issuer}, which signed an authority in it; nginx needs all up to the root, add it"
+            )
 
 
 def check_suits(app: App, now: datetime.datetime) -> Certificate:

@@ -9,7 +9,7 @@ import re
 import stat
 import typing as t
 
-from ansible_collections.webops.wsgi.plugins.module_utils import certificates, checks_edge, dns_lookup
+from ansible_collections.webops.wsgi.plugins.module_utils import certificates, checks_edge, checks_proxy, dns_lookup
 from ansible_collections.webops.wsgi.plugins.module_utils.settings import App, Problem, show
 
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -54,6 +54,35 @@ def _read(path: str) -> str:
     with open(path, encoding="utf-8", errors="replace") as handle:
         text = handle.read()
     return "" if text.startswith("$ANSIBLE_VAULT") else text
+
+
+def check_clients(app: App) -> t.Iterator[Problem]:
+    """Authorities of clients that nginx can judge by, wherever a client's certificate is needed."""
+    if not app.usable("nginx.client_ca", "nginx.client_verify", "nginx.locations", "nginx.tls", "tls"):
+        return
+    nginx, setting = app.data["nginx"], app.setting("nginx", "client_ca")
+    path = nginx.get("client_ca")
+    if not path:
+        for scope in checks_proxy.scopes(app):
+            if scope.settings.get("client_verify") == "on":
+                mend = "write nginx: {client_ca: PEM file of the authority of your clients}"
+                yield app.problem(f'{scope.where("client_verify")} is "on", but client_ca is missing', mend)
+    elif app.data["tls"] == "off":
+        yield app.problem(f"{setting} is given, but tls is off", "remove it, or choose another value of tls")
+    elif not os.path.isfile(path):
+        yield app.problem(f"{setting} is a path, and {path} does not exist", "write the PEM file of the authority")
+    else:
+        yield from _check_authorities(app, setting, path)
+
+
+def _check_authorities(app: App, setting: str, path: str) -> t.Iterator[Problem]:
+    text = _read(path)
+    try:
+        if text:
+            certificates.check_authorities(text, datetime.datetime.now(datetime.UTC))
+    except certificates.CertificateError as error:
+        wrong, _, mend = str(error).partition("; ")
+        yield app.problem(f"{setting} is {path}: {wrong}", mend or "write the PEM file of an authority")
 
 
 PROFILES = ("classic", "tlsserver", "shortlived")
@@ -133,6 +162,7 @@ def _in_vault(path: str) -> bool:
 CHECKS: tuple[t.Callable[[App], t.Iterator[Problem]], ...] = (
     check_resolver,
     check_provided,
+    check_clients,
     check_profile,
     check_version,
     check_account_binding,

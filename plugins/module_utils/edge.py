@@ -111,7 +111,7 @@ def _location(app: Data, path: str, settings: Data) -> Data:
         "rate": rate,
         "connections": connections,
         "retry_after": rate["retry_after"] if rate else 1 if connections else 0,
-        "cache": _cache(settings),
+        "cache": _cache(settings, bool(app["nginx"]["client_ca"])),
         "allowed_methods": _methods(settings["methods"]),
         "password_file": f"wsgi/{_password_file(app, path)}" if settings["basic_auth"] else "",
     }
@@ -201,14 +201,16 @@ def _zones(limits: t.Iterable[Data | None]) -> list[Data]:
 # ---------------------------------------------------------------- cache
 
 
-def _cache(settings: Data) -> Data | None:
+def _cache(settings: Data, certified: bool) -> Data | None:
     if settings["cache"] == "off":
         return None
+    # What an app says to a client with a certificate is for that client alone.
+    client = " $ssl_client_fingerprint" if certified else ""
     valid = MICRO_VALID if settings["cache"] == "micro" else settings["cache_valid"]
     return {
         "valid": [{"statuses": str(statuses), "time": str(time)} for statuses, time in valid.items()],
         # The first word is what playbooks/purge.yml looks for; a URL in a request has no space.
-        "key": f"$wsgi_scheme://$host$request_uri {settings['cache_key']}".strip(),
+        "key": f"$wsgi_scheme://$host$request_uri {settings['cache_key']}".strip() + client,
         "bypass": " ".join(settings["cache_bypass"]),
         "stale": settings["cache_stale"],
     }
