@@ -1,6 +1,7 @@
 """What a scanner finds at a site with the defaults: Mozilla's "intermediate", and keys that are nobody else's.
 
-No finding is let pass: the scanner knows the authority, and the guideline demands no OCSP. The guideline that comes with sslyze is 5.7; the one we follow, 5.8, asks for more on Debian 13 and for nothing less.
+No finding is let pass: the scanner knows the authority, and the guideline demands no OCSP. The guideline that comes
+with sslyze is 5.7; the one we follow, 5.8, asks for more on Debian 13 and for nothing less.
 """
 
 from __future__ import annotations
