@@ -14,7 +14,7 @@ import hashlib
 import re
 import ssl
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 LETS_ENCRYPT_STAGING = "https://acme-staging-v02.api.letsencrypt.org/directory"
@@ -70,12 +70,24 @@ class Certificate:
 
 
 @dataclass(frozen=True)
+class Authority:
+    """An authority that stands in for another one; `ca_bundle` is what certbot trusts when it talks to it."""
+
+    directory: str
+    eab_kid: str = ""
+    eab_hmac_key: str = field(default="", repr=False)
+    ca_bundle: str = ""
+
+
+@dataclass(frozen=True)
 class Acme:
     """How one app's certificate is asked for.
 
     :param dns_plugin: the plugin of certbot that answers the challenge in DNS; empty for http-01 by the webroot
     :param dns_propagation: seconds from its answer until the authority looks, 0 for what the plugin thinks right
     :param eab_kid: name of the key that binds a new account to one at the authority (RFC 8555, 7.3.4)
+    :param fallbacks: authorities that are asked, in this order, when the first one refuses or cannot be reached
+    :param ca_bundle: what certbot trusts instead of what it does on the whole host, None for that
     :param preflight: whether the challenge's path is fetched before the authority is asked
     :param holds_back: what a domain holds back that failed there: itself (``domain``), its ``app``, or the ``host``
     """
@@ -88,8 +100,30 @@ class Acme:
     dns_propagation: int = 0
     eab_kid: str = ""
     eab_hmac_key: str = field(default="", repr=False)
+    fallbacks: tuple[Authority, ...] = ()
+    ca_bundle: str | None = None
     preflight: bool = True
     holds_back: str = "app"
+
+    @property
+    def directories(self) -> list[str]:
+        """All authorities that may have issued what is wanted."""
+        return [self.directory, *(each.directory for each in self.fallbacks)]
+
+    def choices(self) -> list[Acme]:
+        """Return the same for each authority alone, in the order in which they are asked."""
+        others = [
+            replace(
+                self,
+                directory=each.directory,
+                eab_kid=each.eab_kid,
+                eab_hmac_key=each.eab_hmac_key,
+                ca_bundle=each.ca_bundle,
+                fallbacks=(),
+            )
+            for each in self.fallbacks
+        ]
+        return [replace(self, fallbacks=()), *others]
 
 
 @dataclass(frozen=True)
@@ -109,6 +143,10 @@ class App:
     def by_dns(self) -> bool:
         """Whether certbot answers the authority's challenge in DNS."""
         return self.present and self.tls == "letsencrypt" and bool(self.acme.dns_plugin)
+
+    def choices(self) -> list[App]:
+        """Return the app for each authority alone, in the order in which they are asked."""
+        return [replace(self, acme=acme) for acme in self.acme.choices()]
 
     @property
     def served(self) -> bool:

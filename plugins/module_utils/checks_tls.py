@@ -15,6 +15,8 @@ from ansible_collections.webops.wsgi.plugins.module_utils.settings import App, P
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]+=*")
 _LETS_ENCRYPT = "api.letsencrypt.org/"
+_HTTPS = re.compile(r"https://[^\s/@]+(/\S*)?")
+_PATH = re.compile(r"/[A-Za-z0-9._/-]+")
 _VERSION = re.compile(r"[0-9]+(\.[0-9]+){1,2}")
 
 
@@ -104,18 +106,42 @@ def check_profile(app: App) -> t.Iterator[Problem]:
 
 def check_account_binding(app: App) -> t.Iterator[Problem]:
     """Both parts of a key that binds an account, or none. The key is not repeated."""
-    if not app.usable("certbot.eab_kid", "certbot.eab_hmac_key"):
-        return
-    kid, key = (str(app.data["certbot"].get(name) or "") for name in ("eab_kid", "eab_hmac_key"))
+    if app.usable("certbot.eab_kid", "certbot.eab_hmac_key"):
+        yield from _check_binding(app, app.data["certbot"], lambda name: app.setting("certbot", name))
+
+
+def _check_binding(app: App, given: dict[str, t.Any], where: t.Callable[[str], str]) -> t.Iterator[Problem]:
+    kid, key = (str(given.get(name) or "") for name in ("eab_kid", "eab_hmac_key"))
     if bool(kid) != bool(key):
-        missing = app.setting("certbot", "eab_hmac_key" if kid else "eab_kid")
+        missing = where("eab_hmac_key" if kid else "eab_kid")
         yield app.problem(f"{missing} is missing", "write eab_kid and eab_hmac_key, which the CA gives together")
     elif key and not _BASE64URL.fullmatch(key):
-        setting = app.setting("certbot", "eab_hmac_key")
-        yield app.problem(f"{setting} is not in base64url", "write it as the CA gave it: letters, digits, - and _")
+        found = f"{where('eab_hmac_key')} is not in base64url"
+        yield app.problem(found, "write it as the CA gave it: letters, digits, - and _")
     if re.search(r"\s", kid):
-        setting = app.setting("certbot", "eab_kid")
-        yield app.problem(f"{setting} is {show(kid)}, which has a space", "write it as the CA gave it")
+        yield app.problem(f"{where('eab_kid')} is {show(kid)}, which has a space", "write it as the CA gave it")
+
+
+def check_fallbacks(app: App) -> t.Iterator[Problem]:
+    """Other authorities, each one once, that certbot can talk to."""
+    acme = app.data["certbot"]
+    if not app.usable("certbot.fallbacks", "certbot.acme_directory"):
+        return
+    seen = {str(acme.get("acme_directory")).rstrip("/")}
+    for number, each in enumerate(acme.get("fallbacks") or []):
+        where = f"{app.setting('certbot', 'fallbacks')}[{number}]"
+        directory, bundle = each["acme_directory"], each["ca_bundle"]
+        if not _HTTPS.fullmatch(directory):
+            found = f"{where}.acme_directory is {show(directory)}, which is no URL of an ACME directory"
+            yield app.problem(found, "write such as https://acme.zerossl.com/v2/DV90")
+        elif directory.rstrip("/") in seen:
+            found = f"{where}.acme_directory is {show(directory)}, which would be asked twice"
+            yield app.problem(found, "name each authority once, the first one in certbot_acme_directory")
+        seen.add(directory.rstrip("/"))
+        if bundle and not _PATH.fullmatch(bundle):
+            found = f"{where}.ca_bundle is {show(bundle)}, which is no plain path on the host"
+            yield app.problem(found, "write such as /usr/local/share/ca-certificates/company.crt")
+        yield from _check_binding(app, each, lambda name, where=where: f"{where}.{name}")  # type: ignore[misc]
 
 
 def check_version(app: App) -> t.Iterator[Problem]:
@@ -166,5 +192,6 @@ CHECKS: tuple[t.Callable[[App], t.Iterator[Problem]], ...] = (
     check_profile,
     check_version,
     check_account_binding,
+    check_fallbacks,
     check_dns,
 )

@@ -129,6 +129,7 @@ def test_good_input_has_no_problems(base):
         app(
             name="known",
             domains=["known.example.com"],
+            certbot={"fallbacks": [{"acme_directory": "https://ca.example.com:14000/dir", "ca_bundle": "/etc/ca.pem"}]},
             nginx={"client_ca": "ca.pem", "client_verify": True, "locations": {"/": {"client_verify": "optional"}}},
         ),
         app(
@@ -553,6 +554,31 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
     "certificate that is garbled": (
         {"tls": "provided", "certificate": {"cert": "garbled.pem", "key": "key.pem"}},
         ["certificate.cert: a certificate in it cannot be read", "provide another certificate"],
+    ),
+    "fallback that is no URL": (
+        {"certbot": {"fallbacks": [{"acme_directory": "zerossl"}]}},
+        ['certbot.fallbacks[0].acme_directory is "zerossl"', "no URL of an ACME directory", "such as https://"],
+    ),
+    "fallback without a directory": (
+        {"certbot": {"fallbacks": [{"eab_kid": "k"}]}},
+        ["certbot.fallbacks", "acme_directory"],
+    ),
+    "fallback that is the first authority": (
+        {
+            "certbot": {
+                "acme_directory": "https://a.example/d",
+                "fallbacks": [{"acme_directory": "https://a.example/d/"}],
+            }
+        },
+        ["certbot.fallbacks[0].acme_directory", "asked twice", "name each authority once"],
+    ),
+    "fallback with half a binding": (
+        {"certbot": {"fallbacks": [{"acme_directory": "https://a.example/d", "eab_hmac_key": SECRET}]}},
+        ["certbot.fallbacks[0].eab_kid is missing", "which the CA gives together"],
+    ),
+    "fallback with an odd bundle": (
+        {"certbot": {"fallbacks": [{"acme_directory": "https://a.example/d", "ca_bundle": "my ca.pem"}]}},
+        ['certbot.fallbacks[0].ca_bundle is "my ca.pem"', "no plain path on the host", "write such as /usr"],
     ),
     "client_verify without client_ca": (
         {"nginx": {"locations": {"/admin": {"client_verify": "on"}}}},

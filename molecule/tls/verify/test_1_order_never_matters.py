@@ -5,6 +5,11 @@ The tests build on one another. How often the authority was asked is read from i
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
+from testbed import labs
+
+NOBODY = labs.ACME_DIRECTORY.replace("14000", "14009")  # where no authority is
 HOSTS = 2
 LATE = "late.{host}.example.test"
 
@@ -70,14 +75,16 @@ def test_unreachable_domain_is_named_and_not_asked_for(play, apps, hosts, client
         assert "rsaEncryption" in key
 
 
-def test_mended_dns_domain_removed_another_authority_and_wildcards(
-    play, apps, hosts, client, authority, fickle, named, resolve
+def test_mended_dns_domain_removed_other_authorities_and_wildcards(
+    play, apps, hosts, client, authority, fickle, named, resolve, second_choice
 ):
     for host in hosts:
         resolve(host.ipv4, *(f"{name}.{host.name}.example.test" for name in ("late", "astray", "blind")))
     wanted = _first(apps)
     apps["grow"]["domains"].pop()
-    apps["keyed"]["certbot"]["acme_directory"] = fickle.directory
+    apps["keyed"]["certbot"] |= second_choice["unreachable"]
+    (late,) = [app for app in wanted if app["name"] == "late"]
+    late["certbot"] = second_choice["refused"]
     wanted.append(_wild(apps, named))
     seen, seen_by_other, seen_by_third = authority.mark(), fickle.mark(), named.authority.mark()
     run = play("--diff", wsgi_apps=wanted)
@@ -88,6 +95,10 @@ def test_mended_dns_domain_removed_another_authority_and_wildcards(
     assert other.issued == HOSTS, f"refused nonces were not overcome with one certificate each: {other}"
     assert third.issued == HOSTS, f"no wildcards: {third}"
     assert not any(secret in run.output for secret in named.secrets), "the output shows a secret"
+    said = " ".join(run.output.split())
+    assert f'app "keyed": its certificate is by {fickle.directory}, not by {NOBODY}: the CA at' in said, said[-3000:]
+    assert f'app "late": its certificate is by {authority.directory}, not by ' in said, said[-3000:]
+    assert "certbot_eab_kid" in said, "why the first authority has refused is not said"
     for host in hosts:
         name = LATE.format(host=host.name)
         assert client.get(f"https://{name}/", *_at(host, name)).status == 200
@@ -100,12 +111,24 @@ def test_mended_dns_domain_removed_another_authority_and_wildcards(
             )
             assert lies.stdout == "", f"a secret lies about: {lies.stdout}"
 
+    _renewed_by_whom_it_comes_from(hosts, fickle)
+
     seen, seen_by_other, seen_by_third = authority.mark(), fickle.mark(), named.authority.mark()
     again = play(wsgi_apps=wanted)
     assert again.code == 0, again.output
     assert again.changed == []
     asked = [seen().requests, seen_by_other().requests, seen_by_third().requests]
     assert asked == [0, 0, 0], "a run with nothing to do asked an authority"
+
+
+def _renewed_by_whom_it_comes_from(hosts, fickle):
+    """Let the timer's unit renew what another authority than the first has issued; it trusts both."""
+    seen = fickle.mark()
+    for host in hosts:
+        host.run("sed -i 's/^renew_before_expiry.*/renew_before_expiry = 90 days/' /etc/letsencrypt/renewal/keyed.conf")
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda host: host.run("systemctl start certbot.service"), hosts))
+    assert seen().issued == HOSTS
 
 
 def test_the_inventory_as_it_was_with_another_certbot(play, apps, hosts, client, authority, named):
