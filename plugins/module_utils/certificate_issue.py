@@ -21,6 +21,7 @@ import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
+from ansible_collections.webops.wsgi.plugins.module_utils import certificate_profiles
 from ansible_collections.webops.wsgi.plugins.module_utils.certificate_clearance import Clearance, clear
 from ansible_collections.webops.wsgi.plugins.module_utils.certificate_ledger import (
     REFUSES_FOR_NOW,
@@ -543,8 +544,12 @@ class Issuer:
         if closed.problem:
             return closed
         bundle = app.acme.ca_bundle
+        host = self.host if bundle is None else replace(self.host, ca_bundle=bundle)
+        unknown = certificate_profiles.problem(app.acme.profile, app.acme.directory, host.ca_bundle)
+        if unknown:
+            return Answer(unknown, refused=True)
         try:
-            completed = how(self.host if bundle is None else replace(self.host, ca_bundle=bundle), app, self.now)
+            completed = how(host, app, self.now)
         except CertificateError as error:
             return Answer(str(error))
         self._note(app, completed)

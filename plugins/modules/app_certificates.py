@@ -98,7 +98,7 @@ options:
             choices: [ecdsa, rsa]
             default: ecdsa
           profile:
-            description: Name of the profile to ask for, where the authority offers it. Empty for its default.
+            description: Name of the profile to ask for, which the authority must offer. Empty for its default.
             type: str
             default: ""
           dns_plugin:

@@ -456,7 +456,8 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
         {"domains": ["api.*.com"], "tls": "selfsigned"},
         ["domains", '"api.*.com"', "asterisk", "*. in front"],
     ),
-    "address under letsencrypt": ({"domains": ["192.0.2.1"]}, ["domains", '"192.0.2.1"', "address", "tls: selfsigned"]),
+    "address under letsencrypt": ({"domains": ["192.0.2.1"]}, ['domains has "192.0.2.1"', "address", "a host name"]),
+    "IPv6 address": ({"domains": ["2001:db8::1"]}, ['domains has "2001:db8::1"', "an address", "a host name"]),
     "name without a dot": ({"domains": ["intranet"]}, ["domains", '"intranet"', "without a dot", "tls: selfsigned"]),
     "domain twice in an app": (
         {"domains": ["api.example.com", "api.example.com"]},

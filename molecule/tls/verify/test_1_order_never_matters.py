@@ -44,16 +44,19 @@ def _wild(apps, named):
 def test_unreachable_domain_is_named_and_not_asked_for(play, apps, hosts, client, authority, resolve, state):
     others = list(zip(hosts, reversed(hosts), strict=True))
     for host, other in others:
+        resolve(host.ipv4, f"short.{host.name}.example.test")
         resolve(other.ipv4, f"astray.{host.name}.example.test", f"blind.{host.name}.example.test")
     before = {name: state(name) for name in ("grow", "keyed", "moved")}
     seen = authority.mark()
-    run = play(wsgi_apps=_first(apps))
+    run = play(wsgi_apps=[*_first(apps), _app(apps, "short", certbot={"profile": "shortlived"})])
     assert run.code != 0, "the run reports success though a domain cannot be reached"
     for host in hosts:
         name = LATE.format(host=host.name)
         said = f'app "late": no certificate was issued for {name}'
         assert said in run.output, run.output[-3000:]
         assert f"{name}: no DNS: " in run.output, run.output[-3000:]
+        said = f'app "short": no certificate was issued for short.{host.name}.example.test by {authority.directory}: '
+        assert said + 'it offers no profile "shortlived", it has none' in run.output, run.output[-3000:]
         answer = client.get(f"https://{name}/", *_at(host, name), "--insecure")
         assert answer.status == 200, f"the site does not serve on the placeholder: {answer.status} {answer.error}"
     for host, other in others:
@@ -65,7 +68,8 @@ def test_unreachable_domain_is_named_and_not_asked_for(play, apps, hosts, client
         ledger = host.run("cat /var/lib/letsencrypt/wsgi-attempts.jsonl")
         assert f'"failed": ["{blind}"]' in ledger.splitlines()[-1], ledger
     told = seen()
-    # One for the domain more, one for the key type, and one that fails; none for the new name and what is unreachable.
+    # One for the domain more, one for the key type, and one that fails; none for the new name, what is unreachable, and
+    # the profile that is not offered.
     assert (told.orders, told.issued) == (3 * HOSTS, 2 * HOSTS), told
     assert state("shifted") == before["moved"], "an app with another name has another certificate"
     for host in hosts:
