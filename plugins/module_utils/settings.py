@@ -119,7 +119,7 @@ SOURCE_KINDS = ("path", "git", "archive", "package")
 
 # Words of a key whose value is not repeated in a message, because people keep passwords under such keys.
 _SENSITIVE = re.compile(
-    r"secret|passw|token|credential|private|basic_auth|(?<!limit)(?<!cache)(^|_)key$", re.IGNORECASE
+    r"secret|passw|token|credential|private|basic_auth|fallbacks|(?<!limit)(?<!cache)(^|_)key$", re.IGNORECASE
 )
 _URL_USER = re.compile(r"://[^/@\s]*@")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.webops.wsgi.plugins.module_utils import certificate_making, certificates
-from render import render
+from render import app, render
 
 DAY = 86400
 
@@ -61,3 +61,26 @@ def test_a_damaged_one_is_left_to_certbot(tmp_path: Path, renew) -> None:
 
 def test_nothing_at_all(renew) -> None:
     assert renew() == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("bundles", "method", "said"),
+    [
+        (
+            ["/etc/a.pem"],
+            "package",
+            ["ExecStart=/usr/local/lib/wsgi-renew", "Environment=REQUESTS_CA_BUNDLE=/etc/a.pem"],
+        ),
+        (["/etc/a.pem"], "venv", ["Environment=REQUESTS_CA_BUNDLE=/etc/a.pem"]),
+        ([""], "package", ["ExecStart=/usr/local/lib/wsgi-renew"]),
+        (["/etc/a.pem", "", "/etc/a.pem"], "venv", ["cat /etc/a.pem /etc/ssl/certs/ca-certificates.crt >/run/"]),
+    ],
+)
+def test_what_the_timer_runs_and_trusts(bundles: list[str], method: str, said: list[str]) -> None:
+    fallbacks = [{"acme_directory": f"https://{name}.test/", "ca_bundle": name} for name in bundles[1:]]
+    apps = [app(certbot={"fallbacks": fallbacks}), app("off", tls="off")]
+    settings = {"certbot_ca_bundle": bundles[0], "certbot_install_method": method, "__wsgi_apps": apps}
+    text = render("certbot", "certbot.service.conf.j2", **settings)
+    assert all(line in text for line in said), text
+    assert ("wsgi-renew" in text) is (method == "package")
+    assert ("ExecStartPre" in text) is (len(bundles) > 1)
