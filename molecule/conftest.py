@@ -142,9 +142,9 @@ class Trap:
         assert done.returncode == 0, done.stderr
         self.set(0)
 
-    def set(self, at: int) -> None:
-        """Kill before the effect of that number; 0 to only count."""
-        self.host.run(f"cd /run/fault; echo {at} >kill-at; echo 0 >seen; rm -f killed")
+    def set(self, at: int | str) -> None:
+        """Kill before the effect of that number, or that a pattern fits; 0 to only count."""
+        self.host.run(f"cd /run/fault; echo '{at}' >kill-at; echo 0 >seen; rm -f killed")
 
     @property
     def seen(self) -> int:

@@ -2,11 +2,12 @@
 
 Python runs this file because the tests put its directory on the path of an interpreter of their own, on their hosts.
 /run/fault/module names what only the modules in question import, /run/fault/kill-at has the number of the effect, 0
-for none; /run/fault/seen gets how many there were in all runs since it was emptied. /run/fault/killed is there after.
+for none, or a pattern for what it is; /run/fault/seen gets how many there were, /run/fault/killed the one it was.
 """
 
 import atexit
 import os
+import re
 import signal
 import sys
 
@@ -29,20 +30,21 @@ def write(name, text):
 
 module = read("module")
 seen = 0
-limit = None  # until the module is there
+kill_at = None  # until the module is there
 
 
 def hook(event, arguments):
     """Count effects once the module is being loaded."""
-    global seen, limit
-    if limit is None:
+    global seen, kill_at
+    if kill_at is None:
         if event == "import" and arguments[0] == module:
-            limit, seen = int(read("kill-at")), int(read("seen"))
+            kill_at, seen = read("kill-at"), int(read("seen"))
             atexit.register(lambda: write("seen", str(seen)))
     elif event in EFFECTS:
         seen += 1
-        if seen == limit:
-            write("killed", str(seen))
+        effect = " ".join(map(str, (event, *arguments)))
+        if seen == int(kill_at) if kill_at.isdigit() else re.search(kill_at, effect):
+            write("killed", effect)
             os.kill(os.getpid(), signal.SIGKILL)
 
 
