@@ -10,9 +10,7 @@ it for nothing: a certificate that was to live six days would live ninety, and n
 from __future__ import annotations
 
 import json
-import ssl
 import typing as t
-import urllib.request
 
 TIMEOUT = 10.0
 """Seconds until an authority that does not answer is left to certbot, which says why."""
@@ -23,12 +21,12 @@ def offered(directory: str, ca_bundle: str = "") -> list[str] | None:
 
     :param ca_bundle: PEM file with the authorities to trust instead of the public ones
     """
+    from ansible.module_utils import urls  # a large one, and only needed where a profile is asked for
+
     try:
-        context = ssl.create_default_context(cafile=ca_bundle or None)
-        with urllib.request.urlopen(directory, timeout=TIMEOUT, context=context) as answer:
-            told: t.Any = json.load(answer)
+        told: t.Any = json.load(urls.open_url(directory, timeout=TIMEOUT, ca_path=ca_bundle or None))
         return sorted(told.get("meta", {}).get("profiles", {}))
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (OSError, ValueError, AttributeError, TypeError, urls.ConnectionError):
         return None
 
 
