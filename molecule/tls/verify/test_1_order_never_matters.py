@@ -127,13 +127,17 @@ def test_mended_dns_domain_removed_other_authorities_and_wildcards(
 
 
 def _renewed_by_whom_it_comes_from(hosts, fickle):
-    """Let the timer's unit renew what another authority than the first has issued; it trusts both."""
+    """Let the timer's unit renew what another authority than the first has issued; it trusts both.
+
+    This one refuses nonces, and a run can fail for that; the timer's next run is another try.
+    """
     seen = fickle.mark()
+    tries = "for _ in 1 2 3 4 5 6; do systemctl start certbot.service && exit; sleep 1; done; exit 1"
     for host in hosts:
         host.run("sed -i 's/^renew_before_expiry.*/renew_before_expiry = 90 days/' /etc/letsencrypt/renewal/keyed.conf")
     with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda host: host.run("systemctl start certbot.service"), hosts))
-    assert seen().issued == HOSTS
+        list(pool.map(lambda host: host.run(tries), hosts))
+    assert seen().issued >= HOSTS
 
 
 def test_the_inventory_as_it_was_with_another_certbot(play, apps, hosts, client, authority, named):
