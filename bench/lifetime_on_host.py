@@ -74,6 +74,8 @@ def renewing() -> tuple[int, list[str]]:
         wait = start + (half + chance.random()) * day / 2 - time.monotonic()
         if wait > 0:
             time.sleep(wait)
+        # Half days may follow each other at once here, and systemd starts no unit more than five times in ten seconds.
+        subprocess.run(["systemctl", "reset-failed", "certbot.service"], capture_output=True)
         if subprocess.run(["systemctl", "start", "certbot.service"], capture_output=True).returncode:
             failures.append(last_words())
     time.sleep(max(0.0, start + days * day - time.monotonic()))
