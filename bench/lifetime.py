@@ -118,7 +118,9 @@ def report(results: list[dict[str, Any]], days: int) -> bool:
             f"{row['life_days']:>5} d {row['issued']:>8}{row['fewest']:>8}{row['ratio']:>8}"
             f"{row['least_left_percent']:>10.1f} %{row['looks']:>9}{row['failed']:>12}"
         )
-    print(f"\nRuns of the timer's unit: {results[0]['runs']}, failed: {results[0]['runs_failed']}.")
+    print(f"\nRuns of the timer's unit: {results[0]['runs']}, failed: {len(results[0]['runs_failed'])}.")
+    for text in results[0]["runs_failed"]:
+        print(f"\n{text}")
     return good
 
 

@@ -123,6 +123,41 @@ class Host:
 
 
 @dataclass(frozen=True)
+class Trap:
+    """Kills a module of Ansible on a host right before one of its effects, in runs with the options `interpreter`."""
+
+    host: Host
+    interpreter = ("-e", "ansible_python_interpreter=/opt/fault/python3")
+
+    def lay(self, module: str) -> None:
+        """Put the trap there, for what imports this module of the collection's; it only counts at first."""
+        wrapper = '#!/bin/sh\nPYTHONPATH=/opt/fault exec /usr/bin/python3 "$@"\n'
+        self.host.run(
+            "mkdir -p /opt/fault /run/fault; "
+            f"echo ansible_collections.webops.wsgi.plugins.module_utils.{module} >/run/fault/module; "
+            f"cat >/opt/fault/python3 <<'W'\n{wrapper}W\nchmod 755 /opt/fault/python3"
+        )
+        fault = ROOT / "molecule" / "shared" / "fault" / "sitecustomize.py"
+        done = _run(["docker", "cp", str(fault), f"{self.host.container}:/opt/fault/"])
+        assert done.returncode == 0, done.stderr
+        self.set(0)
+
+    def set(self, at: int | str) -> None:
+        """Kill before the effect of that number, or that a pattern fits; 0 to only count."""
+        self.host.run(f"cd /run/fault; echo '{at}' >kill-at; echo 0 >seen; rm -f killed")
+
+    @property
+    def seen(self) -> int:
+        """How many effects there were since the trap was set."""
+        return int(self.host.run("cat /run/fault/seen"))
+
+    @property
+    def sprung(self) -> bool:
+        """Whether something was killed."""
+        return self.host.try_("test -e /run/fault/killed").returncode == 0
+
+
+@dataclass(frozen=True)
 class Playbook:
     """One run of a playbook: exit code, output, and the [host, task] pairs that changed something or failed."""
 
@@ -152,6 +187,12 @@ def client() -> Client:
 def hosts() -> list[Host]:
     """All hosts."""
     return [Host(name, told["container"], told["ipv4"], told["ipv6"]) for name, told in _lab()["hosts"].items()]
+
+
+@pytest.fixture
+def traps(hosts: list[Host]) -> dict[Host, Trap]:
+    """A trap for each host, not laid yet."""
+    return {host: Trap(host) for host in hosts}
 
 
 @pytest.fixture(params=HOSTS)

@@ -20,6 +20,7 @@ ACME_KEYS = (
     "dns_propagation",
     "eab_kid",
     "eab_hmac_key",
+    "fallbacks",
     "preflight",
     "preflight_holds_back",
 )

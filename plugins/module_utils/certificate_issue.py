@@ -21,8 +21,14 @@ import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
+from ansible_collections.webops.wsgi.plugins.module_utils import certificate_profiles
 from ansible_collections.webops.wsgi.plugins.module_utils.certificate_clearance import Clearance, clear
-from ansible_collections.webops.wsgi.plugins.module_utils.certificate_ledger import Attempt, Ledger, Limits
+from ansible_collections.webops.wsgi.plugins.module_utils.certificate_ledger import (
+    REFUSES_FOR_NOW,
+    Attempt,
+    Ledger,
+    Limits,
+)
 from ansible_collections.webops.wsgi.plugins.module_utils.certificate_store import (
     NONE_YET,
     Completed,
@@ -67,6 +73,7 @@ ASIDE = ".issuing-"
 ASIDE_MAX_AGE = 3600.0
 """Seconds after which nobody works in such a directory any more: certbot gives up on a certificate after minutes."""
 HAS_ACCOUNT = "There is an existing account"
+WRONG_USE = "certbot: error: "
 
 
 @dataclass(frozen=True)
@@ -172,7 +179,7 @@ def identity_differences(lineage: Lineage, app: App) -> list[str]:
         reasons.append(f"names {', '.join(certificate.names)} -> {', '.join(sorted(app.domains))}")
     if certificate.key_type != app.acme.key_type:
         reasons.append(f"key type {certificate.key_type} -> {app.acme.key_type}")
-    if lineage.server != app.acme.directory:
+    if lineage.server not in app.acme.directories:
         reasons.append(f"CA {lineage.server or 'unknown'} -> {app.acme.directory}")
     authenticator = app.acme.dns_plugin or "webroot"
     if lineage.known and lineage.authenticator != authenticator:
@@ -205,6 +212,17 @@ def differences(lineage: Lineage, app: App, now: datetime.datetime) -> list[str]
     elif certificate is not None and certificate.overdue(now):
         reasons.append(f"renewal overdue, valid only until {certificate.not_after:%Y-%m-%d}")
     return reasons
+
+
+def stands_in(lineage: Lineage, app: App, now: datetime.datetime, renew_left: int) -> bool:
+    """Return whether another authority than the first has issued the certificate, and it is halfway to its renewal.
+
+    The timer would have it renewed where it comes from; so the first authority is asked before that.
+    """
+    certificate = lineage.certificate
+    if certificate is None or lineage.server == app.acme.directory or differences(lineage, app, now):
+        return False
+    return certificate.not_after - now < certificate.life * (100 + renew_left) / 200
 
 
 def _challenge(host: Host, app: App) -> list[str]:
@@ -273,7 +291,6 @@ _WHY = re.compile(
 )
 
 
-_LOCKED_OUT = re.compile(r"rateLimited|too many (?:requests|failed|certificates|new)", re.I)
 _MASKED = "AttributeError: can't set attribute"
 _REFUSED = re.compile(r"urn:ietf:params:acme:error:(?P<type>\w+) :: (?P<title>[^\n]*?) :: (?P<detail>[^\n]+)")
 
@@ -321,6 +338,11 @@ def _hinted(output: str) -> str:
 def unreachable(output: str) -> bool:
     """Return whether certbot never reached the CA, so that asking it for the next app is pointless in this run."""
     return not _FAILED.search(output) and bool(_no_answer(output))
+
+
+def refuses(output: str) -> bool:
+    """Return whether it is the CA that has not done what was asked: no domain has failed, and certbot was used well."""
+    return not _FAILED.search(output) and WRONG_USE not in output
 
 
 def unmasked(output: str) -> str:
@@ -445,14 +467,27 @@ def sweep(host: Host) -> None:
             shutil.rmtree(entry.path, ignore_errors=True)
 
 
+class Answer(t.NamedTuple):
+    """What came of asking one authority: what went wrong, or nothing, and whether another one may do better."""
+
+    problem: str
+    refused: bool = False
+
+
 @dataclass
 class Issuer:
-    """Issues certificates and remembers which CA cannot be reached."""
+    """Issues certificates and remembers which CA cannot be reached.
+
+    `served_by` has the directory of the authority that has issued each app's certificate, `warnings` what the others
+    have said.
+    """
 
     host: Host
     now: datetime.datetime
     down: dict[str, str] = field(default_factory=dict)
-    asked: dict[str, str] = field(default_factory=dict)
+    asked: dict[str, Answer] = field(default_factory=dict)
+    served_by: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def ledger(self) -> Ledger:
@@ -460,9 +495,9 @@ class Issuer:
         return Ledger(self.host.ledger, Limits(self.host.max_failures, self.host.max_certificates))
 
     def ask_for_new(self, apps: t.Sequence[App]) -> None:
-        """Issue the certificates of apps that have none at the same time; `problem` tells what came of it."""
+        """Ask the first authority of apps that have no certificate for all at the same time; `problem` goes on."""
         sweep(self.host)
-        apps = [app for app in apps if not self._closed(app)]
+        apps = [first for first in (app.choices()[0] for app in apps) if not self._closed(first).problem]
         if len(apps) < 2 or not shutil.which(self.host.certbot[0]):
             return
         _have_webroot(self.host)
@@ -472,43 +507,64 @@ class Issuer:
                 self._note(app, registered)
                 self.down[app.acme.directory] = _hinted(registered.output)
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-            problems = pool.map(lambda app: self._ask(app, issue_aside), apps)
-            self.asked = {app.name: problem for app, problem in zip(apps, problems, strict=True)}
+            answers = pool.map(lambda app: self._ask(app, issue_aside), apps)
+            self.asked = {app.name: answer for app, answer in zip(apps, answers, strict=True)}
 
     def problem(self, app: App) -> str:
-        """Issue the app's certificate, unless that has been tried, and return what went wrong, or nothing."""
-        if app.name in self.asked:
-            return self.asked[app.name]
-        if not shutil.which(self.host.certbot[0]):
-            return f"{self.host.certbot[0]} is not installed"
-        return self._ask(app, issue)
+        """Issue the app's certificate, unless that has been tried, and return what went wrong, or nothing.
 
-    def _closed(self, app: App) -> str:
+        An authority that refuses or cannot be reached is followed by the next; a domain that fails is the end.
+        """
+        if app.name not in self.asked and not shutil.which(self.host.certbot[0]):
+            return f"{self.host.certbot[0]} is not installed"
+        said: list[str] = []
+        for choice in app.choices():
+            answer = self.asked.pop(app.name, None) or self._ask(choice, issue)
+            if not answer.problem:
+                self.served_by[app.name] = choice.acme.directory
+                if said:
+                    served = f"its certificate is by {choice.acme.directory}, not by {app.acme.directory}"
+                    self.warnings.append(f'app "{app.name}": {served}: {"; ".join(said)}')
+                return ""
+            said.append(f"by {choice.acme.directory}: {answer.problem}" if said else answer.problem)
+            if not answer.refused:
+                break
+        return "; ".join(said)
+
+    def _closed(self, app: App) -> Answer:
         """Return why the app's CA is not to be asked now, or nothing."""
         directory = app.acme.directory
-        return self.down.get(directory) or self.ledger.closed(directory, app.domains, self.now)
+        if directory in self.down:
+            return Answer(self.down[directory], refused=True)
+        closed = self.ledger.closed(directory, app.domains, self.now)
+        return Answer(closed, not self.ledger.tells_of_a_domain(directory, app.domains, self.now))
 
-    def _ask(self, app: App, how: t.Callable[[Host, App, datetime.datetime], Completed]) -> str:
+    def _ask(self, app: App, how: t.Callable[[Host, App, datetime.datetime], Completed]) -> Answer:
         closed = self._closed(app)
-        if closed:
+        if closed.problem:
             return closed
+        bundle = app.acme.ca_bundle
+        host = self.host if bundle is None else replace(self.host, ca_bundle=bundle)
+        unknown = certificate_profiles.problem(app.acme.profile, app.acme.directory, host.ca_bundle)
+        if unknown:
+            return Answer(unknown, refused=True)
         try:
-            completed = how(self.host, app, self.now)
+            completed = how(host, app, self.now)
         except CertificateError as error:
-            return str(error)
+            return Answer(str(error))
         self._note(app, completed)
         if completed.rc == 0:
-            return ""
+            return Answer("")
         if completed.rc < 0:
-            return f"certbot was ended by signal {-completed.rc}"
+            return Answer(f"certbot was ended by signal {-completed.rc}")
         if unreachable(completed.output):
             self.down[app.acme.directory] = cause(completed.output)
-        return _hinted(completed.output)
+        return Answer(_hinted(completed.output), refuses(completed.output))
 
     def _note(self, app: App, completed: Completed) -> None:
         """Note what the CA has counted: a certificate, a failed authorisation, or that it refuses for now."""
         failed = tuple(found["domain"] for found in _FAILED.finditer(completed.output))
-        if completed.rc != 0 and not failed and _LOCKED_OUT.search(completed.output):
+        if completed.rc != 0 and not failed and REFUSES_FOR_NOW.search(completed.output):
             failed = app.domains
         if completed.rc == 0 or failed:
             why = "" if completed.rc == 0 else cause(completed.output)
@@ -527,18 +583,21 @@ def _issue_all(
     if check:  # the phase before has predicted that these take over another name's certificate
         wanted = [app for app in wanted if not twin(host, app)]
     lineages = {app.name: read_lineage(host, app.name) for app in wanted}
-    due = [app for app in wanted if differences(lineages[app.name], app, now)]
+    back = {app.name for app in wanted if stands_in(lineages[app.name], app, now, host.renew_left)}
+    due = [app for app in wanted if app.name in back or differences(lineages[app.name], app, now)]
     cleared = {} if check else clear(host, due)
-    to_ask = {app.name: _asked(app, cleared.get(app.name), outcome) for app in wanted}
+    to_ask = {app.name: _asked(app, cleared.get(app.name), outcome) for app in wanted if app.name not in back}
     if not check:
         issuer.ask_for_new([app for app, problem in to_ask.values() if not (problem or lineages[app.name].known)])
     for app in wanted:
         lineage = lineages[app.name]
-        asked, problem = to_ask[app.name]
-        reasons = differences(lineage, asked, now)
+        asked, problem = to_ask.get(app.name, (app, ""))
         before = target_of(host.link(app.name))
-        if reasons and not check:
-            problem = problem or issuer.problem(asked)
+        if app.name in back:
+            reasons = _go_back(issuer, app, lineage, cleared.get(app.name), check)
+        else:
+            reasons = differences(lineage, asked, now)
+            problem = problem or (issuer.problem(asked) if reasons and not check else "")
         if problem:
             if _stand_in(host, app, now, outcome):
                 former[app.name] = before
@@ -547,13 +606,29 @@ def _issue_all(
         if not reasons:
             _settle_renewal(host, app, lineage, check, outcome)
         else:
-            _note_issued(asked, lineage, reasons, outcome)
+            _note_issued(asked, lineage, issuer.served_by.get(app.name, app.acme.directory), reasons, outcome)
         if not reasons and before != host.live(app.name) and not check:  # else the phase before has predicted it
             outcome.change(f"{app.name}: the certificate of certbot put in place")
         if (reasons or before != host.live(app.name)) and not check:
             former[app.name] = before
             point(host.link(app.name), host.live(app.name))
+    outcome.warnings += issuer.warnings
     return former
+
+
+def _go_back(issuer: Issuer, app: App, lineage: Lineage, clearance: Clearance | None, check: bool) -> list[str]:
+    """Ask the first authority for what another one has issued, and return why that was done, nothing when it fails.
+
+    The certificate that is there is good, so a failure is only spoken of.
+    """
+    reason = f"{lineage.server} has stood in for {app.acme.directory}"
+    if check:
+        return [reason]
+    problem = (clearance.problem if clearance else "") or issuer.problem(app.choices()[0])
+    if not problem:
+        return [reason]
+    issuer.warnings.append(f'app "{app.name}": {reason}, and goes on to: {problem}')
+    return []
 
 
 def _asked(app: App, clearance: Clearance | None, outcome: Outcome) -> tuple[App, str]:
@@ -590,13 +665,13 @@ def _settle_renewal(host: Host, app: App, lineage: Lineage, check: bool, outcome
         replace_file(path, renewal_text(lineage, wanted), 0o644)
 
 
-def _note_issued(app: App, lineage: Lineage, reasons: t.Sequence[str], outcome: Outcome) -> None:
+def _note_issued(app: App, lineage: Lineage, directory: str, reasons: t.Sequence[str], outcome: Outcome) -> None:
     """Note that the app's certificate was, or would be, issued."""
     outcome.issued.append(app.name)
     outcome.change(
-        f"{app.name}: certificate for {', '.join(app.domains)} issued by {app.acme.directory}: {'; '.join(reasons)}",
+        f"{app.name}: certificate for {', '.join(app.domains)} issued by {directory}: {'; '.join(reasons)}",
         summary(app, "letsencrypt", lineage.certificate.names) if lineage.certificate else "",
-        f"{summary(app, 'letsencrypt', app.domains)} from {app.acme.directory}",
+        f"{summary(app, 'letsencrypt', app.domains)} from {directory}",
     )
 
 

@@ -22,6 +22,8 @@ from ansible_collections.webops.wsgi.plugins.module_utils.certificate_store impo
 FAILURES_WITHIN = datetime.timedelta(hours=1)
 CERTIFICATES_WITHIN = datetime.timedelta(days=7)
 _WRITING = threading.Lock()  # certificates may be asked for side by side
+REFUSES_FOR_NOW = re.compile(r"rateLimited|too many (?:requests|failed|certificates|new)", re.I)
+"""What an authority says that has been asked too often."""
 _RETRY = re.compile(r"retry after (\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d) ?(?:UTC|Z)", re.I)
 
 
@@ -78,6 +80,12 @@ class Ledger:
             or self._failures(attempts, domains, now)
             or self._certificates(attempts, set(domains), now)
         )
+
+    def tells_of_a_domain(self, directory: str, domains: t.Collection[str], now: datetime.datetime) -> bool:
+        """Return whether it is a domain that closes the authority: one that would fail at another one too."""
+        attempts = [each for each in self.attempts() if each.directory == directory]
+        closed = self._failures(attempts, domains, now)
+        return bool(closed) and not REFUSES_FOR_NOW.search(closed) and not _told_to_wait(attempts, set(domains), now)
 
     def _failures(self, attempts: t.Sequence[Attempt], domains: t.Collection[str], now: datetime.datetime) -> str:
         since = (now - FAILURES_WITHIN).timestamp()

@@ -14,7 +14,7 @@ import hashlib
 import re
 import ssl
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 LETS_ENCRYPT_STAGING = "https://acme-staging-v02.api.letsencrypt.org/directory"
@@ -44,6 +44,7 @@ class Certificate:
     key_type: str
     issuer_name: bytes
     subject_name: bytes
+    authority: bool = False
 
     def covers(self, domain: str) -> bool:
         """Return whether `domain` is one of the names, a wildcard counting for exactly one label."""
@@ -69,12 +70,24 @@ class Certificate:
 
 
 @dataclass(frozen=True)
+class Authority:
+    """An authority that stands in for another one; `ca_bundle` is what certbot trusts when it talks to it."""
+
+    directory: str
+    eab_kid: str = ""
+    eab_hmac_key: str = field(default="", repr=False)
+    ca_bundle: str = ""
+
+
+@dataclass(frozen=True)
 class Acme:
     """How one app's certificate is asked for.
 
     :param dns_plugin: the plugin of certbot that answers the challenge in DNS; empty for http-01 by the webroot
     :param dns_propagation: seconds from its answer until the authority looks, 0 for what the plugin thinks right
     :param eab_kid: name of the key that binds a new account to one at the authority (RFC 8555, 7.3.4)
+    :param fallbacks: authorities that are asked, in this order, when the first one refuses or cannot be reached
+    :param ca_bundle: what certbot trusts instead of what it does on the whole host, None for that
     :param preflight: whether the challenge's path is fetched before the authority is asked
     :param holds_back: what a domain holds back that failed there: itself (``domain``), its ``app``, or the ``host``
     """
@@ -87,8 +100,30 @@ class Acme:
     dns_propagation: int = 0
     eab_kid: str = ""
     eab_hmac_key: str = field(default="", repr=False)
+    fallbacks: tuple[Authority, ...] = ()
+    ca_bundle: str | None = None
     preflight: bool = True
     holds_back: str = "app"
+
+    @property
+    def directories(self) -> list[str]:
+        """All authorities that may have issued what is wanted."""
+        return [self.directory, *(each.directory for each in self.fallbacks)]
+
+    def choices(self) -> list[Acme]:
+        """Return the same for each authority alone, in the order in which they are asked."""
+        others = [
+            replace(
+                self,
+                directory=each.directory,
+                eab_kid=each.eab_kid,
+                eab_hmac_key=each.eab_hmac_key,
+                ca_bundle=each.ca_bundle,
+                fallbacks=(),
+            )
+            for each in self.fallbacks
+        ]
+        return [replace(self, fallbacks=()), *others]
 
 
 @dataclass(frozen=True)
@@ -109,6 +144,10 @@ class App:
         """Whether certbot answers the authority's challenge in DNS."""
         return self.present and self.tls == "letsencrypt" and bool(self.acme.dns_plugin)
 
+    def choices(self) -> list[App]:
+        """Return the app for each authority alone, in the order in which they are asked."""
+        return [replace(self, acme=acme) for acme in self.acme.choices()]
+
     @property
     def served(self) -> bool:
         """Whether nginx serves this app over TLS."""
@@ -127,12 +166,14 @@ _PEM = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re
 
 # Object identifiers and tags of X.509, as they stand in the DER encoding.
 _COMMON_NAME, _ORGANISATION, _ALTERNATIVE_NAMES = b"\x55\x04\x03", b"\x55\x04\x0a", b"\x55\x1d\x11"
+_BASIC_CONSTRAINTS = b"\x55\x1d\x13"
 _KEY_TYPES = {
     bytes.fromhex("2a8648ce3d0201"): "ecdsa",
     bytes.fromhex("2a864886f70d010101"): "rsa",
     bytes.fromhex("2b6570"): "ed25519",
 }
 _VERSION, _EXTENSIONS, _DNS_NAME, _UTC_TIME, _UTF16 = 0xA0, 0xA3, 0x82, 0x17, 0x1E
+_TRUE = b"\x01\x01\xff"
 
 
 @dataclass(frozen=True)
@@ -197,6 +238,15 @@ def _dns_names(extensions: t.Iterable[_Element]) -> list[str]:
     return []
 
 
+def _may_issue(extensions: t.Iterable[_Element]) -> bool:
+    """Return whether the subject is an authority."""
+    for extension in extensions:
+        kind, *_critical, value = extension.children
+        if kind.content == _BASIC_CONSTRAINTS:
+            return any(part.whole == _TRUE for part in value.children[0].children)
+    return False
+
+
 def _facts(der: bytes) -> Certificate:
     """Return the facts of a certificate in DER. Raises ValueError or IndexError when it is none."""
     (certificate,) = _elements(der)
@@ -213,6 +263,7 @@ def _facts(der: bytes) -> Certificate:
         key_type=_KEY_TYPES.get(identifier, identifier.hex()),
         issuer_name=issuer.whole,
         subject_name=subject.whole,
+        authority=_may_issue(extensions[0].children) if extensions else False,
     )
 
 
@@ -230,6 +281,29 @@ def parse(pem: str) -> Certificate:
         return _facts(ssl.PEM_cert_to_DER_cert(blocks(pem)[0]))
     except (ValueError, IndexError) as error:
         raise CertificateError(f"a certificate in it cannot be read: {error or 'it ends too early'}") from error
+
+
+def check_authorities(pem: str, now: datetime.datetime) -> None:
+    """Check the authorities that clients' certificates may come from. Raises CertificateError with the mend."""
+    found = [parse(block) for block in blocks(pem)]
+    known = {each.subject_name for each in found}
+    for each in found:
+        if not each.authority:
+            raise CertificateError(
+                "it has a certificate of no authority; write those that sign your clients' certificates"
+            )
+        if each.not_after <= now:
+            raise CertificateError(
+                f"it has an authority that expired on {each.not_after:%Y-%m-%d}; write the one that followed it"
+            )
+        if each.not_before > now:
+            raise CertificateError(
+                f"it has an authority that is not valid before {each.not_before:%Y-%m-%d %H:%M} UTC; check the clock"
+            )
+        if each.issuer_name not in known:
+            raise CertificateError(
+                f"it lacks {each.issuer}, which signed an authority in it; nginx needs all up to the root, add it"
+            )
 
 
 def check_suits(app: App, now: datetime.datetime) -> Certificate:

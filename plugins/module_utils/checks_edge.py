@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import os
 import re
@@ -45,7 +46,8 @@ def _domain_problem(domain: str, tls: str, by_dns: bool) -> tuple[str, str]:
         mend = "name each domain, set certbot_challenge: dns-01, or write tls: provided with a certificate of your own"
         return "a wildcard, which letsencrypt over http-01 cannot certify", mend
     if re.fullmatch(r"[0-9.]+", domain):
-        return "an address, which letsencrypt does not certify here", "write a host name, or tls: selfsigned"
+        wrong = "an address, which letsencrypt is not asked to certify: its clients name no host in the handshake"
+        return wrong, "write a host name"
     if "." not in domain:
         return "a name without a dot, which letsencrypt cannot certify", "write the full name, or tls: selfsigned"
     return "", ""
@@ -63,6 +65,8 @@ def _domain_punctuation(domain: str) -> tuple[str, str]:
         return "which has a space", mend if not re.search(r"\s", domain.strip()) else "write one host name an item"
     if re.search(r"[/?#]", domain):
         return "which has a path", mend
+    if _is_ipv6(host):
+        return "an address, whose clients name no host that nginx could tell apart", "write a host name"
     if ":" in domain:
         return "which has a port", f"{mend}; the port is nginx_proxy_https_port"
     if domain.endswith("."):
@@ -70,6 +74,13 @@ def _domain_punctuation(domain: str) -> tuple[str, str]:
     if domain != domain.lower():
         return "which has upper-case letters", mend
     return "", ""
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).version == 6
+    except ValueError:
+        return False
 
 
 def _domain_labels(domain: str) -> tuple[str, str]:

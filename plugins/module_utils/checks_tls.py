@@ -9,12 +9,14 @@ import re
 import stat
 import typing as t
 
-from ansible_collections.webops.wsgi.plugins.module_utils import certificates, checks_edge, dns_lookup
+from ansible_collections.webops.wsgi.plugins.module_utils import certificates, checks_edge, checks_proxy, dns_lookup
 from ansible_collections.webops.wsgi.plugins.module_utils.settings import App, Problem, show
 
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]+=*")
 _LETS_ENCRYPT = "api.letsencrypt.org/"
+_HTTPS = re.compile(r"https://[^\s/@]+(/\S*)?")
+_PATH = re.compile(r"/[A-Za-z0-9._/-]+")
 _VERSION = re.compile(r"[0-9]+(\.[0-9]+){1,2}")
 
 
@@ -56,6 +58,35 @@ def _read(path: str) -> str:
     return "" if text.startswith("$ANSIBLE_VAULT") else text
 
 
+def check_clients(app: App) -> t.Iterator[Problem]:
+    """Authorities of clients that nginx can judge by, wherever a client's certificate is needed."""
+    if not app.usable("nginx.client_ca", "nginx.client_verify", "nginx.locations", "nginx.tls", "tls"):
+        return
+    nginx, setting = app.data["nginx"], app.setting("nginx", "client_ca")
+    path = nginx.get("client_ca")
+    if not path:
+        for scope in checks_proxy.scopes(app):
+            if scope.settings.get("client_verify") == "on":
+                mend = "write nginx: {client_ca: PEM file of the authority of your clients}"
+                yield app.problem(f'{scope.where("client_verify")} is "on", but client_ca is missing', mend)
+    elif app.data["tls"] == "off":
+        yield app.problem(f"{setting} is given, but tls is off", "remove it, or choose another value of tls")
+    elif not os.path.isfile(path):
+        yield app.problem(f"{setting} is a path, and {path} does not exist", "write the PEM file of the authority")
+    else:
+        yield from _check_authorities(app, setting, path)
+
+
+def _check_authorities(app: App, setting: str, path: str) -> t.Iterator[Problem]:
+    text = _read(path)
+    try:
+        if text:
+            certificates.check_authorities(text, datetime.datetime.now(datetime.UTC))
+    except certificates.CertificateError as error:
+        wrong, _, mend = str(error).partition("; ")
+        yield app.problem(f"{setting} is {path}: {wrong}", mend or "write the PEM file of an authority")
+
+
 PROFILES = ("classic", "tlsserver", "shortlived")
 """What Let's Encrypt offers, https://letsencrypt.org/docs/profiles/."""
 
@@ -75,18 +106,42 @@ def check_profile(app: App) -> t.Iterator[Problem]:
 
 def check_account_binding(app: App) -> t.Iterator[Problem]:
     """Both parts of a key that binds an account, or none. The key is not repeated."""
-    if not app.usable("certbot.eab_kid", "certbot.eab_hmac_key"):
-        return
-    kid, key = (str(app.data["certbot"].get(name) or "") for name in ("eab_kid", "eab_hmac_key"))
+    if app.usable("certbot.eab_kid", "certbot.eab_hmac_key"):
+        yield from _check_binding(app, app.data["certbot"], lambda name: app.setting("certbot", name))
+
+
+def _check_binding(app: App, given: dict[str, t.Any], where: t.Callable[[str], str]) -> t.Iterator[Problem]:
+    kid, key = (str(given.get(name) or "") for name in ("eab_kid", "eab_hmac_key"))
     if bool(kid) != bool(key):
-        missing = app.setting("certbot", "eab_hmac_key" if kid else "eab_kid")
+        missing = where("eab_hmac_key" if kid else "eab_kid")
         yield app.problem(f"{missing} is missing", "write eab_kid and eab_hmac_key, which the CA gives together")
     elif key and not _BASE64URL.fullmatch(key):
-        setting = app.setting("certbot", "eab_hmac_key")
-        yield app.problem(f"{setting} is not in base64url", "write it as the CA gave it: letters, digits, - and _")
+        found = f"{where('eab_hmac_key')} is not in base64url"
+        yield app.problem(found, "write it as the CA gave it: letters, digits, - and _")
     if re.search(r"\s", kid):
-        setting = app.setting("certbot", "eab_kid")
-        yield app.problem(f"{setting} is {show(kid)}, which has a space", "write it as the CA gave it")
+        yield app.problem(f"{where('eab_kid')} is {show(kid)}, which has a space", "write it as the CA gave it")
+
+
+def check_fallbacks(app: App) -> t.Iterator[Problem]:
+    """Other authorities, each one once, that certbot can talk to."""
+    acme = app.data["certbot"]
+    if not app.usable("certbot.fallbacks", "certbot.acme_directory"):
+        return
+    seen = {str(acme.get("acme_directory")).rstrip("/")}
+    for number, each in enumerate(acme.get("fallbacks") or []):
+        where = f"{app.setting('certbot', 'fallbacks')}[{number}]"
+        directory, bundle = each["acme_directory"], each["ca_bundle"]
+        if not _HTTPS.fullmatch(directory):
+            found = f"{where}.acme_directory is {show(directory)}, which is no URL of an ACME directory"
+            yield app.problem(found, "write such as https://acme.zerossl.com/v2/DV90")
+        elif directory.rstrip("/") in seen:
+            found = f"{where}.acme_directory is {show(directory)}, which would be asked twice"
+            yield app.problem(found, "name each authority once, the first one in certbot_acme_directory")
+        seen.add(directory.rstrip("/"))
+        if bundle and not _PATH.fullmatch(bundle):
+            found = f"{where}.ca_bundle is {show(bundle)}, which is no plain path on the host"
+            yield app.problem(found, "write such as /usr/local/share/ca-certificates/company.crt")
+        yield from _check_binding(app, each, lambda name, where=where: f"{where}.{name}")  # type: ignore[misc]
 
 
 def check_version(app: App) -> t.Iterator[Problem]:
@@ -133,8 +188,10 @@ def _in_vault(path: str) -> bool:
 CHECKS: tuple[t.Callable[[App], t.Iterator[Problem]], ...] = (
     check_resolver,
     check_provided,
+    check_clients,
     check_profile,
     check_version,
     check_account_binding,
+    check_fallbacks,
     check_dns,
 )

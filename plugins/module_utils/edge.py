@@ -12,6 +12,7 @@ import math
 import os
 import re
 import typing as t
+from http import HTTPStatus
 
 from ansible_collections.webops.wsgi.plugins.module_utils.assets import ASSETS
 from ansible_collections.webops.wsgi.plugins.module_utils.settings import PER_LOCATION, collection_root
@@ -65,7 +66,10 @@ def site(app: Data) -> Data:
         "headers": _headers(app),
         "static": [_static(app, prefix, folder) for prefix, folder in app["nginx"]["static"].items()],
         "state_folders": state_folders(app),
-        "error_page": _error_page(app),
+        "error_target": _error_target(app),
+        "error_page": _error_page(app, ERROR_STATUSES),
+        "other_errors": _error_page(app, [status for status in ERROR_STATUSES if status != HTTPStatus.NOT_FOUND]),
+        "client_ca": bool(app["nginx"]["client_ca"]) and app["tls"] != "off",
         "access_log": _access_log(app, app["nginx"]),
         "sample": _sample(app),
     }
@@ -136,10 +140,16 @@ def internal(app: Data) -> str:
     return INTERNAL if app["path"] == "/" else f"{INTERNAL}apps/{app['name']}/"
 
 
-def _error_page(app: Data) -> str:
-    """What ``error_page`` says of nginx's own errors, nothing when they are left to it."""
-    target = ERROR_TARGETS.get(app["nginx"]["errors"])
-    return f"{' '.join(map(str, ERROR_STATUSES))} {internal(app)}{target}" if target else ""
+def _error_target(app: Data) -> str:
+    """Where ``error_page`` leads; nowhere when nginx's own errors are left to it."""
+    target = ERROR_TARGETS.get(app["nginx"]["errors"], "")
+    return f"{internal(app)}{target}" if target else ""
+
+
+def _error_page(app: Data, statuses: t.Iterable[int]) -> str:
+    """What ``error_page`` says of errors of nginx's own."""
+    target = _error_target(app)
+    return f"{' '.join(map(str, statuses))} {target}" if target else ""
 
 
 def _access_log(app: Data, settings: Data) -> str:
@@ -192,7 +202,7 @@ def _location(app: Data, path: str, settings: Data) -> Data:
         "rate": rate,
         "connections": connections,
         "retry_after": rate["retry_after"] if rate else 1 if connections else 0,
-        "cache": _cache(settings),
+        "cache": _cache(settings, bool(app["nginx"]["client_ca"])),
         "log": _access_log(app, settings),
         "allowed_methods": _methods(settings["methods"]),
         "password_file": f"wsgi/{_password_file(app, path)}" if settings["basic_auth"] else "",
@@ -283,14 +293,16 @@ def _zones(limits: t.Iterable[Data | None]) -> list[Data]:
 # ---------------------------------------------------------------- cache
 
 
-def _cache(settings: Data) -> Data | None:
+def _cache(settings: Data, certified: bool) -> Data | None:
     if settings["cache"] == "off":
         return None
+    # What an app says to a client with a certificate is for that client alone.
+    client = " $ssl_client_fingerprint" if certified else ""
     valid = MICRO_VALID if settings["cache"] == "micro" else settings["cache_valid"]
     return {
         "valid": [{"statuses": str(statuses), "time": str(time)} for statuses, time in valid.items()],
         # The first word is what playbooks/purge.yml looks for; a URL in a request has no space.
-        "key": f"$wsgi_scheme://$host$request_uri {settings['cache_key']}".strip(),
+        "key": f"$wsgi_scheme://$host$request_uri {settings['cache_key']}".strip() + client,
         "bypass": " ".join(settings["cache_bypass"]),
         "stale": settings["cache_stale"],
     }

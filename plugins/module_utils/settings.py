@@ -81,6 +81,7 @@ PER_LOCATION = frozenset(
         "nginx_proxy_client_body_timeout",
         "nginx_proxy_client_max_body_size",
         "nginx_proxy_client_send_timeout",
+        "nginx_proxy_client_verify",
         "nginx_proxy_connect_timeout",
         "nginx_proxy_deny",
         "nginx_proxy_gzip",
@@ -121,7 +122,7 @@ SOURCE_KINDS = ("path", "git", "archive", "package")
 
 # Words of a key whose value is not repeated in a message, because people keep passwords under such keys.
 _SENSITIVE = re.compile(
-    r"secret|passw|token|credential|private|basic_auth|(?<!limit)(?<!cache)(^|_)key$", re.IGNORECASE
+    r"secret|passw|token|credential|private|basic_auth|fallbacks|(?<!limit)(?<!cache)(^|_)key$", re.IGNORECASE
 )
 _URL_USER = re.compile(r"://[^/@\s]*@")
 
@@ -483,6 +484,7 @@ def resolve(
         problems.extend(_resolve_overrides(schema, host, app))
         app.data["source"] = _resolve_source(app.data["source"], bases)
         app.data["certbot"]["dns_credentials"] = find_path(app.data["certbot"].get("dns_credentials"), bases)
+        app.data["nginx"]["client_ca"] = find_path(app.data["nginx"].get("client_ca"), bases)
         app.data["certificate"] = {key: find_path(path, bases) for key, path in app.data["certificate"].items()}
         _resolve_tls(app)
         apps.append(app)

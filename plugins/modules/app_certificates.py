@@ -98,7 +98,7 @@ options:
             choices: [ecdsa, rsa]
             default: ecdsa
           profile:
-            description: Name of the profile to ask for, where the authority offers it. Empty for its default.
+            description: Name of the profile to ask for, which the authority must offer. Empty for its default.
             type: str
             default: ""
           dns_plugin:
@@ -118,6 +118,28 @@ options:
             description: The key itself, in base64url.
             type: str
             default: ""
+          fallbacks:
+            description: Other authorities, in the order in which they are asked when one refuses or cannot be reached.
+            type: list
+            elements: dict
+            default: []
+            suboptions:
+              acme_directory:
+                description: URL of its ACME directory.
+                type: str
+                required: true
+              eab_kid:
+                description: As O(apps[].certbot.eab_kid).
+                type: str
+                default: ""
+              eab_hmac_key:
+                description: As O(apps[].certbot.eab_hmac_key).
+                type: str
+                default: ""
+              ca_bundle:
+                description: As O(ca_bundle), for this authority.
+                type: str
+                default: ""
           preflight:
             description: Whether the path of the challenge is fetched through each domain before the authority is asked.
             type: bool
@@ -325,7 +347,14 @@ from ansible_collections.webops.wsgi.plugins.module_utils import (
 
 def argument_spec() -> dict[str, t.Any]:
     """Return the options of the module."""
+    fallback = {
+        "acme_directory": {"type": "str", "required": True},
+        "eab_kid": {"type": "str", "default": ""},
+        "eab_hmac_key": {"type": "str", "default": "", "no_log": True},
+        "ca_bundle": {"type": "str", "default": ""},
+    }
     acme = {
+        "fallbacks": {"type": "list", "elements": "dict", "default": [], "options": fallback},
         "acme_directory": {"type": "str", "default": certificates.LETS_ENCRYPT},
         "staging": {"type": "bool", "default": False},
         "email": {"type": "str", "default": ""},
@@ -404,6 +433,10 @@ def read_app(given: t.Mapping[str, t.Any], params: t.Mapping[str, t.Any]) -> cer
             dns_propagation=acme.get("dns_propagation") or 0,
             eab_kid=acme.get("eab_kid") or "",
             eab_hmac_key=acme.get("eab_hmac_key") or "",
+            fallbacks=tuple(
+                certificates.Authority(each["acme_directory"], each["eab_kid"], each["eab_hmac_key"], each["ca_bundle"])
+                for each in acme.get("fallbacks") or ()
+            ),
             preflight=acme.get("preflight", True),
             holds_back=acme.get("preflight_holds_back") or "app",
         ),

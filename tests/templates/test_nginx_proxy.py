@@ -49,8 +49,28 @@ def test_headers_that_a_client_could_forge_are_set_or_removed(make: Make) -> Non
     assert headers["X-Forwarded-Port"] == "$wsgi_port"
     removed = {name for name, value in headers.items() if value == ""}
     ours = {"X-Forwarded-Prefix", "X-Forwarded-Protocol", "X-Forwarded-Ssl", "Forwarded", "Proxy"}
-    assert removed == ours | {"SCRIPT_NAME", "PATH_INFO"}
+    client = {"X-Client-Cert-Verify", "X-Client-Cert-Subject"}
+    assert removed == ours | client | {"SCRIPT_NAME", "PATH_INFO"}
     assert not [value for value in headers.values() if "proxy_add_x_forwarded_for" in value or value == "$http_host"]
+
+
+def test_clients_with_certificates(make: Make) -> None:
+    settings = {"client_ca": "/ca.pem", "client_verify": "on", "locations": {"/open": {"client_verify": "optional"}}}
+    server = make(app("api", nginx={**settings, "static": {"/static/": "static"}})).server("api.example.com", "443")
+    assert server.one("ssl_client_certificate") == "wsgi/client-ca/api.pem"
+    assert server.one("ssl_verify_client") == "optional"
+    assert ["495", "=403", "/__wsgi/$wsgi_error"] in server.all("error_page")
+    for args, closed in ((["/"], True), (["/open"], False), (["^~", "/static/"], True)):
+        conditions = [block.args for block in server.location(*args).blocks("if")]
+        assert (["$ssl_client_verify", "!=", "SUCCESS"] in conditions) is closed, args
+    headers = server.location("/open").headers()
+    assert headers["X-Client-Cert-Verify"] == "$ssl_client_verify"
+    assert headers["X-Client-Cert-Subject"] == "$ssl_client_s_dn"
+
+
+def test_an_answer_for_a_client_s_certificate_is_kept_for_it_alone(make: Make) -> None:
+    server = make(app("api", nginx={"client_ca": "/ca.pem", "cache": "on"})).server("api.example.com", "443")
+    assert server.location("/").one("proxy_cache_key").endswith(" $ssl_client_fingerprint")
 
 
 @pytest.mark.parametrize(
@@ -605,7 +625,9 @@ def test_names_with_a_digest_are_kept_for_good(make: Make) -> None:
     kept = server.location("^~", "/__wsgi/kept/static/")
     assert kept.one("alias") == "/srv/api/assets/static/"
     assert kept.all("internal") == [[]]
-    assert server.location("^~", "/static/").one("error_page") == "404 = /__wsgi/kept$uri"
+    errors = server.location("^~", "/static/").all("error_page")
+    assert errors[0] == ["404", "=", "/__wsgi/kept$uri"]
+    assert "403" in errors[1]
 
 
 def test_no_names_with_a_digest(make: Make) -> None:

@@ -25,6 +25,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils import certificate_pre
 from ansible_collections.webops.wsgi.plugins.module_utils import certificate_status, certificates
 from ansible_collections.webops.wsgi.plugins.module_utils import certificate_store as store
 from ansible_collections.webops.wsgi.plugins.module_utils import certificate_wire as wire
+from ansible_collections.webops.wsgi.plugins.module_utils.certificate_ledger import Attempt, Ledger
 from ansible_collections.webops.wsgi.plugins.module_utils.certificates import Acme, App, CertificateError, Pair
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -179,6 +180,7 @@ class Programs:
         self.nginx = Nginx(root / "tls")
         self.nginx_problem = ""
         self.certbot_problems: dict[str, str] = {}
+        self.refusals: dict[str, str] = {}
         self.authenticator = "webroot"
         self.account_problem = ""
         self.credentials: list[str] = []
@@ -230,6 +232,9 @@ class Programs:
         name = command[command.index("--cert-name") + 1]
         if self.together:
             self.together.wait()
+        server = command[command.index("--server") + 1]
+        if server in self.refusals:
+            return store.Completed(1, self.refusals[server])
         if name in self.certbot_problems:
             return store.Completed(1, self.certbot_problems[name])
         domains = [command[at + 1] for at, word in enumerate(command) if word == "--domain"]
@@ -247,7 +252,6 @@ class Programs:
             if "--dns-rfc2136-credentials" in command:
                 credentials = command[command.index("--dns-rfc2136-credentials") + 1]
                 self.credentials.append(pathlib.Path(credentials).read_text())
-        server = command[command.index("--server") + 1]
         self.put(name, self.authority.pair(*domains, key=key), server, config, options)
         return store.Completed(0, "Successfully received certificate.")
 
@@ -1182,6 +1186,97 @@ class TestIssued:
         start(host, programs, app())
         programs.timer = "LoadState=not-found\nActiveState=inactive\nUnitFileState=\n"
         assert "certbot.timer is not there" in self.run(host, app(), timer="certbot.timer").errors[0]
+
+
+class TestFallbacks:
+    SECOND = "https://other.example.test/dir"
+    LIMITED = "urn:ietf:params:acme:error:rateLimited :: There were too many requests :: too many new orders"
+    BAD_DOMAIN = "  Domain: api.example.test\n  Type:   dns\n  Detail: no such name\n\n"
+
+    def of_two(self, *names: str) -> list[App]:
+        second = certificates.Authority(self.SECOND, ca_bundle="/etc/second.pem")
+        return [app(name, acme=Acme(DIRECTORY, fallbacks=(second,), preflight=False)) for name in names]
+
+    def run(self, host: store.Host, *apps: App) -> store.Outcome:
+        return issue.ensure_issued(host, apps, NOW)
+
+    @pytest.mark.parametrize("said", [NO_CA, LIMITED])
+    def test_the_next_is_asked_and_its_certificate_stays(self, host: store.Host, programs: Programs, said: str) -> None:
+        apps = self.of_two("api")
+        start(host, programs, *apps)
+        programs.refusals = {DIRECTORY: said}
+        outcome = self.run(replace(host, ca_bundle="/etc/first.pem"), *apps)
+        assert (outcome.issued, outcome.errors) == (["api"], [])
+        assert issue.read_lineage(host, "api").server == self.SECOND
+        assert programs.environment == {"REQUESTS_CA_BUNDLE": "/etc/second.pem"}
+        assert outcome.warnings[0].startswith(f'app "api": its certificate is by {self.SECOND}, not by {DIRECTORY}: ')
+        assert f"issued by {self.SECOND}" in outcome.actions[0]
+        programs.calls.clear()
+        again = self.run(host, *apps)
+        assert not again.changed
+        assert programs.calls == []
+
+    def test_each_authority_has_limits_of_its_own(self, host: store.Host, programs: Programs) -> None:
+        apps = self.of_two("api")
+        start(host, programs, *apps)
+        programs.refusals = {DIRECTORY: self.LIMITED}
+        self.run(host, *apps)
+        noted = [(each.directory, bool(each.failed)) for each in Ledger(host.ledger).attempts()]
+        assert noted == [(DIRECTORY, True), (self.SECOND, False)]
+
+    def test_limits_reached_at_the_first_are_a_refusal(self, host: store.Host, programs: Programs) -> None:
+        apps = self.of_two("api")
+        start(host, programs, *apps)
+        Ledger(host.ledger).note(Attempt(NOW.timestamp(), DIRECTORY, ("api.example.test",)))
+        assert self.run(replace(host, max_certificates=1), *apps).issued == ["api"]
+        assert [call[call.index("--server") + 1] for call in programs.asked("certonly")] == [self.SECOND]
+
+    def test_a_domain_that_fails_is_asked_for_nowhere_else(self, host: store.Host, programs: Programs) -> None:
+        apps = self.of_two("api")
+        start(host, programs, *apps)
+        programs.certbot_problems = {"api": self.BAD_DOMAIN}
+        for _run in range(2):
+            (error,) = self.run(replace(host, max_failures=1), *apps).errors
+            assert "no such name (dns)" in error
+            assert self.SECOND not in error
+        assert len(programs.asked("certonly")) == 1
+
+    def test_when_all_refuse_each_is_named(self, host: store.Host, programs: Programs) -> None:
+        apps = self.of_two("api")
+        start(host, programs, *apps)
+        programs.refusals = {DIRECTORY: NO_CA, self.SECOND: self.LIMITED}
+        (error,) = self.run(host, *apps).errors
+        assert f"by {DIRECTORY}: the CA at ca.example.test cannot be reached" in error
+        assert f"by {self.SECOND}: too many new orders (rateLimited)" in error
+
+    def test_many_new_ones(self, host: store.Host, programs: Programs) -> None:
+        apps = self.of_two("api", "web", "one")
+        start(host, programs, *apps)
+        programs.refusals = {DIRECTORY: NO_CA}
+        outcome = self.run(host, *apps)
+        assert (outcome.issued, outcome.errors) == (["api", "web", "one"], [])
+
+    @pytest.mark.parametrize(("age", "left", "asked"), [(20, 70, False), (40, 50, True)])
+    def test_the_first_is_tried_again_before_the_timer_renews(
+        self, host: store.Host, programs: Programs, authority: Authority, age: float, left: float, asked: bool
+    ) -> None:
+        apps = self.of_two("api")
+        programs.put("api", authority.pair("api.example.test", age=age, left=left), self.SECOND)
+        start(host, programs, *apps)
+        self.run(replace(host, renew_left=33), *apps)
+        assert bool(programs.asked("certonly")) is asked
+        assert issue.read_lineage(host, "api").server == (DIRECTORY if asked else self.SECOND)
+
+    def test_a_first_that_still_refuses_costs_nothing(
+        self, host: store.Host, programs: Programs, authority: Authority
+    ) -> None:
+        apps = self.of_two("api")
+        programs.put("api", authority.pair("api.example.test", age=40, left=50), self.SECOND)
+        start(host, programs, *apps)
+        programs.refusals = {DIRECTORY: NO_CA}
+        outcome = self.run(host, *apps)
+        assert outcome.errors == outcome.issued == []
+        assert "has stood in for" in outcome.warnings[0]
 
 
 class TestRenamed:

@@ -20,6 +20,9 @@ from ansible_collections.webops.wsgi.plugins.module_utils import (
     checks_source,
     settings,
 )
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509.oid import NameOID
 
 SCHEMA = settings.load_schema()
 HEX = "0123456789abcdef" * 4
@@ -33,6 +36,16 @@ GOOD: dict[str, t.Any] = {
     "domains": ["api.example.com"],
     "secrets": {"SECRET_KEY": SECRET},
 }
+
+
+def lower_authority(ca: certificates.Pair, now: datetime.datetime) -> str:
+    """An authority that another one has signed."""
+    key = serialization.load_pem_private_key(ca.key.encode(), password=None)
+    builder = x509.CertificateBuilder(issuer_name=making.load_chain(ca.chain)[0].subject, public_key=key.public_key())
+    builder = builder.subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "lower")]))
+    builder = builder.serial_number(1).not_valid_before(now).not_valid_after(now + datetime.timedelta(days=9))
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
 
 @functools.cache
@@ -53,6 +66,9 @@ def certificate_files() -> dict[str, str]:
         "early-key.pem": early.key,
         "names.pem": wrong_names.chain,
         "upside-down.pem": good.chain + wrong_names.chain + ca.chain,
+        "ca.pem": ca.chain,
+        "lower-ca.pem": lower_authority(ca, now),
+        "expired-ca.pem": making.make_ca("old", now - datetime.timedelta(days=4000)).chain,
         "garbled.pem": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
     }
 
@@ -109,6 +125,12 @@ def test_good_input_has_no_problems(base):
         ),
         app(
             name="wild", domains=["*.example.org"], tls="provided", certificate={"cert": "cert.pem", "key": "vault.pem"}
+        ),
+        app(
+            name="known",
+            domains=["known.example.com"],
+            certbot={"fallbacks": [{"acme_directory": "https://ca.example.com:14000/dir", "ca_bundle": "/etc/ca.pem"}]},
+            nginx={"client_ca": "ca.pem", "client_verify": True, "locations": {"/": {"client_verify": "optional"}}},
         ),
         app(
             name="named",
@@ -436,7 +458,8 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
         {"domains": ["api.*.com"], "tls": "selfsigned"},
         ["domains", '"api.*.com"', "asterisk", "*. in front"],
     ),
-    "address under letsencrypt": ({"domains": ["192.0.2.1"]}, ["domains", '"192.0.2.1"', "address", "tls: selfsigned"]),
+    "address under letsencrypt": ({"domains": ["192.0.2.1"]}, ['domains has "192.0.2.1"', "address", "a host name"]),
+    "IPv6 address": ({"domains": ["2001:db8::1"]}, ['domains has "2001:db8::1"', "an address", "a host name"]),
     "name without a dot": ({"domains": ["intranet"]}, ["domains", '"intranet"', "without a dot", "tls: selfsigned"]),
     "domain twice in an app": (
         {"domains": ["api.example.com", "api.example.com"]},
@@ -534,6 +557,68 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
     "certificate that is garbled": (
         {"tls": "provided", "certificate": {"cert": "garbled.pem", "key": "key.pem"}},
         ["certificate.cert: a certificate in it cannot be read", "provide another certificate"],
+    ),
+    "fallback that is no URL": (
+        {"certbot": {"fallbacks": [{"acme_directory": "zerossl"}]}},
+        ['certbot.fallbacks[0].acme_directory is "zerossl"', "no URL of an ACME directory", "such as https://"],
+    ),
+    "fallback without a directory": (
+        {"certbot": {"fallbacks": [{"eab_kid": "k", "eab_hmac_key": SECRET}]}},
+        ["certbot.fallbacks is (hidden)", "acme_directory"],
+    ),
+    "fallback that is the first authority": (
+        {
+            "certbot": {
+                "acme_directory": "https://a.example/d",
+                "fallbacks": [{"acme_directory": "https://a.example/d/"}],
+            }
+        },
+        ["certbot.fallbacks[0].acme_directory", "asked twice", "name each authority once"],
+    ),
+    "fallback with half a binding": (
+        {"certbot": {"fallbacks": [{"acme_directory": "https://a.example/d", "eab_hmac_key": SECRET}]}},
+        ["certbot.fallbacks[0].eab_kid is missing", "which the CA gives together"],
+    ),
+    "fallback with an odd bundle": (
+        {"certbot": {"fallbacks": [{"acme_directory": "https://a.example/d", "ca_bundle": "my ca.pem"}]}},
+        ['certbot.fallbacks[0].ca_bundle is "my ca.pem"', "no plain path on the host", "write such as /usr"],
+    ),
+    "client_verify without client_ca": (
+        {"nginx": {"locations": {"/admin": {"client_verify": "on"}}}},
+        [
+            'app "api"',
+            'nginx.locations["/admin"].client_verify is "on"',
+            "client_ca is missing",
+            "write nginx: {client",
+        ],
+    ),
+    "client_ca that does not exist": (
+        {"nginx": {"client_ca": "nope.pem"}},
+        ['app "api"', "nginx.client_ca is a path", "nope.pem does not exist", "PEM file of the authority"],
+    ),
+    "client_ca that is none": (
+        {"nginx": {"client_ca": "void.pem"}},
+        ["nginx.client_ca is ", "void.pem: it holds no PEM certificate", "write the PEM file"],
+    ),
+    "client_ca that is garbled": (
+        {"nginx": {"client_ca": "garbled.pem"}},
+        ["garbled.pem: a certificate in it cannot be read", "write the PEM file"],
+    ),
+    "client_ca that is expired": (
+        {"nginx": {"client_ca": "expired-ca.pem"}},
+        ["expired-ca.pem: it has an authority that expired on", "the one that followed it"],
+    ),
+    "client_ca that is a client": (
+        {"nginx": {"client_ca": "names.pem"}},
+        ["names.pem: it has a certificate of no authority", "that sign your clients' certificates"],
+    ),
+    "client_ca without its root": (
+        {"nginx": {"client_ca": "lower-ca.pem"}},
+        ["lower-ca.pem: it lacks webops.wsgi test own CA", "up to the root"],
+    ),
+    "client_ca without tls": (
+        {"tls": "off", "nginx": {"client_ca": "ca.pem"}},
+        ["nginx.client_ca is given, but tls is off", "remove it"],
     ),
     "certificate without provided": (
         {"certificate": {"cert": "cert.pem", "key": "key.pem"}},

@@ -7,38 +7,28 @@ import random
 import signal
 import subprocess
 import time
-from pathlib import Path
 
 from testbed import labs
 
-FAULT = Path(__file__).resolve().parents[1] / "fault" / "sitecustomize.py"
-INTERPRETER = "-e", "ansible_python_interpreter=/opt/fault/python3"
-WRAPPER = '#!/bin/sh\nPYTHONPATH=/opt/fault exec /usr/bin/python3 "$@"\n'
 KILLS = 10  # on each host, spread over all effects of an activation
 RANDOM_KILLS = 4  # of the controller, on each host
 LONGEST = 6.0  # seconds of a deployment within which the controller is killed
 
 
-def _set_trap(host):
-    subprocess.run(["docker", "exec", host.container, "mkdir", "-p", "/opt/fault", "/run/fault"], check=True)
-    subprocess.run(["docker", "cp", str(FAULT), f"{host.container}:/opt/fault/"], check=True, capture_output=True)
-    host.run(f"cat >/opt/fault/python3 <<'W'\n{WRAPPER}W\nchmod 755 /opt/fault/python3")
-
-
-def test_killed_at_every_step_of_an_activation(hosts, on_all, deploy, serves, whole):
+def test_killed_at_every_step_of_an_activation(hosts, on_all, traps, deploy, serves, whole):
     def through(host):
-        _set_trap(host)
-        host.run("echo 0 >/run/fault/kill-at")
-        run = deploy(host.name, *INTERPRETER, env={"CHANGE": "counted"})
+        trap = traps[host]
+        trap.lay("release_run")
+        run = deploy(host.name, *trap.interpreter, env={"CHANGE": "counted"})
         assert run.code == 0, run.output
-        effects = int(host.run("cat /run/fault/seen"))
+        effects = trap.seen
         assert effects > 50, f"an activation had {effects} effects; is the trap set?"
         for number in range(KILLS):
             at = 1 + (2 * number + hosts.index(host)) * effects // (2 * KILLS)
-            host.run(f"echo {at} >/run/fault/kill-at; rm -f /run/fault/seen")
-            run = deploy(host.name, *INTERPRETER, env={"CHANGE": f"killed at {at}"})
+            trap.set(at)
+            run = deploy(host.name, *trap.interpreter, env={"CHANGE": f"killed at {at}"})
             assert run.code != 0, f"{host.name} was not killed at {at} of {effects}"
-            assert host.try_("test -e /run/fault/seen").returncode != 0, f"failed by itself:\n{run.output[-2000:]}"
+            assert trap.sprung, f"failed by itself:\n{run.output[-2000:]}"
             serves(host)
             if number % 2:
                 run = deploy(host.name, env={"CHANGE": f"killed at {at}"})

@@ -103,6 +103,35 @@ def fickle(client) -> Authority:
     return _another(client, 14001, PEBBLE_WFE_NONCEREJECT=20)
 
 
+SECOND_BUNDLE = "/etc/ssl/second-ca.pem"  # on hosts: what a fallback is trusted by
+
+
+@pytest.fixture(scope="session")
+def choosy(client) -> Authority:
+    """An authority that refuses everybody it does not know."""
+    bound = '"externalAccountBindingRequired": true, "externalAccountMACKeys": {"kid": "c29tZWJvZHkncyBrZXkgb2YgMzI"}'
+    return _another(client, 14003, f's/"externalAccountBindingRequired": false/{bound}/')
+
+
+def fallback(authority: Authority) -> dict[str, str]:
+    """An entry of `certbot_fallbacks`."""
+    return {"acme_directory": authority.directory, "ca_bundle": SECOND_BUNDLE}
+
+
+@pytest.fixture(scope="session")
+def second_choice(hosts, authority, fickle, choosy) -> dict[str, dict[str, Any]]:
+    """What apps say of their authorities, one of which is not there, the other refuses."""
+    for host in hosts:
+        host.run(f"cp {labs.ACME_BUNDLE} {SECOND_BUNDLE}")
+    return {
+        "unreachable": {
+            "acme_directory": labs.ACME_DIRECTORY.replace("14000", "14009"),
+            "fallbacks": [fallback(choosy), fallback(fickle)],
+        },
+        "refused": {"acme_directory": choosy.directory, "fallbacks": [fallback(authority)]},
+    }
+
+
 @dataclass(frozen=True)
 class Named:
     """An authority that asks a real BIND and takes only bound accounts; what an app says of it, and its secrets."""

@@ -5,6 +5,11 @@ The tests build on one another. How often the authority was asked is read from i
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
+from testbed import labs
+
+NOBODY = labs.ACME_DIRECTORY.replace("14000", "14009")  # where no authority is
 HOSTS = 2
 LATE = "late.{host}.example.test"
 
@@ -39,16 +44,19 @@ def _wild(apps, named):
 def test_unreachable_domain_is_named_and_not_asked_for(play, apps, hosts, client, authority, resolve, state):
     others = list(zip(hosts, reversed(hosts), strict=True))
     for host, other in others:
+        resolve(host.ipv4, f"short.{host.name}.example.test")
         resolve(other.ipv4, f"astray.{host.name}.example.test", f"blind.{host.name}.example.test")
     before = {name: state(name) for name in ("grow", "keyed", "moved")}
     seen = authority.mark()
-    run = play(wsgi_apps=_first(apps))
+    run = play(wsgi_apps=[*_first(apps), _app(apps, "short", certbot={"profile": "shortlived"})])
     assert run.code != 0, "the run reports success though a domain cannot be reached"
     for host in hosts:
         name = LATE.format(host=host.name)
         said = f'app "late": no certificate was issued for {name}'
         assert said in run.output, run.output[-3000:]
         assert f"{name}: no DNS: " in run.output, run.output[-3000:]
+        said = f'app "short": no certificate was issued for short.{host.name}.example.test by {authority.directory}: '
+        assert said + 'it offers no profile "shortlived", it has none' in " ".join(run.output.split()), run.output
         answer = client.get(f"https://{name}/", *_at(host, name), "--insecure")
         assert answer.status == 200, f"the site does not serve on the placeholder: {answer.status} {answer.error}"
     for host, other in others:
@@ -58,9 +66,10 @@ def test_unreachable_domain_is_named_and_not_asked_for(play, apps, hosts, client
         said = f'app "blind": no certificate was issued for {blind} by {authority.directory}: {blind}: '
         assert said in run.output, f"what the authority saw is not named:\n{run.output[-3000:]}"
         ledger = host.run("cat /var/lib/letsencrypt/wsgi-attempts.jsonl")
-        assert f'"failed": ["{blind}"]' in ledger.splitlines()[-1], ledger
+        assert f'"failed": ["{blind}"]' in ledger, ledger
     told = seen()
-    # One for the domain more, one for the key type, and one that fails; none for the new name and what is unreachable.
+    # One for the domain more, one for the key type, and one that fails; none for the new name, what is unreachable, and
+    # the profile that is not offered.
     assert (told.orders, told.issued) == (3 * HOSTS, 2 * HOSTS), told
     assert state("shifted") == before["moved"], "an app with another name has another certificate"
     for host in hosts:
@@ -70,14 +79,17 @@ def test_unreachable_domain_is_named_and_not_asked_for(play, apps, hosts, client
         assert "rsaEncryption" in key
 
 
-def test_mended_dns_domain_removed_another_authority_and_wildcards(
-    play, apps, hosts, client, authority, fickle, named, resolve
+def test_mended_dns_domain_removed_other_authorities_and_wildcards(
+    play, apps, hosts, client, authority, fickle, named, resolve, second_choice
 ):
     for host in hosts:
         resolve(host.ipv4, *(f"{name}.{host.name}.example.test" for name in ("late", "astray", "blind")))
     wanted = _first(apps)
     apps["grow"]["domains"].pop()
-    apps["keyed"]["certbot"]["acme_directory"] = fickle.directory
+    apps["keyed"]["certbot"] |= second_choice["unreachable"]
+    (late,) = [app for app in wanted if app["name"] == "late"]
+    late["certbot"] = second_choice["refused"]
+    wanted.append({"name": "short", "state": "absent"})
     wanted.append(_wild(apps, named))
     seen, seen_by_other, seen_by_third = authority.mark(), fickle.mark(), named.authority.mark()
     run = play("--diff", wsgi_apps=wanted)
@@ -88,6 +100,10 @@ def test_mended_dns_domain_removed_another_authority_and_wildcards(
     assert other.issued == HOSTS, f"refused nonces were not overcome with one certificate each: {other}"
     assert third.issued == HOSTS, f"no wildcards: {third}"
     assert not any(secret in run.output for secret in named.secrets), "the output shows a secret"
+    said = " ".join(run.output.split())
+    assert f'app "keyed": its certificate is by {fickle.directory}, not by {NOBODY}: the CA at' in said, said[-3000:]
+    assert f'app "late": its certificate is by {authority.directory}, not by ' in said, said[-3000:]
+    assert "certbot_eab_kid" in said, "why the first authority has refused is not said"
     for host in hosts:
         name = LATE.format(host=host.name)
         assert client.get(f"https://{name}/", *_at(host, name)).status == 200
@@ -100,12 +116,28 @@ def test_mended_dns_domain_removed_another_authority_and_wildcards(
             )
             assert lies.stdout == "", f"a secret lies about: {lies.stdout}"
 
+    _renewed_by_whom_it_comes_from(hosts, fickle)
+
     seen, seen_by_other, seen_by_third = authority.mark(), fickle.mark(), named.authority.mark()
     again = play(wsgi_apps=wanted)
     assert again.code == 0, again.output
     assert again.changed == []
     asked = [seen().requests, seen_by_other().requests, seen_by_third().requests]
     assert asked == [0, 0, 0], "a run with nothing to do asked an authority"
+
+
+def _renewed_by_whom_it_comes_from(hosts, fickle):
+    """Let the timer's unit renew what another authority than the first has issued; it trusts both.
+
+    This one refuses nonces, and a run can fail for that; the timer's next run is another try.
+    """
+    seen = fickle.mark()
+    tries = "for _ in 1 2 3 4 5 6; do systemctl start certbot.service && exit; sleep 1; done; exit 1"
+    for host in hosts:
+        host.run("sed -i 's/^renew_before_expiry.*/renew_before_expiry = 90 days/' /etc/letsencrypt/renewal/keyed.conf")
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda host: host.run(tries), hosts))
+    assert seen().issued >= HOSTS
 
 
 def test_the_inventory_as_it_was_with_another_certbot(play, apps, hosts, client, authority, named):

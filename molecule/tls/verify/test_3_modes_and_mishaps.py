@@ -91,7 +91,7 @@ def test_killed_while_the_authority_is_asked(play, apps, hosts, client, pairs):
         assert client.get(f"https://www.{host.domain('grow')}/").status == 200
         assert client.certificate(host.domain("own")) != before[host], "the replaced certificate is not served"
         assert client.get(host.url("own"), "--insecure").status == 200
-        assert "/usr/bin/certbot" in host.run("systemctl show certbot.service --property=ExecStart")
+        assert "/usr/local/lib/wsgi-renew" in host.run("systemctl show certbot.service --property=ExecStart")
         assert host.run("systemctl is-enabled certbot.timer; systemctl is-active certbot.timer") == "enabled\nactive"
         modes = host.run("find -L /etc/nginx/tls -name privkey.pem -exec stat -L -c '%a %U' {} + | sort -u")
         assert modes == "600 root", f"{host.name}: keys that others could read:\n{modes}"
