@@ -13,7 +13,10 @@ _PART = r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*"
 _PATH = re.compile(rf"/|(/{_PART})+/?")
 
 # Settings of a server block as a whole: an app below a path has those of the app whose server block it is in.
-OF_THE_SERVER = ("canonical_domain", "hsts", "hsts_include_subdomains", "hsts_max_age", "hsts_preload", "tls")
+OF_THE_SERVER = (
+    *("canonical_domain", "client_ca"),
+    *("hsts", "hsts_include_subdomains", "hsts_max_age", "hsts_preload", "tls"),
+)
 
 
 def place(apps: t.Sequence[App]) -> t.Iterator[Problem]:

@@ -69,7 +69,7 @@ def check_clients(app: App) -> t.Iterator[Problem]:
             if scope.settings.get("client_verify") == "on":
                 mend = "write nginx: {client_ca: PEM file of the authority of your clients}"
                 yield app.problem(f'{scope.where("client_verify")} is "on", but client_ca is missing', mend)
-    elif app.data["tls"] == "off":
+    elif app.data["scheme"] == "http":
         yield app.problem(f"{setting} is given, but tls is off", "remove it, or choose another value of tls")
     elif not os.path.isfile(path):
         yield app.problem(f"{setting} is a path, and {path} does not exist", "write the PEM file of the authority")

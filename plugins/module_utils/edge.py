@@ -69,7 +69,7 @@ def site(app: Data) -> Data:
         "error_target": _error_target(app),
         "error_page": _error_page(app, ERROR_STATUSES),
         "other_errors": _error_page(app, [status for status in ERROR_STATUSES if status != HTTPStatus.NOT_FOUND]),
-        "client_ca": bool(app["nginx"]["client_ca"]) and app["tls"] != "off",
+        "client_ca": bool(app["nginx"]["client_ca"]) and app["scheme"] == "https",
         "access_log": _access_log(app, app["nginx"]),
         "sample": _sample(app),
     }

@@ -450,6 +450,21 @@ def test_an_app_below_a_path_is_in_the_server_block_of_another(make: Make) -> No
     assert sorted(block.args[0] for block in config.http.blocks("upstream")) == ["wsgi-admin", "wsgi-web"]
 
 
+def test_clients_with_certificates_below_a_path(make: Make) -> None:
+    """They are judged by the authority of the app that has the domain, and refused where the app below says so."""
+    config = make(
+        app("web", nginx={"client_ca": "/ca.pem"}),
+        below("admin", "/admin", client_ca="/ca.pem", client_verify="on"),
+    )
+    server = config.server("web.example.com", "443")
+    assert server.one("ssl_client_certificate") == "wsgi/client-ca/web.pem"
+    refused = ["$ssl_client_verify", "!=", "SUCCESS"]
+    inside = server.location("^~", "/admin/").location("/admin/")
+    assert refused in [block.args for block in inside.blocks("if")]
+    assert refused not in [block.args for block in server.location("/").blocks("if")]
+    assert inside.headers()["X-Client-Cert-Verify"] == "$ssl_client_verify"
+
+
 def test_what_goes_wrong_below_a_path_is_logged_and_told_there(make: Make) -> None:
     config = make(app("web", nginx={"errors": "html"}), below("admin", "/admin", maintenance_retry_after=7))
     server = config.server("web.example.com", "443")
