@@ -14,7 +14,7 @@ import re
 import typing as t
 from http import HTTPStatus
 
-from ansible_collections.webops.wsgi.plugins.module_utils.assets import ASSETS
+from ansible_collections.webops.wsgi.plugins.module_utils.assets import ASSETS, COMPRESSIBLE
 from ansible_collections.webops.wsgi.plugins.module_utils.settings import PER_LOCATION, collection_root
 
 # Answers of nginx itself that the client gets in its own language. Not 400, 414 and 494: those are answered before
@@ -65,6 +65,7 @@ def site(app: Data) -> Data:
         "security_headers": _security_headers(app),
         "headers": _headers(app),
         "static": [_static(app, prefix, folder) for prefix, folder in app["nginx"]["static"].items()],
+        "compressible": sorted(suffix.removeprefix(".") for suffix in COMPRESSIBLE),
         "state_folders": state_folders(app),
         "error_target": _error_target(app),
         "error_page": _error_page(app, ERROR_STATUSES),

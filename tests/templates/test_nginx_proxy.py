@@ -617,6 +617,18 @@ def test_no_symlink_leads_out_of_what_the_app_writes(make: Make) -> None:
     assert server.location("^~", "/static/").all("disable_symlinks") == []
 
 
+def test_second_files_are_looked_for_where_builds_make_them(make: Make) -> None:
+    """And never before a dotfile is refused: of expressions, the first that matches wins."""
+    server = make(app("api", nginx={"static": {"/static/": "static"}})).server("api.example.com", "443")
+    static = server.location("^~", "/static/")
+    hidden, compressed = static.blocks("location")
+    assert hidden.args == ["~", "/\\."]
+    assert not static.all("gzip_static")
+    assert compressed.one("gzip_static") == "on"
+    for name, found in (("a.css", True), ("A.JS", True), ("a.css.bin", False), ("photo.jpg", False)):
+        assert bool(re.search(compressed.args[1], name, re.IGNORECASE)) is found, name
+
+
 def test_names_with_a_digest_are_kept_for_good(make: Make) -> None:
     config = make(app("api", nginx={"static": {"/static/": "static"}, "static_expires": "5m"}))
     maps = {block.args[1]: block for block in config.http.blocks("map")}
