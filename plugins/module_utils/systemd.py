@@ -97,6 +97,10 @@ class Systemd:
         """Carry out a tmpfiles.d file now, as systemd does at boot."""
         _run(["systemd-tmpfiles", "--create", configuration])
 
+    def create_users(self, declarations: Iterable[str], root: str = "/") -> None:
+        """Make the users that lines of sysusers.d(5) declare, below another top of the file system if one is given."""
+        _run(["systemd-sysusers", f"--root={root}", "--inline", *declarations])
+
     def journal(self, unit: str, lines: int) -> str:
         """The last lines that a unit wrote; whatever is wrong with them, a message that wants them is not lost."""
         command = ["journalctl", "--unit", unit, "--lines", str(lines), "--output", "cat", "--no-pager"]

@@ -5,12 +5,10 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Sequence
 
 from ansible_collections.webops.wsgi.plugins.module_utils.marks import USER_MARK
-
-TIMEOUT = 60  # seconds; it waits for the lock of /etc/passwd, which another program may hold
+from ansible_collections.webops.wsgi.plugins.module_utils.systemd import Systemd, SystemdError
 
 
 class UsersError(Exception):
@@ -32,18 +30,7 @@ def create(apps: Sequence[str], root: str = "/") -> None:
     Raises:
         UsersError: systemd-sysusers failed.
     """
-    command = ["systemd-sysusers", f"--root={root}", "--inline", *map(declaration, apps)]
     try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=TIMEOUT,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
+        Systemd().create_users(map(declaration, apps), root)
+    except SystemdError as error:
         raise UsersError(f"the users of {', '.join(apps)} cannot be created: {error}") from None
-    if done.returncode:
-        raise UsersError(f"the users of {', '.join(apps)} cannot be created: {done.stderr.strip()}")
