@@ -24,8 +24,8 @@ from typing import Any
 
 from lab import RESULTS, TWO_APPS, BenchError, fresh_host, inventory, playbook, timed
 
-ROUNDS = 5
-SECONDS = 3  # of one measurement
+ROUNDS = 12
+SECONDS = 2  # of one measurement; many short ones in turns, since the machine's own pace changes within seconds
 CONNECTIONS = 16
 BARE_PORT = 8443
 DOMAIN, CACHED = "api.example.test", "httpbin.example.test"

@@ -15,9 +15,14 @@ from pathlib import Path
 HEAD = 20 * 1024
 MARK = b"\nKEY: "
 
+# Seconds for which nginx goes on reading a file it has open without looking for it again (open_file_cache_valid).
+KEPT_OPEN = 1
+
 
 def purge(folder: Path, url: str, check: bool = False) -> list[str]:
     """Remove the answers to a URL, whatever else their keys have, and return their keys.
+
+    nginx may give them for :data:`KEPT_OPEN` seconds more.
 
     :param folder: of the app's cache; one that does not exist has no answers.
     :param url: as clients write it; with an asterisk at its end, every URL that begins so; empty for all.

@@ -352,7 +352,7 @@ def retire(paths: Paths, step: Step, systemd: ServiceManager) -> None:
     others = {number: files for number, files in traces(paths, app).items() if number != step.number}
     old = [unit for files in others.values() for unit in traced_units(files)]
     states = systemd.states(old) if old else {}
-    up = [unit for unit, state in states.items() if state.active not in ("inactive", "failed")]
+    up = [unit for unit, state in states.items() if not state.gone]
     timers = [unit for unit in up if unit.endswith(".timer")]
     if timers:
         systemd.stop(*timers)
@@ -406,7 +406,7 @@ def _busy(paths: Paths, app: str, numbers: list[str], systemd: ServiceManager) -
     """Those of the releases whose job is still running; it ends by itself."""
     jobs = {unit.instance(number): number for number in numbers for unit in release_units(paths, app, number, JOB)}
     states = systemd.states(list(jobs)) if jobs else {}
-    return {jobs[unit] for unit, state in states.items() if state.active not in ("inactive", "failed")}
+    return {jobs[unit] for unit, state in states.items() if not state.gone}
 
 
 # -- give up -----------------------------------------------------------------------------------------------------
@@ -420,11 +420,14 @@ def _fail(paths: Paths, step: Step, systemd: ServiceManager, error: Exception) -
     """
     build = os.path.realpath(paths.release(step.app, step.number) / "app")
     serving = f"release {step.number} serves no longer and cannot be brought back"
+    # What has been in service may be at a client's request, or at a job.
+    stop = systemd.stop if current_release(paths, step.app) == step.number else systemd.end
     if step.on_trial:
         serving = _switch_back(paths, step, systemd)
     journal = systemd.journal(error.unit if isinstance(error, FaultError) else step.unit, JOURNAL_LINES)
     if step.on_trial:
-        _stop_all(paths, step.app, step.number, systemd)
+        if units := _loaded_units(paths, step.app, step.number, systemd):
+            stop(*units)
         forget(paths, step.app, step.number)
         write_file(paths.release(step.app, step.number) / FAILED, f"{error}\n", 0o600)
         prune(paths, step.app, step.desired.keep, systemd)
@@ -463,10 +466,10 @@ def _answers_in_time(own: Path, health: probe.Health) -> bool:
     return True
 
 
-def _stop_all(paths: Paths, app: str, number: str, systemd: ServiceManager) -> None:
+def _loaded_units(paths: Paths, app: str, number: str, systemd: ServiceManager) -> list[str]:
+    """The units of a release but for those that systemd could not even read: it refuses to stop them."""
     units = [unit_name(app, number), *(unit.instance(number) for unit in release_units(paths, app, number))]
-    # systemd refuses to stop what it could not even read.
-    systemd.stop(*(unit for unit, state in systemd.states(units).items() if state.load == "loaded"))
+    return [unit for unit, state in systemd.states(units).items() if state.load == "loaded"]
 
 
 def _failure(step: Step, serving: str, reason: str, build: str, journal: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ PROPERTIES = (
     "MemoryCurrent",
     "ActiveEnterTimestamp",
 )
+PATIENCE = 3.0  # seconds that a unit which nobody waits for may take to end
 LINE_LENGTH = 1000  # characters of a line of the journal; what is longer is no message to a person
 COMMAND_TIMEOUT = 4000  # seconds; longer than any time limit a unit may have here (an hour, for hooks)
 
@@ -51,6 +53,11 @@ class UnitState:
     def runs(self) -> bool:
         """Whether the unit is up."""
         return self.active == "active"
+
+    @property
+    def gone(self) -> bool:
+        """Whether nothing of the unit is left."""
+        return self.active in ("inactive", "failed")
 
     @property
     def broken(self) -> bool:
@@ -88,6 +95,15 @@ class Systemd:
         """Stop units and wait until they are gone."""
         self._systemctl("stop", *units)
         self._systemctl("reset-failed", *units, check=False)
+
+    def end(self, *units: str) -> None:
+        """Stop units that nobody waits for, and wait until they are gone: what does not go by itself is killed."""
+        self._systemctl("stop", "--no-block", *units)
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline and not all(state.gone for state in self.states(units).values()):
+            time.sleep(0.1)
+        self._systemctl("kill", "--signal=SIGKILL", *units, check=False)
+        self.stop(*units)
 
     def reload(self) -> None:
         """Make systemd read its unit files again."""

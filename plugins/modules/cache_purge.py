@@ -62,10 +62,11 @@ purged:
   sample: ["https://api.example.com/items?page=2"]
 """
 
+import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.webops.wsgi.plugins.module_utils.cache_purge import purge
+from ansible_collections.webops.wsgi.plugins.module_utils.cache_purge import KEPT_OPEN, purge
 
 
 def main() -> None:
@@ -78,6 +79,8 @@ def main() -> None:
         purged = purge(folder, module.params["url"], check=module.check_mode)
     except OSError as error:
         module.fail_json(msg=f"{folder}: {error}")
+    if purged and not module.check_mode:
+        time.sleep(KEPT_OPEN)
     result = {"changed": bool(purged), "purged": purged}
     if module._diff:
         result["diff"] = {

@@ -315,6 +315,14 @@ def test_a_reload_waits_for_the_longest_location(make: Make) -> None:
     assert config.main.one("worker_shutdown_timeout") == "7200s"
 
 
+def test_files_of_caches_that_stay_open_have_room(make: Make) -> None:
+    config = make(app("api", nginx={"locations": {"/a": {"cache": "micro"}, "/b": {"cache": "on"}}}))
+    location = config.server("api.example.com", "443").location("/a")
+    assert location.all("open_file_cache") == [["max=256", "inactive=20s"]]
+    assert config.main.one("worker_rlimit_nofile") == str(2 * 4096 + 2 * 256 + 1024)
+    assert not config.server("api.example.com", "443").location("/").all("open_file_cache"), "it delays deployments"
+
+
 def test_who_may_come_in(make: Make) -> None:
     settings = {"methods": ["GET", "POST"], "allow": ["192.0.2.0/24"], "deny": ["192.0.2.7"]}
     location = make(app("api", nginx={"locations": {"/a": settings}})).server("api.example.com", "443").location("/a")
@@ -372,6 +380,7 @@ def test_cache(make: Make) -> None:
     assert cached.one("proxy_cache_bypass") == cached.one("proxy_no_cache") == "$http_authorization $cookie_session"
     assert {"updating", "error", "timeout", "http_503"} <= set(cached.one("proxy_cache_use_stale").split())
     assert cached.one("proxy_cache_lock") == "on"
+    assert cached.one("open_file_cache_valid") == "1s", "longer than playbooks/purge.yml waits"
     assert micro.all("proxy_cache_use_stale") == []
     assert server.location("/").all("proxy_cache") == []
 

@@ -185,6 +185,36 @@ def test_an_expression_stays_below_its_path(pattern):
     assert not [path for path in outside if re.search(expression, path)]
 
 
+@pytest.mark.parametrize(
+    ("static", "persistent", "locations", "expected"),
+    [
+        ({"/s": "static"}, ["static/uploads"], {}, {"/s/": "static", "/s/uploads/": "static/uploads"}),
+        ({"/s": "static"}, ["static"], {}, {"/s/": "static"}),
+        ({"/s": "static"}, ["statics/up"], {}, {"/s/": "static"}),
+        ({"/s": "static"}, ["static/up"], {"/s/up/": {}}, {"/s/": "static"}),
+        ({"/s": "static", "/s/up": "media"}, ["static/up"], {}, {"/s/": "static", "/s/up/": "media"}),
+        ({"/": "."}, ["instance"], {}, {"/": "."}),
+    ],
+)
+def test_persistent_directories_among_static_files(static, persistent, locations, expected):
+    app = {**resolved(static=static, locations=locations), "persistent": persistent}
+    assert edge.static_folders(app) == expected
+    (kept,) = [s for s in edge.site(app)["static"] if s["url"] == "/s/uploads/"] or [None]
+    assert kept is None or (kept["within"], kept["kept"]) == ("/var/lib/api/static/uploads", "")
+
+
+def test_static_files_are_guarded_as_the_app_is():
+    users = {"ann": "$6$hash"}
+    app = resolved(
+        static={"/s": "static"}, basic_auth=users, deny=["192.0.2.1"], locations={"/": {"allow": ["10.0.0.1"]}}
+    )
+    guard = edge.site(app)["static_guard"]
+    assert (guard["deny"], guard["allow"], guard["certified"]) == (["192.0.2.1"], [], False)
+    written = {file["path"]: [user["name"] for user in file["users"]] for file in edge.host([app])["passwords"]}
+    assert written[guard["password_file"].removeprefix("wsgi/")] == ["ann"]
+    assert len(written) == 2
+
+
 def test_static_files_below_a_path():
     (static,) = edge.site({**resolved(static={"/s": "static"}), "path": "/admin"})["static"]
     assert (static["url"], static["folder"]) == ("/admin/s/", "/srv/api/current/app/src/static/")

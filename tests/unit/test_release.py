@@ -126,6 +126,10 @@ class FakeSystemd:
                 server.shutdown()
                 server.server_close()
 
+    def end(self, *units: str) -> None:
+        self.calls.append(("end", *units))
+        self.stop(*units)
+
     def reload(self) -> None:
         self.calls.append(("reload",))
 
@@ -259,6 +263,7 @@ def test_release_that_fails_leaves_the_old_one(
     assert serving(paths) == "1"
     assert at_boot(paths) == {"1"}
     assert list(systemd.running) == [f"{APP}@1.service"]
+    assert ("end", f"{APP}@2.service") in systemd.calls, "nobody waits for what it is at"
     (message,) = failures
     for words in (
         f'app "{APP}"',
@@ -727,6 +732,7 @@ def test_an_instance_that_ends_within_the_bake_window_brings_the_old_one_back(
     _step, failures = run(paths, systemd, desired(environment="2", bake=release.Bake(2)))
     assert f"{APP}@2.service ended by itself" in failures[0]
     assert serving(paths) == "1"
+    assert "end" not in [call[0] for call in systemd.calls], "it may be at a client's request"
 
 
 def test_a_deployment_killed_after_the_switch_is_finished_or_taken_back(

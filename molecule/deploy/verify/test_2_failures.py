@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 # what is wrong: the change, words of the message
@@ -63,6 +65,7 @@ TROUBLE = {
 # A process that is killed takes along what it is at: POSTs, which must not be sent twice, and answers half sent. The
 # clients of the load have so many of those under way at most, and this one is killed twice.
 IN_FLIGHT = 2 * 4
+GRACEFUL = 30  # seconds that gunicorn gives its workers, when it is asked to end
 
 
 @pytest.mark.parametrize("names", zip(list(TROUBLE)[::2], list(TROUBLE)[1::2], strict=True), ids=", ".join)
@@ -74,10 +77,13 @@ def test_bad_releases(names, hosts, on_all, deploy, under_load, whole):
         changes, words = TROUBLE[name]
         before = host.release("api")
         with under_load(host) as outcomes:
+            started = time.monotonic()
             run = deploy(host.name, **changes)
         assert run.code != 0, f"the run reports success:\n{run.output[-2000:]}"
         for word in ['app "api"', *words]:
             assert word in run.output, f"the message does not have {word!r}:\n{run.output[-4000:]}"
+        if name == "never answers":
+            assert time.monotonic() - started < GRACEFUL, "the run waited for a release that nobody waits for"
         noticed = sum(count for outcome, count in outcomes.items() if outcome not in ("ok", "repeated"))
         assert noticed <= (IN_FLIGHT if name == "ends after a while" else 0), f"clients noticed: {outcomes}"
         assert outcomes["ok"] > 100, outcomes
@@ -123,6 +129,7 @@ def test_a_state_directory_that_cannot_be_written(host, deploy, whole):
 def test_a_release_that_fails_on_the_first_host_touches_no_other(hosts, play, api, whole):
     before = {host.name: (host.release("api"), host.run("ls /srv/api/releases"), host.history("api")) for host in hosts}
     api["env"] = {"TROUBLE": "500"}
+    api["release"] |= {"health_timeout": 4}
     run = play(playbook="deploy", wsgi_apps=[api])
     assert run.code != 0
     assert "was not activated" in run.output

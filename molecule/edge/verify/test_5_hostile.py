@@ -83,9 +83,10 @@ def _id(number):
 
 
 def _seen_by_the_app(host):
-    """Numbers of the requests that were passed on to the app, as the access log has them."""
+    """Numbers of the requests that were passed on to an app, as the access logs have them."""
     time.sleep(1.2)  # nginx writes what it has collected once a second
-    log = [json.loads(line) for line in host.run("tail -n 400 /var/log/nginx/probe.access.log").splitlines()]
+    lines = host.run("cd /var/log/nginx && tail -qn 400 probe.access.log below.access.log").splitlines()
+    log = [json.loads(line) for line in lines]
     passed = [line["http.request.id"] for line in log if line["nginx.upstream.status"]]
     return {int(name.removeprefix(RUN)) for name in passed if name.startswith(RUN)}
 

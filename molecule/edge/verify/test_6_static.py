@@ -76,6 +76,23 @@ def test_no_link_leads_out_of_the_uploads(host, client, target):
     assert answer.status in (403, 404), f"a link of the app's shows {target}"
 
 
+def test_uploads_among_the_static_files(host, client):
+    assert client.get(host.url("probe", "/keep/page.html?to=static/media"), "-X", "PUT", "--data", "mine").status == 200
+    answer = client.get(host.url("probe", "/static/media/page.html"))
+    assert (answer.status, answer.body) == (200, "mine")
+    client.get(host.url("probe", "/keep/out?to=static/media&link=/etc/passwd"), "-X", "PUT")
+    assert client.get(host.url("probe", "/static/media/out")).status in (403, 404)
+
+
+def test_whom_the_app_does_not_let_in_gets_no_static_files(host, client):
+    """The host itself may say who the client is, since nginx_proxy_trusted_proxies names it."""
+    url = host.url("probe", "/below/static/style.css")
+    ask = f"curl -sk -o /dev/null -w '%{{http_code}}\n' --resolve {host.domain('probe')}:443:127.0.0.1"
+    answers = [host.run(f"{ask} -H 'X-Forwarded-For: {who}' {url}") for who in ("203.0.113.9", "203.0.113.8")]
+    assert answers == ["403", "200"]
+    assert client.get(url).status == 200
+
+
 def test_nothing_else_of_the_state_is_shown(host, client):
     client.get(host.url("probe", "/keep/.hidden"), "-X", "PUT", "--data", "x")
     host.run("echo private >/var/lib/probe/private && chmod 644 /var/lib/probe/private")

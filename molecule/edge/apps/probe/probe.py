@@ -76,8 +76,8 @@ def upload() -> Response:
 
 @app.put("/keep/<name>")
 def keep(name: str) -> Response:
-    """Keep what is sent, for others to fetch; C(?link) makes a link to a file of the host instead."""
-    place = state / "uploads" / name
+    """Keep what is sent, for others to fetch; C(?link) makes a link to a file instead, C(?to) names where."""
+    place = state / request.args.get("to", "uploads") / name
     place.unlink(missing_ok=True)
     if "link" in request.args:
         place.symlink_to(request.args["link"])
