@@ -1,7 +1,8 @@
 """Run the checks and end in one summary: ``python tests/run.py [lint|unit|molecule]``.
 
-Linters and unit tests run beside the first scenario, which waits for networks and package managers most of its time;
-all else runs one after the other. Exit code 0 only when all have passed. The last line is ``N passed, N failed``.
+The longest scenario has the terminal. Beside it, one after the other, run linters, unit tests and the other scenarios:
+all of them wait for networks, package managers and time limits every now and then. The scenario that measures how fast
+answers are runs alone, last. Exit code 0 only when all have passed. The last line is ``N passed, N failed``.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
 SUMMARY = ROOT / ".cache" / "test-summary.txt"  # what .ci/run shows last
-FIRST = 2  # steps of Molecule beside which others run: the images, and the scenario that measures no latencies
+IMAGES = "engine and images"
+LONGEST = "deploy"  # of the scenarios
+ALONE = "edge"  # the one that measures latencies
 SOURCES = ["plugins", "tests", "testbed", "molecule", "bench", "examples"]
 
 
@@ -29,6 +32,10 @@ class Step:
     group: str
     name: str
     command: list[str]
+
+    def is_scenario(self, name: str) -> bool:
+        """Whether this is a scenario of Molecule."""
+        return self.name == f"molecule {name}"
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,7 @@ def steps() -> list[Step]:
         Step("lint", "installs", [python, "tests/quality/installs.py"]),
         Step("unit", "unit and template tests", [python, "-m", "pytest", "-q"]),
         Step("unit", "examples/flask_api", [python, "tests/example.py"]),
-        Step("molecule", "engine and images", [python, "-m", "testbed", "images"]),
+        Step("molecule", IMAGES, [python, "-m", "testbed", "images"]),
         *(Step("molecule", f"molecule {name}", ["molecule", "test", "--scenario-name", name]) for name in scenarios()),
     ]
 
@@ -110,14 +117,19 @@ def measured(step: Step, output: IO[str] | None) -> Outcome:
 def run_all(chosen: list[Step]) -> list[Outcome]:
     """Run all steps; a failing one does not stop the rest."""
     quick = [step for step in chosen if step.group != "molecule"]
-    rest = [step for step in chosen if step.group == "molecule"]
-    if not rest:
+    images = [step for step in chosen if step.name == IMAGES]
+    longest = [step for step in chosen if step.is_scenario(LONGEST)]
+    alone = [step for step in chosen if step.is_scenario(ALONE)]
+    if not images:
         return [run(step) for step in quick]
+    others = [step for step in chosen if step not in [*quick, *images, *longest, *alone]]
     with ThreadPoolExecutor(1) as pool:
         beside = [pool.submit(run_beside, step) for step in quick]
-        first = [run(step) for step in rest[:FIRST]]
+        first = [run(step) for step in images]
+        beside += [pool.submit(run_beside, step) for step in others]
+        first += [run(step) for step in longest]
         outcomes = [future.result() for future in beside]
-    return [*outcomes, *first, *(run(step) for step in rest[FIRST:])]
+    return [*outcomes, *first, *(run(step) for step in alone)]
 
 
 def summary(outcomes: list[Outcome], seconds: float) -> str:
