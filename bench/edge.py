@@ -29,6 +29,7 @@ SECONDS = 2  # of one measurement; many short ones in turns, since the machine's
 CONNECTIONS = 16
 BARE_PORT = 8443
 DOMAIN, CACHED = "api.example.test", "httpbin.example.test"
+BIG, SMALL, PLAIN = "big.5a3b1c0d.bin", "small.5a3b1c0d.bin", "small.bin"  # with a digest, as build tools name them
 EXAMPLE = Path(TWO_APPS[0]["source"]["path"])
 
 BARE = """\
@@ -88,13 +89,14 @@ def comparisons() -> list[Comparison]:
     """What is measured."""
     ours, bare = f"https://{DOMAIN}", f"https://{DOMAIN}:{BARE_PORT}"
     new = '-H "Connection: close"'
+    static, bare_static = f"{ours}/static", f"{bare}/static"
     straight = h2load(f"http://{DOMAIN}/", "-B", "unix:/run/api/current.sock")
     return [
-        Comparison("static 100 KB", wrk(f"{ours}/static/big.bin"), wrk(f"{bare}/static/big.bin"), 0.97),
-        Comparison("TLS, kept open", wrk(f"{ours}/static/small.bin"), wrk(f"{bare}/static/small.bin"), 0.97),
-        Comparison(
-            "TLS, full handshakes", wrk(f"{ours}/static/small.bin", new), wrk(f"{bare}/static/small.bin", new), 0.97
-        ),
+        Comparison("static 100 KB", wrk(f"{static}/{BIG}"), wrk(f"{bare_static}/{BIG}"), 0.97),
+        Comparison("TLS, kept open", wrk(f"{static}/{SMALL}"), wrk(f"{bare_static}/{SMALL}"), 0.97),
+        # A lower budget: for a name that a deployment may give to another file, nginx looks each time.
+        Comparison("the same, without a digest", wrk(f"{static}/{PLAIN}"), wrk(f"{bare_static}/{PLAIN}"), 0.93),
+        Comparison("TLS, full handshakes", wrk(f"{static}/{SMALL}", new), wrk(f"{bare_static}/{SMALL}", new), 0.97),
         Comparison("proxied JSON", wrk(f"{ours}/"), wrk(f"{bare}/"), 0.97),
         Comparison("proxied JSON, to gunicorn", h2load(f"{ours}/"), straight, 0.90),
         # JSON for which the app asks its database.
@@ -121,8 +123,8 @@ def apps(folder: Path) -> list[dict[str, Any]]:
     """The example twice, with files to serve; the second behind the cache."""
     source = folder / "flask_api"
     shutil.copytree(EXAMPLE, source)
-    (source / "app/static/big.bin").write_bytes(bytes(100 * 1024))
-    (source / "app/static/small.bin").write_bytes(bytes(1024))
+    for name, size in ((BIG, 100 * 1024), (SMALL, 1024), (PLAIN, 1024)):
+        (source / "app/static" / name).write_bytes(bytes(size))
     api = {**TWO_APPS[0], "source": {"path": str(source)}, "nginx": {"static": {"/static/": "app/static"}}}
     return [api, {**api, "name": "cached", "domains": [CACHED], "nginx": {"cache": "micro"}}]
 

@@ -24,7 +24,7 @@ host: "{{ apps | webops.wsgi.nginx_host }}"
 
 RETURN = r"""
 _value:
-  description: The longest time an answer may take (seconds), how many files of caches stay open, the password files.
+  description: The longest time an answer may take (seconds), how many files stay open, the password files.
   type: dict
 """
 

@@ -37,8 +37,9 @@ MICRO_VALID = {"200 203 301 302 404 410": "1s"}
 _LOCATION = re.compile(r"(=|\^~|~\*|~)?\s*(.*)", re.DOTALL)
 _RATE = re.compile(r"([1-9][0-9]{0,5})r/([sm])")
 
-# Files of a cached location that a worker process keeps open between hits: opening one costs a quarter of the rate.
-CACHE_FILES = 256
+# Files of a location that a worker process keeps open between requests, where what is under a name does not change:
+# opening one costs a quarter of the rate.
+OPEN_FILES = 256
 
 # Headers that protect browsers: the app's own wins, so each is sent only where the app's answer has none.
 SECURITY = {
@@ -71,7 +72,9 @@ def site(app: Data) -> Data:
         "cached": any(location["cache"] for location in locations),
         "security_headers": _security_headers(app),
         "headers": _headers(app),
-        "static": [_static(app, prefix, folder) for prefix, folder in static_folders(app).items()],
+        "static": _statics(app),
+        "open_files": OPEN_FILES,
+        "refusals": _refusals(app, locations),
         "static_guard": _guard(app, STATIC, app["nginx"]),
         "compressible": sorted(suffix.removeprefix(".") for suffix in COMPRESSIBLE),
         "state_folders": state_folders(app),
@@ -93,12 +96,13 @@ def url(app: Data) -> str:
 
 
 def host(apps: list[Data]) -> Data:
-    """What the host's own files need of all its apps: the longest time (seconds) an answer may take, how many files of
-    caches are kept open, passwords."""
+    """What the host's own files need of all its apps: the longest time (seconds) an answer may take, how many files
+    stay open, passwords."""
     every = [settings for app in apps for settings in merged_locations(app["nginx"]).values()]
+    cached = sum(settings["cache"] != "off" for settings in every)
     return {
         "longest": max((settings["read_timeout"] for settings in every), default=0),
-        "cache_files": CACHE_FILES * sum(settings["cache"] != "off" for settings in every),
+        "open_files": OPEN_FILES * (cached + sum(bool(static["kept"]) for app in apps for static in _statics(app))),
         "passwords": [file for app in apps for file in _password_files(app)],
     }
 
@@ -250,6 +254,13 @@ def _guard(app: Data, path: str, settings: Data) -> Data:
     }
 
 
+def _refusals(app: Data, locations: list[Data]) -> list[int]:
+    """Statuses of what is refused by the request alone."""
+    methods = any(location["allowed_methods"] for location in locations)
+    certificates = any(guard["certified"] for guard in [*locations, _guard(app, STATIC, app["nginx"])])
+    return [HTTPStatus.FORBIDDEN.value] * certificates + [HTTPStatus.METHOD_NOT_ALLOWED.value] * methods
+
+
 def _client_ca(app: Data) -> bool:
     return bool(app["nginx"]["client_ca"]) and app["scheme"] == "https"
 
@@ -350,7 +361,7 @@ def _cache(settings: Data, certified: bool) -> Data | None:
         "key": f"$wsgi_scheme://$host$request_uri {settings['cache_key']}".strip() + client,
         "bypass": " ".join(settings["cache_bypass"]),
         "stale": settings["cache_stale"],
-        "open_files": CACHE_FILES,
+        "open_files": OPEN_FILES,
         "open_valid": f"{KEPT_OPEN}s",
     }
 
@@ -399,6 +410,10 @@ def _hsts(nginx: Data) -> str:
 def static_url(prefix: str) -> str:
     """A URL prefix of static files with one slash at both ends."""
     return re.sub("/+", "/", f"/{prefix.strip('/')}/")
+
+
+def _statics(app: Data) -> list[Data]:
+    return [_static(app, prefix, folder) for prefix, folder in static_folders(app).items()]
 
 
 def _static(app: Data, prefix: str, folder: str) -> Data:

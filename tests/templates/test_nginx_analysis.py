@@ -40,6 +40,7 @@ FULL: dict[str, Any] = {
     "static": {"/static/": "app/static", "/media/": "/var/www/media"},
     "error_pages": "app/errors",
     "canonical_domain": "full.example.com",
+    "deny": ["198.51.100.7"],
     "content_security_policy": "default-src 'self'",
     "add_headers": {"X-Robots-Tag": "noindex"},
     "access_log_sample": 0.1,
