@@ -10,13 +10,14 @@ until its app is removed.
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import shutil
 import tempfile
 import typing as t
 
-from ansible_collections.webops.wsgi.plugins.module_utils.certificate_issue import twin
+from ansible_collections.webops.wsgi.plugins.module_utils.certbot_lineage import identity_differences, read_lineage
 from ansible_collections.webops.wsgi.plugins.module_utils.certificate_store import (
     Host,
     Outcome,
@@ -24,6 +25,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.certificate_store impo
     read_text,
     replace_file,
     summary,
+    target_of,
 )
 from ansible_collections.webops.wsgi.plugins.module_utils.certificates import App
 
@@ -46,6 +48,20 @@ def adopt(host: Host, apps: t.Sequence[App], check: bool) -> Outcome:
             _copy(host, other, app.name)
             point(host.link(app.name), host.live(app.name))
     return outcome
+
+
+def twin(host: Host, app: App) -> str:
+    """Return under which name certbot has the certificate that the app wants, when it has none under the app's own."""
+    if not app.present or app.tls != "letsencrypt" or target_of(host.link(app.name)) == host.live(app.name):
+        return ""
+    if read_lineage(host, app.name).known:
+        return ""
+    for path in sorted(glob.glob(host.renewal("*"))):
+        name = os.path.basename(path).removesuffix(".conf")
+        lineage = read_lineage(host, name)
+        if lineage.known and not identity_differences(lineage, app):
+            return name
+    return ""
 
 
 def _copy(host: Host, other: str, name: str) -> None:

@@ -35,7 +35,6 @@ from ansible_collections.webops.wsgi.plugins.module_utils.certificates import (
     parse,
 )
 
-NONE_YET = "no certificate yet"
 KINDS = ("placeholder", "selfsigned", "provided", "kept")
 """Kinds of pairs in the store; ``kept`` came from a lineage of certbot that was damaged since."""
 

@@ -338,6 +338,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.webops.wsgi.plugins.module_utils import (
+    certbot_setup,
     certificate_adopt,
     certificate_issue,
     certificate_store,
@@ -467,7 +468,7 @@ def run_phase(
     now = datetime.datetime.now(datetime.UTC)
     if params["ensure"] == "placeholder":
         outcome = certificate_adopt.adopt(host, apps, module.check_mode)
-        rest = [app for app in apps if not (module.check_mode and certificate_issue.twin(host, app))]
+        rest = [app for app in apps if not (module.check_mode and certificate_adopt.twin(host, app))]
         return outcome.merge(certificate_store.ensure_placeholder(host, rest, now, module.check_mode))
     return certificate_issue.ensure_issued(
         host,
@@ -475,7 +476,7 @@ def run_phase(
         now,
         check=module.check_mode,
         files=[
-            certificate_issue.ManagedFile(each["path"], each["content"], int(each["mode"], 8), each["always"])
+            certbot_setup.ManagedFile(each["path"], each["content"], int(each["mode"], 8), each["always"])
             for each in params["files"]
         ],
         timer=params["timer"],

@@ -18,11 +18,20 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.webops.wsgi.plugins.action import app_certificates as action
+from ansible_collections.webops.wsgi.plugins.module_utils import (
+    certbot_command,
+    certbot_lineage,
+    certbot_output,
+    certbot_setup,
+    certificate_authorities,
+    certificate_order,
+    certificate_status,
+    certificates,
+)
 from ansible_collections.webops.wsgi.plugins.module_utils import certificate_adopt as adopt
 from ansible_collections.webops.wsgi.plugins.module_utils import certificate_issue as issue
 from ansible_collections.webops.wsgi.plugins.module_utils import certificate_making as making
 from ansible_collections.webops.wsgi.plugins.module_utils import certificate_preflight as preflight
-from ansible_collections.webops.wsgi.plugins.module_utils import certificate_status, certificates
 from ansible_collections.webops.wsgi.plugins.module_utils import certificate_store as store
 from ansible_collections.webops.wsgi.plugins.module_utils import certificate_wire as wire
 from ansible_collections.webops.wsgi.plugins.module_utils.certificate_ledger import Attempt, Ledger
@@ -34,7 +43,7 @@ from cryptography.x509.oid import NameOID
 
 NOW = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
 DIRECTORY = "https://ca.example.test:14000/dir"
-OWN = f"# {issue.OURS}.\n[Service]\n"
+OWN = f"# {certbot_setup.OURS}.\n[Service]\n"
 NO_CA = (
     "An unexpected error occurred:\nValueError: Requesting ca.example.test/dir: Connection refused\nAsk for help or\n"
 )
@@ -596,9 +605,11 @@ class TestPlaceholder:
 
 
 class TestLineage:
-    def of(self, authority: Authority, *names: str, server: str = DIRECTORY, left: float = 89) -> issue.Lineage:
+    def of(
+        self, authority: Authority, *names: str, server: str = DIRECTORY, left: float = 89
+    ) -> certbot_lineage.Lineage:
         pair = authority.pair(*names, left=left, age=90 - left)
-        return issue.Lineage(certificates.parse(pair.chain), renewal(server))
+        return certbot_lineage.Lineage(certificates.parse(pair.chain), renewal(server))
 
     @pytest.mark.parametrize(
         ("wanted", "reason"),
@@ -611,18 +622,18 @@ class TestLineage:
         ],
     )
     def test_identity(self, authority: Authority, wanted: App, reason: str) -> None:
-        reasons = issue.differences(self.of(authority, "api.example.test"), wanted, NOW)
+        reasons = certbot_lineage.differences(self.of(authority, "api.example.test"), wanted, NOW)
         assert "; ".join(reasons).startswith(reason)
         assert bool(reasons) is bool(reason)
 
     def test_another_profile(self, authority: Authority, host: store.Host) -> None:
         lineage = self.of(authority, "api.example.test")
         short = app(acme=Acme(DIRECTORY, profile="shortlived"))
-        assert issue.differences(lineage, short, NOW) == ["profile default -> shortlived"]
-        assert "--preferred-profile shortlived" in " ".join(issue.certbot_command(host, short, lineage))
+        assert certbot_lineage.differences(lineage, short, NOW) == ["profile default -> shortlived"]
+        assert "--preferred-profile shortlived" in " ".join(certbot_command.certbot_command(host, short, lineage))
         had = replace(lineage, renewal=lineage.renewal + "preferred_profile = shortlived\n")
-        assert not issue.differences(had, short, NOW)
-        assert issue.differences(had, app(), NOW) == ["profile shortlived -> default"]
+        assert not certbot_lineage.differences(had, short, NOW)
+        assert certbot_lineage.differences(had, app(), NOW) == ["profile shortlived -> default"]
 
     @pytest.mark.parametrize(
         ("life", "percent", "days_left"), [(90, 33, 29.7), (45, 33, 14.85), (6, 33, 1.98), (64, 20, 12.8)]
@@ -634,36 +645,38 @@ class TestLineage:
     def test_challenge_in_dns(self, authority: Authority, host: store.Host) -> None:
         acme = Acme(DIRECTORY, dns_plugin="dns-rfc2136", dns_propagation=5)
         wanted = app("api", "*.example.test", acme=acme)
-        command = " ".join(issue.certbot_command(host, wanted, issue.Lineage(None, "")))
+        command = " ".join(certbot_command.certbot_command(host, wanted, certbot_lineage.Lineage(None, "")))
         assert (
             f"--authenticator dns-rfc2136 --dns-rfc2136-credentials {host.letsencrypt}/credentials/api.ini" in command
         )
         assert "--dns-rfc2136-propagation-seconds 5" in command
         assert "--webroot" not in command
         facts = certificates.parse(authority.pair("*.example.test").chain)
-        assert not issue.differences(issue.Lineage(facts, renewal(DIRECTORY, authenticator="dns-rfc2136")), wanted, NOW)
-        assert issue.differences(issue.Lineage(facts, renewal(DIRECTORY)), wanted, NOW) == [
+        assert not certbot_lineage.differences(
+            certbot_lineage.Lineage(facts, renewal(DIRECTORY, authenticator="dns-rfc2136")), wanted, NOW
+        )
+        assert certbot_lineage.differences(certbot_lineage.Lineage(facts, renewal(DIRECTORY)), wanted, NOW) == [
             "challenge webroot -> dns-rfc2136"
         ]
 
     def test_challenge_that_nginx_does_not_answer(self, authority: Authority) -> None:
         facts = certificates.parse(authority.pair("api.example.test").chain)
-        lineage = issue.Lineage(facts, renewal(DIRECTORY, authenticator="standalone"))
-        assert issue.differences(lineage, app(), NOW) == ["challenge standalone -> webroot"]
+        lineage = certbot_lineage.Lineage(facts, renewal(DIRECTORY, authenticator="standalone"))
+        assert certbot_lineage.differences(lineage, app(), NOW) == ["challenge standalone -> webroot"]
 
     @pytest.mark.parametrize(("left", "reason"), [(30, ""), (10, "renewal overdue"), (-1, "expired on")])
     def test_age(self, authority: Authority, left: float, reason: str) -> None:
-        reasons = issue.differences(self.of(authority, "api.example.test", left=left), app(), NOW)
+        reasons = certbot_lineage.differences(self.of(authority, "api.example.test", left=left), app(), NOW)
         assert "; ".join(reasons).startswith(reason)
         assert bool(reasons) is bool(reason)
 
     def test_order_of_domains_does_not_matter(self, authority: Authority) -> None:
         lineage = self.of(authority, "b.example.test", "a.example.test")
-        assert not issue.differences(lineage, app("api", "a.example.test", "b.example.test"), NOW)
+        assert not certbot_lineage.differences(lineage, app("api", "a.example.test", "b.example.test"), NOW)
 
     def test_first_command(self, host: store.Host) -> None:
         wanted = app("api", "api.example.test", "www.example.test", acme=Acme(DIRECTORY, email="ops@example.test"))
-        command = issue.certbot_command(host, wanted, issue.Lineage(None, ""))
+        command = certbot_command.certbot_command(host, wanted, certbot_lineage.Lineage(None, ""))
         assert command[2:] == [
             *("certonly", "--non-interactive", "--cert-name", "api", "--server", DIRECTORY, "--key-type", "ecdsa"),
             *(
@@ -679,14 +692,16 @@ class TestLineage:
         ]
 
     def test_further_command(self, host: store.Host, authority: Authority) -> None:
-        command = issue.certbot_command(replace(host, agree_tos=False), app(), self.of(authority, "api.example.test"))
+        command = certbot_command.certbot_command(
+            replace(host, agree_tos=False), app(), self.of(authority, "api.example.test")
+        )
         assert {"--renew-with-new-domains", "--force-renewal", "--register-unsafely-without-email"} <= set(command)
         assert not {"--agree-tos", "--break-my-certs"} & set(command)
 
     def test_going_back_to_staging_has_to_be_allowed(self, host: store.Host, authority: Authority) -> None:
         staging = app(acme=Acme(certificates.LETS_ENCRYPT_STAGING))
         lineage = self.of(authority, "api.example.test", server=certificates.LETS_ENCRYPT)
-        assert "--break-my-certs" in issue.certbot_command(host, staging, lineage)
+        assert "--break-my-certs" in certbot_command.certbot_command(host, staging, lineage)
 
 
 ASK = "Ask for help or search for solutions at https://community.letsencrypt.org. See the logfile /x or re-run"
@@ -753,8 +768,8 @@ class TestCause:
         ],
     )
     def test_of_a_failure(self, output: str, expected: str, unreachable: bool) -> None:
-        assert issue.cause(output) == expected
-        assert issue.unreachable(output) is unreachable
+        assert certbot_output.cause(output) == expected
+        assert certbot_output.unreachable(output) is unreachable
 
     def test_answer_that_debian_12_masks(self, host: store.Host, tmp_path: pathlib.Path) -> None:
         log = tmp_path / "letsencrypt.log"
@@ -765,8 +780,8 @@ class TestCause:
             "AttributeError: can't set attribute\n"
         )
         said = f"Saving debug log to {log}\nAn unexpected error occurred:\nAttributeError: can't set attribute\n{ASK}\n"
-        completed = issue.run_certbot(replace(host, run=lambda *_: store.Completed(1, said)), ["certbot"])
-        assert issue.cause(completed.output) == "too many failed authorizations recently (rateLimited)"
+        completed = certbot_command.run_certbot(replace(host, run=lambda *_: store.Completed(1, said)), ["certbot"])
+        assert certbot_output.cause(completed.output) == "too many failed authorizations recently (rateLimited)"
 
     def test_nonce_that_debian_12_masks_is_tried_again(self, host: store.Host, tmp_path: pathlib.Path) -> None:
         log = tmp_path / "letsencrypt.log"
@@ -775,12 +790,17 @@ class TestCause:
             store.Completed(1, f"Saving debug log to {log}\nAttributeError: can't set attribute\n"),
             store.Completed(0, ""),
         ]
-        assert issue.run_certbot(replace(host, run=lambda *_: answers.pop(0)), ["certbot"], lambda _: None).rc == 0
+        assert (
+            certbot_command.run_certbot(replace(host, run=lambda *_: answers.pop(0)), ["certbot"], lambda _: None).rc
+            == 0
+        )
 
     def test_waits_while_certbot_runs_already(self, host: store.Host) -> None:
         answers = [store.Completed(1, "Another instance of Certbot is already running."), store.Completed(0, "")]
         waited: list[float] = []
-        completed = issue.run_certbot(replace(host, run=lambda *_: answers.pop(0)), ["certbot"], waited.append)
+        completed = certbot_command.run_certbot(
+            replace(host, run=lambda *_: answers.pop(0)), ["certbot"], waited.append
+        )
         assert completed.rc == 0
         assert len(waited) == 1
 
@@ -834,7 +854,7 @@ class TestIssued:
     def test_new_certificates_are_issued_at_the_same_time(
         self, host: store.Host, programs: Programs, tmp_path: pathlib.Path
     ) -> None:
-        apps = [app(f"app{number}") for number in range(issue.SIDE_BY_SIDE)]
+        apps = [app(f"app{number}") for number in range(certificate_authorities.SIDE_BY_SIDE)]
         start(host, programs, *apps)
         programs.together = threading.Barrier(len(apps), timeout=10)  # broken unless all of them are asked for at once
         outcome = self.run(host, *apps)
@@ -856,7 +876,7 @@ class TestIssued:
     def test_refusal_by_the_authority_holds_for_those_that_wait_their_turn(
         self, host: store.Host, programs: Programs, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(issue, "SIDE_BY_SIDE", 1)
+        monkeypatch.setattr(certificate_authorities, "SIDE_BY_SIDE", 1)
         apps = [app("api"), app("web"), app("one")]
         programs.certbot_problems = {"api": NO_CA, "web": NO_CA, "one": NO_CA}
         start(host, programs, *apps)
@@ -872,7 +892,7 @@ class TestIssued:
         start(host, programs, *apps)
         assert self.run(host, *apps).issued == ["api", "web"]
         for call in programs.asked("certonly"):
-            assert issue.ASIDE in call[call.index("--dns-rfc2136-credentials") + 1]
+            assert certificate_order.ASIDE in call[call.index("--dns-rfc2136-credentials") + 1]
         assert programs.credentials == ["key = 1\n", "key = 1\n"]
 
     def test_a_second_pair_of_new_apps_uses_the_account(self, host: store.Host, programs: Programs) -> None:
@@ -885,7 +905,7 @@ class TestIssued:
         self, host: store.Host, programs: Programs, tmp_path: pathlib.Path
     ) -> None:
         start(host, programs, app())
-        old, young = (programs.letsencrypt / f"{issue.ASIDE}{name}" for name in ("old", "young"))
+        old, young = (programs.letsencrypt / f"{certificate_order.ASIDE}{name}" for name in ("old", "young"))
         for left in (old, young):
             left.mkdir(parents=True)
             (left / "privkey.pem").write_text("key")
@@ -1093,7 +1113,7 @@ class TestIssued:
     def test_check_mode_predicts_what_the_run_does(
         self, host: store.Host, programs: Programs, tmp_path: pathlib.Path
     ) -> None:
-        files = [issue.ManagedFile(str(tmp_path / "hooks" / "hook"), "#!/bin/sh\n", 0o755)]
+        files = [certbot_setup.ManagedFile(str(tmp_path / "hooks" / "hook"), "#!/bin/sh\n", 0o755)]
         apps = (app("api"), app("web"))
         start(host, programs, *apps)
         before = snapshot(tmp_path)
@@ -1149,23 +1169,26 @@ class TestIssued:
     def test_files_and_timer(self, host: store.Host, programs: Programs, tmp_path: pathlib.Path) -> None:
         start(host, programs, app())
         hook, dropin = tmp_path / "hooks" / "hook", tmp_path / "systemd" / "wsgi.conf"
-        files = [issue.ManagedFile(str(hook), "#!/bin/sh\n", 0o755), issue.ManagedFile(str(dropin), OWN)]
+        files = [
+            certbot_setup.ManagedFile(str(hook), "#!/bin/sh\n", 0o755),
+            certbot_setup.ManagedFile(str(dropin), OWN),
+        ]
         programs.timer = "LoadState=loaded\nActiveState=inactive\nUnitFileState=disabled\n"
         self.run(host, app(), files=files, timer="certbot.timer")
         assert hook.stat().st_mode & 0o777 == 0o755
         assert dropin.read_text() == OWN
         assert programs.asked("daemon-reload")
         assert programs.asked("enable") == [["systemctl", "enable", "--now", "certbot.timer"]]
-        outcome = self.run(host, app(), files=[files[0], issue.ManagedFile(str(dropin), "")])
+        outcome = self.run(host, app(), files=[files[0], certbot_setup.ManagedFile(str(dropin), "")])
         assert outcome.actions == [f"{dropin} removed"]
         assert not dropin.exists()
         dropin.write_text("# somebody's own\n")
-        assert not self.run(host, app(), files=[files[0], issue.ManagedFile(str(dropin), "")]).changed
+        assert not self.run(host, app(), files=[files[0], certbot_setup.ManagedFile(str(dropin), "")]).changed
 
     def test_without_letsencrypt_certbot_is_left_alone(self, host: store.Host, programs: Programs) -> None:
         own = app(tls="selfsigned")
         start(host, programs, own)
-        outcome = self.run(host, own, files=[issue.ManagedFile("/nonexistent", "x")], timer="certbot.timer")
+        outcome = self.run(host, own, files=[certbot_setup.ManagedFile("/nonexistent", "x")], timer="certbot.timer")
         assert not outcome.changed
         assert not programs.calls
 
@@ -1176,7 +1199,10 @@ class TestIssued:
         start(host, programs, own)
         timer = tmp_path / "systemd" / "watch.timer"
         programs.timer = "LoadState=loaded\nActiveState=inactive\nUnitFileState=disabled\n"
-        files = [issue.ManagedFile(str(timer), OWN, always=True), issue.ManagedFile("/nonexistent", "x")]
+        files = [
+            certbot_setup.ManagedFile(str(timer), OWN, always=True),
+            certbot_setup.ManagedFile("/nonexistent", "x"),
+        ]
         assert len(self.run(host, own, files=files, watch="watch.timer").actions) == 2
         assert programs.asked("enable") == [["systemctl", "enable", "--now", "watch.timer"]]
         assert self.run(host, own, files=[replace(files[0], content="")]).actions == [f"{timer} removed"]
@@ -1207,7 +1233,7 @@ class TestFallbacks:
         programs.refusals = {DIRECTORY: said}
         outcome = self.run(replace(host, ca_bundle="/etc/first.pem"), *apps)
         assert (outcome.issued, outcome.errors) == (["api"], [])
-        assert issue.read_lineage(host, "api").server == self.SECOND
+        assert certbot_lineage.read_lineage(host, "api").server == self.SECOND
         assert programs.environment == {"REQUESTS_CA_BUNDLE": "/etc/second.pem"}
         assert outcome.warnings[0].startswith(f'app "api": its certificate is by {self.SECOND}, not by {DIRECTORY}: ')
         assert f"issued by {self.SECOND}" in outcome.actions[0]
@@ -1265,7 +1291,7 @@ class TestFallbacks:
         start(host, programs, *apps)
         self.run(replace(host, renew_left=33), *apps)
         assert bool(programs.asked("certonly")) is asked
-        assert issue.read_lineage(host, "api").server == (DIRECTORY if asked else self.SECOND)
+        assert certbot_lineage.read_lineage(host, "api").server == (DIRECTORY if asked else self.SECOND)
 
     def test_a_first_that_still_refuses_costs_nothing(
         self, host: store.Host, programs: Programs, authority: Authority
@@ -1285,7 +1311,7 @@ class TestRenamed:
     def both(self, host: store.Host, apps: t.Sequence[App], check: bool = False) -> list[store.Outcome]:
         """Run both phases as the module does."""
         adopted = adopt.adopt(host, apps, check)
-        rest = [each for each in apps if not (check and issue.twin(host, each))]
+        rest = [each for each in apps if not (check and adopt.twin(host, each))]
         first = adopted.merge(store.ensure_placeholder(host, rest, NOW, check))
         return [first, issue.ensure_issued(host, apps, NOW, check=check, nginx_reloads=True)]
 
@@ -1321,7 +1347,7 @@ class TestRenamed:
             with pytest.raises(Killed):
                 adopt.adopt(host, [after], False)
         assert adopt.adopt(host, [after], False).changed
-        assert not issue.differences(issue.read_lineage(host, "core"), after, NOW)
+        assert not certbot_lineage.differences(certbot_lineage.read_lineage(host, "core"), after, NOW)
 
     @pytest.mark.parametrize(
         "other",
@@ -1552,9 +1578,9 @@ class TestKilled:
         lineages = ["api", "new", "newer"]
         assert sorted(os.listdir(os.path.dirname(host.renewal("api")))) == [f"{name}.conf" for name in lineages]
         assert sorted(os.listdir(os.path.dirname(host.live("api")))) == lineages
-        for left in pathlib.Path(host.letsencrypt).glob(issue.ASIDE + "*"):
+        for left in pathlib.Path(host.letsencrypt).glob(certificate_order.ASIDE + "*"):
             os.utime(left, (0, 0))
-        issue.sweep(host)
+        certificate_order.sweep(host)
         assert not list(pathlib.Path(host.letsencrypt).glob(".*"))
         assert sorted(os.listdir(host.store)) == ["_ca", "ca.pem", "given", "own"]
         for name in ("given", "own"):
