@@ -29,14 +29,16 @@ from ansible_collections.webops.wsgi.plugins.module_utils.certbot_setup import (
 from ansible_collections.webops.wsgi.plugins.module_utils.certificate_adopt import twin
 from ansible_collections.webops.wsgi.plugins.module_utils.certificate_authorities import Issuer
 from ansible_collections.webops.wsgi.plugins.module_utils.certificate_clearance import Clearance, clear
+from ansible_collections.webops.wsgi.plugins.module_utils.certificate_placement import (
+    ca_on_disk,
+    ensure_placeholder,
+    place,
+)
 from ansible_collections.webops.wsgi.plugins.module_utils.certificate_removal import remove_all
 from ansible_collections.webops.wsgi.plugins.module_utils.certificate_store import (
     Host,
     Outcome,
-    ca_on_disk,
-    ensure_placeholder,
     in_use,
-    place,
     point,
     prune,
     summary,

@@ -341,6 +341,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils import (
     certbot_setup,
     certificate_adopt,
     certificate_issue,
+    certificate_placement,
     certificate_store,
     certificates,
 )
@@ -469,7 +470,7 @@ def run_phase(
     if params["ensure"] == "placeholder":
         outcome = certificate_adopt.adopt(host, apps, module.check_mode)
         rest = [app for app in apps if not (module.check_mode and certificate_adopt.twin(host, app))]
-        return outcome.merge(certificate_store.ensure_placeholder(host, rest, now, module.check_mode))
+        return outcome.merge(certificate_placement.ensure_placeholder(host, rest, now, module.check_mode))
     return certificate_issue.ensure_issued(
         host,
         apps,

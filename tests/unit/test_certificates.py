@@ -25,6 +25,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils import (
     certbot_setup,
     certificate_authorities,
     certificate_order,
+    certificate_placement,
     certificate_status,
     certificates,
 )
@@ -315,7 +316,7 @@ def host(tmp_path: pathlib.Path, programs: Programs) -> store.Host:
 
 def start(host: store.Host, programs: Programs, *apps: App) -> None:
     """Bring a host to where it is before the phase `issued`: placeholders made, nginx serving them."""
-    store.ensure_placeholder(host, apps, NOW)
+    certificate_placement.ensure_placeholder(host, apps, NOW)
     programs.nginx.sites = {domain: each.name for each in apps if each.served for domain in each.domains}
     programs.nginx.reload()
     programs.nginx.reloads = 0
@@ -487,7 +488,7 @@ class TestPlaceholder:
     APPS = (app("api"), app("own", tls="selfsigned"), app("plain", tls="off"), app("gone", present=False))
 
     def test_first_run(self, host: store.Host) -> None:
-        outcome = store.ensure_placeholder(host, self.APPS, NOW)
+        outcome = certificate_placement.ensure_placeholder(host, self.APPS, NOW)
         assert len(outcome.actions) == 2
         rows = store.table(host, self.APPS)
         assert {name: row["kind"] for name, row in rows.items()} == {"api": "placeholder", "own": "selfsigned"}
@@ -499,18 +500,18 @@ class TestPlaceholder:
             assert (pair / "privkey.pem").stat().st_mode & 0o777 == 0o600
 
     def test_second_run_changes_nothing(self, host: store.Host, tmp_path: pathlib.Path) -> None:
-        store.ensure_placeholder(host, self.APPS, NOW)
+        certificate_placement.ensure_placeholder(host, self.APPS, NOW)
         before = snapshot(tmp_path)
-        assert not store.ensure_placeholder(host, self.APPS, NOW).changed
+        assert not certificate_placement.ensure_placeholder(host, self.APPS, NOW).changed
         assert snapshot(tmp_path) == before
 
     def test_check_mode_predicts_and_writes_nothing(self, host: store.Host, tmp_path: pathlib.Path) -> None:
-        predicted = store.ensure_placeholder(host, self.APPS, NOW, check=True)
+        predicted = certificate_placement.ensure_placeholder(host, self.APPS, NOW, check=True)
         assert snapshot(tmp_path) == {}
-        assert predicted == store.ensure_placeholder(host, self.APPS, NOW)
+        assert predicted == certificate_placement.ensure_placeholder(host, self.APPS, NOW)
 
     def test_no_key_in_the_diff(self, host: store.Host) -> None:
-        assert "PRIVATE" not in repr(store.ensure_placeholder(host, self.APPS, NOW))
+        assert "PRIVATE" not in repr(certificate_placement.ensure_placeholder(host, self.APPS, NOW))
 
     def test_selfsigned_is_trusted_by_who_trusts_the_host(self, host: store.Host, programs: Programs) -> None:
         start(host, programs, app("own", "own.example.test", "www.own.example.test", tls="selfsigned"))
@@ -532,15 +533,15 @@ class TestPlaceholder:
         ],
     )
     def test_made_again(self, host: store.Host, tls: str, domains: tuple[str, ...], later: int, reason: str) -> None:
-        store.ensure_placeholder(host, [app("api", tls=tls)], NOW)
-        outcome = store.ensure_placeholder(host, [app("api", *domains, tls=tls)], NOW + days(later))
+        certificate_placement.ensure_placeholder(host, [app("api", tls=tls)], NOW)
+        outcome = certificate_placement.ensure_placeholder(host, [app("api", *domains, tls=tls)], NOW + days(later))
         assert reason in outcome.actions[0]
         assert store.table(host, [app("api")])["api"]["domains"] == sorted(domains)
         assert len(os.listdir(os.path.join(host.store, "api"))) == 1
 
     @pytest.mark.parametrize("damage", ["truncated", "removed", "readable", "foreign key"])
     def test_damaged_pair_is_made_again(self, host: store.Host, authority: Authority, damage: str) -> None:
-        store.ensure_placeholder(host, [app()], NOW)
+        certificate_placement.ensure_placeholder(host, [app()], NOW)
         key = pathlib.Path(host.link("api")) / "privkey.pem"
         if damage == "truncated":
             key.write_text(key.read_text()[:50])
@@ -550,49 +551,49 @@ class TestPlaceholder:
             key.chmod(0o644)
         else:
             key.write_text(authority.pair("x.example.test").key)
-        assert store.ensure_placeholder(host, [app()], NOW).changed
+        assert certificate_placement.ensure_placeholder(host, [app()], NOW).changed
         assert store.usable(host.link("api"))
 
     def test_lost_ca_is_made_again_and_signs_again(self, host: store.Host) -> None:
         apps = [app("one", tls="selfsigned"), app("two", tls="selfsigned")]
-        store.ensure_placeholder(host, apps, NOW)
+        certificate_placement.ensure_placeholder(host, apps, NOW)
         os.unlink(os.path.join(host.ca, "privkey.pem"))
-        outcome = store.ensure_placeholder(host, apps, NOW)
+        outcome = certificate_placement.ensure_placeholder(host, apps, NOW)
         assert [action.partition(":")[0] for action in outcome.actions] == ["one", "two"]
-        assert not store.ensure_placeholder(host, apps, NOW).changed
+        assert not certificate_placement.ensure_placeholder(host, apps, NOW).changed
 
     def test_certbot_certificate_is_preferred(self, host: store.Host, programs: Programs, authority: Authority) -> None:
         programs.put("api", authority.pair("api.example.test"))
-        store.ensure_placeholder(host, [app()], NOW)
+        certificate_placement.ensure_placeholder(host, [app()], NOW)
         assert store.in_use(host, "api").kind == "letsencrypt"
 
     def test_damaged_certbot_certificate_is_stood_in_for(
         self, host: store.Host, programs: Programs, authority: Authority
     ) -> None:
         programs.put("api", authority.pair("api.example.test"))
-        store.ensure_placeholder(host, [app()], NOW)
+        certificate_placement.ensure_placeholder(host, [app()], NOW)
         (programs.letsencrypt / "live" / "api" / "privkey.pem").unlink()
-        store.ensure_placeholder(host, [app()], NOW)
+        certificate_placement.ensure_placeholder(host, [app()], NOW)
         assert store.in_use(host, "api").kind == "placeholder"
 
     def test_on_the_way_to_letsencrypt_the_old_certificate_serves(self, host: store.Host) -> None:
-        store.ensure_placeholder(host, [app(tls="selfsigned")], NOW)
-        assert not store.ensure_placeholder(host, [app()], NOW).changed
+        certificate_placement.ensure_placeholder(host, [app(tls="selfsigned")], NOW)
+        assert not certificate_placement.ensure_placeholder(host, [app()], NOW).changed
 
     def test_directory_in_place_of_the_link(self, host: store.Host) -> None:
         os.makedirs(host.link("api"))
         with pytest.raises(CertificateError, match="is a directory, not a symbolic link; move it away"):
-            store.ensure_placeholder(host, [app()], NOW)
+            certificate_placement.ensure_placeholder(host, [app()], NOW)
 
     def test_provided(self, host: store.Host, authority: Authority) -> None:
         first, second = authority.pair("api.example.test", left=20), authority.pair("api.example.test")
         given = app(tls="provided", chain_pem=first.chain, key_pem=first.key)
-        outcome = store.ensure_placeholder(host, [given], NOW)
+        outcome = certificate_placement.ensure_placeholder(host, [given], NOW)
         assert outcome.changed
         assert outcome.warnings == ['app "api": the provided certificate expires in 20 days; provide a new one']
-        assert not store.ensure_placeholder(host, [given], NOW).changed
+        assert not certificate_placement.ensure_placeholder(host, [given], NOW).changed
         renewed = replace(given, chain_pem=second.chain, key_pem=second.key)
-        assert "another certificate" in store.ensure_placeholder(host, [renewed], NOW).actions[0]
+        assert "another certificate" in certificate_placement.ensure_placeholder(host, [renewed], NOW).actions[0]
         assert pathlib.Path(host.link("api"), "privkey.pem").read_text() == second.key
 
     def test_bad_provided_certificate_stops_before_anything_is_written(
@@ -600,7 +601,7 @@ class TestPlaceholder:
     ) -> None:
         bad = app("bad", tls="provided", chain_pem=authority.pair("bad.example.test").chain, key_pem="nonsense")
         with pytest.raises(CertificateError, match='app "bad"'):
-            store.ensure_placeholder(host, [app("api"), bad], NOW)
+            certificate_placement.ensure_placeholder(host, [app("api"), bad], NOW)
         assert snapshot(tmp_path) == {}
 
 
@@ -965,7 +966,7 @@ class TestIssued:
         assert store.usable(former)
         assert programs.nginx.reloads == 0
         programs.nginx_problem = ""
-        store.ensure_placeholder(host, [app()], NOW)
+        certificate_placement.ensure_placeholder(host, [app()], NOW)
         assert not self.run(host, app()).errors
         assert len(programs.asked("certonly")) == 1
 
@@ -1057,7 +1058,7 @@ class TestIssued:
             pathlib.Path(host.renewal("api")).write_text("version = 4.0.0\n[renewalparams]\n")
         else:
             os.unlink(os.path.join(host.live("api"), "privkey.pem"))
-            store.ensure_placeholder(host, [app()], NOW)
+            certificate_placement.ensure_placeholder(host, [app()], NOW)
         outcome = self.run(host, app())
         assert outcome.issued == ["api"]
         assert not outcome.errors
@@ -1072,7 +1073,7 @@ class TestIssued:
         programs.certbot_problems = {"api": NO_CA}
         assert self.run(host, app()).errors
         assert store.in_use(host, "api").certificate == before
-        assert not store.ensure_placeholder(host, [app()], NOW).changed
+        assert not certificate_placement.ensure_placeholder(host, [app()], NOW).changed
 
     def test_unreadable_lineage_is_stood_in_for_when_the_ca_is_down(self, host: store.Host, programs: Programs) -> None:
         start(host, programs, app())
@@ -1138,10 +1139,10 @@ class TestIssued:
         pair = authority.pair("given.example.test")
         apps = [app("api"), app("own", tls="selfsigned")]
         apps.append(app("given", tls="provided", chain_pem=pair.chain, key_pem=pair.key))
-        assert len(store.ensure_placeholder(nothing, apps, NOW, check=True).actions) == 3
+        assert len(certificate_placement.ensure_placeholder(nothing, apps, NOW, check=True).actions) == 3
         assert self.run(nothing, *apps, check=True).issued == ["api"]
         with pytest.raises(CertificateError, match="install python3-cryptography"):
-            store.ensure_placeholder(nothing, apps, NOW)
+            certificate_placement.ensure_placeholder(nothing, apps, NOW)
 
     def test_check_mode_leaves_a_kept_lineage_to_the_phase_before(self, host: store.Host, programs: Programs) -> None:
         start(host, programs, app())
@@ -1149,7 +1150,7 @@ class TestIssued:
         self.run(host, app(tls="off"))
         programs.nginx.sites.clear()
         self.run(host, app(tls="off"))
-        assert store.ensure_placeholder(host, [app()], NOW, check=True).changed
+        assert certificate_placement.ensure_placeholder(host, [app()], NOW, check=True).changed
         assert not self.run(host, app(), check=True, nginx_reloads=True).changed
         start(host, programs, app())
         assert not self.run(host, app()).changed
@@ -1163,7 +1164,7 @@ class TestIssued:
         predicted = self.run(host, replace(renewed, key_pem=""), check=True)
         assert predicted.actions == [wire.RELOADED]
         assert not self.run(host, replace(renewed, key_pem=""), check=True, nginx_reloads=True).changed
-        store.ensure_placeholder(host, [renewed], NOW)
+        certificate_placement.ensure_placeholder(host, [renewed], NOW)
         assert self.run(host, replace(renewed, key_pem="")) == predicted
 
     def test_files_and_timer(self, host: store.Host, programs: Programs, tmp_path: pathlib.Path) -> None:
@@ -1312,7 +1313,7 @@ class TestRenamed:
         """Run both phases as the module does."""
         adopted = adopt.adopt(host, apps, check)
         rest = [each for each in apps if not (check and adopt.twin(host, each))]
-        first = adopted.merge(store.ensure_placeholder(host, rest, NOW, check))
+        first = adopted.merge(certificate_placement.ensure_placeholder(host, rest, NOW, check))
         return [first, issue.ensure_issued(host, apps, NOW, check=check, nginx_reloads=True)]
 
     def served(self, host: store.Host, programs: Programs) -> tuple[App, App]:
@@ -1522,7 +1523,7 @@ class TestKilled:
 
     def everything(self, host: store.Host, programs: Programs, apps: t.Sequence[App]) -> store.Outcome:
         """Run both phases, and in between what the role nginx_proxy does."""
-        first = store.ensure_placeholder(host, apps, NOW)
+        first = certificate_placement.ensure_placeholder(host, apps, NOW)
         programs.nginx.sites = {domain: each.name for each in apps if each.served for domain in each.domains}
         programs.nginx.test()
         programs.nginx.reload()
