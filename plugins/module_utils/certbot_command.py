@@ -49,7 +49,7 @@ def account_binding(app: App) -> t.Iterator[list[str]]:
         os.unlink(path)
 
 
-def certbot_command(host: Host, app: App, lineage: Lineage) -> list[str]:
+def certonly_command(host: Host, app: App, lineage: Lineage) -> list[str]:
     """Return the command that issues the app's certificate into the lineage of its name."""
     acme = app.acme
     command = [*host.certbot, "certonly", "--non-interactive", "--cert-name", app.name, "--server", acme.directory]

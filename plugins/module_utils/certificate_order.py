@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from ansible_collections.webops.wsgi.plugins.module_utils.certbot_command import (
     account_binding,
-    certbot_command,
+    certonly_command,
     run_certbot,
 )
 from ansible_collections.webops.wsgi.plugins.module_utils.certbot_lineage import (
@@ -49,7 +49,7 @@ def issue(host: Host, app: App, now: datetime.datetime) -> Completed:
     have_webroot(host)
     set_aside(host, app.name, read_lineage(host, app.name), now)
     with account_binding(app) as binding:
-        completed = run_certbot(host, [*certbot_command(host, app, read_lineage(host, app.name)), *binding])
+        completed = run_certbot(host, [*certonly_command(host, app, read_lineage(host, app.name)), *binding])
     if completed.rc == 0:
         left = identity_differences(read_lineage(host, app.name), app)
         if left:
