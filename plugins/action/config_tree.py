@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.webops.wsgi.plugins.module_utils.config_tree import TreeFile, pack
+from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_files import TreeFile, pack
 
 try:
     from ansible.template import trust_as_template  # ansible-core 2.19 and later

@@ -216,7 +216,9 @@ log:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.webops.wsgi.plugins.module_utils.config_tree import Spec, TreeError, TreeFile, apply, unpack
+from ansible_collections.webops.wsgi.plugins.module_utils.config_tree import apply
+from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_files import TreeError, TreeFile, unpack
+from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_spec import Spec
 
 FILE_OPTIONS = {
     "dest": {"type": "str", "required": True},

@@ -11,24 +11,31 @@ import yaml
 
 HERE = Path(__file__)
 BROKEN = yaml.safe_load((HERE.parents[1] / "data/broken.yml").read_text(encoding="utf-8"))["broken"]
-MODULE = HERE.parents[3] / "plugins/module_utils/config_tree.py"
+MODULES = sorted((HERE.parents[3] / "plugins/module_utils").glob("config_tree*.py"))
 
 # The code of config_tree on the host itself, with the live tree and one mistake in it at a time, while another thread
 # runs `nginx -t` and asks for a page.
 SCRIPT = """
-import json, pathlib, subprocess, sys, threading, types
+import json, pathlib, subprocess, sys, tempfile, threading
 
-c = types.ModuleType("config_tree")
-sys.modules["config_tree"] = c
-exec(compile(MODULE, "config_tree.py", "exec"), c.__dict__)
+with tempfile.TemporaryDirectory() as folder:
+    package = pathlib.Path(folder, "ansible_collections/webops/wsgi/plugins/module_utils")
+    package.mkdir(parents=True)
+    for name, text in MODULES.items():
+        (package / name).write_text(text)
+    sys.path.insert(0, folder)
+    from ansible_collections.webops.wsgi.plugins.module_utils.config_tree import apply
+    from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_files import TOKEN, TreeError, TreeFile
+    from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_generation import read_live
+    from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_spec import Spec
 
 root, domain = pathlib.Path("/etc/nginx/wsgi"), sys.argv[1]
-live = c.read_live(c.Spec(str(root), []))
+live = read_live(Spec(str(root), []))
 owners = {f"sites/{app}.conf": f'app "{app}"' for app in ["probe"]}
 groups = {dest: "www-data" for dest in live.files if dest.startswith("passwords/")}
 
 def spec(files):
-    return c.Spec(
+    return Spec(
         str(root), files, links={"/etc/nginx/nginx.conf": "wsgi/nginx.conf"},
         validate="nginx -t -c {preview}/nginx.conf", reload="systemctl reload-or-restart nginx.service",
         running="http://127.0.0.1:80/generation", running_host="generation.wsgi.internal", timeout=30,
@@ -37,7 +44,7 @@ def spec(files):
 def tree(mistake):
     files = []
     for dest, found in live.files.items():
-        text = found.content.decode().replace(live.name, c.TOKEN)
+        text = found.content.decode().replace(live.name, TOKEN)
         for place, text_of in mistake.items():
             if place == "server" and dest == "sites/probe.conf":
                 text = text.rstrip().removesuffix("}") + "    " + text_of + "\\n}\\n"
@@ -45,7 +52,7 @@ def tree(mistake):
                 text = text.replace('location "/" {', 'location "/" {\\n        ' + text_of)
             if place == "http" and dest == "nginx.conf":
                 text = text.rstrip().removesuffix("}") + "    " + text_of + "\\n}\\n"
-        files.append(c.TreeFile(dest, text, found.mode, owners.get(dest, ""), groups.get(dest, "")))
+        files.append(TreeFile(dest, text, found.mode, owners.get(dest, ""), groups.get(dest, "")))
     return spec(files)
 
 troubles, done = [], threading.Event()
@@ -65,20 +72,21 @@ watcher.start()
 told = []
 for mistake in BROKEN:
     try:
-        c.apply(tree(mistake))
+        apply(tree(mistake))
         told.append({"message": ""})
-    except c.TreeError as error:
+    except TreeError as error:
         told.append({"message": str(error), **{key: error.details.get(key) for key in ("file", "line", "owner")}})
 done.set()
 watcher.join()
-after = c.apply(tree({}))
+after = apply(tree({}))
 print(json.dumps({"told": told, "troubles": troubles, "changed": after.changed, "name": after.generation == live.name}))
 """
 
 
 def test_no_mistake_goes_live(host):
     assert len(BROKEN) >= 30
-    script = f"MODULE = {MODULE.read_text(encoding='utf-8')!r}\nBROKEN = {BROKEN!r}\n{SCRIPT}"
+    modules = {path.name: path.read_text(encoding="utf-8") for path in MODULES}
+    script = f"MODULES = {modules!r}\nBROKEN = {BROKEN!r}\n{SCRIPT}"
     command = ["docker", "exec", "-i", host.container, "python3", "-", host.domain("probe")]
     done = subprocess.run(command, input=script, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
