@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import dataclass, field
 
 from cryptography import x509
 
@@ -21,19 +22,42 @@ LOOK_EVERY = 0.3  # seconds
 day, days, domains = float(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-seen = {name: {"fingerprints": set(), "least": 100.0, "looks": 0, "failed": 0} for name in domains}
 over = threading.Event()
+
+
+@dataclass
+class Seen:
+    """What was seen of one domain.
+
+    Attributes:
+        serials: Serial numbers of its certificates.
+        least: Percent of a certificate's life that were left when it was least.
+        looks: How often was looked.
+        failed: How often nothing was served.
+    """
+
+    serials: set[int] = field(default_factory=set)
+    least: float = 100.0
+    looks: int = 0
+    failed: int = 0
+
+
+seen = {name: Seen() for name in domains}
 
 
 def moment(certificate: x509.Certificate, name: str) -> datetime.datetime:
     """A time of a certificate; cryptography before 42 has it without a time zone."""
-    return getattr(certificate, f"{name}_utc", None) or getattr(certificate, name).replace(tzinfo=datetime.UTC)
+    aware: datetime.datetime | None = getattr(certificate, f"{name}_utc", None)
+    if aware:
+        return aware
+    naive: datetime.datetime = getattr(certificate, name)
+    return naive.replace(tzinfo=datetime.UTC)
 
 
 def look(name: str) -> None:
     """Look at the certificate that is served for a name now."""
     about = seen[name]
-    about["looks"] += 1
+    about.looks += 1
     try:
         with (
             socket.create_connection(("127.0.0.1", 443), timeout=5) as plain,
@@ -41,13 +65,13 @@ def look(name: str) -> None:
         ):
             der = secured.getpeercert(binary_form=True)
     except OSError:
-        about["failed"] += 1
+        about.failed += 1
         return
-    certificate = x509.load_der_x509_certificate(der)
+    certificate = x509.load_der_x509_certificate(der or b"")
     begins, ends = moment(certificate, "not_valid_before"), moment(certificate, "not_valid_after")
     left = (ends - datetime.datetime.now(datetime.UTC)) / (ends - begins) * 100
-    about["least"] = min(about["least"], left)
-    about["fingerprints"].add(certificate.serial_number)
+    about.least = min(about.least, left)
+    about.serials.add(certificate.serial_number)
 
 
 def looking() -> None:
@@ -91,10 +115,10 @@ print(
     json.dumps(
         [
             {
-                "issued": len(about["fingerprints"]),
-                "least_left_percent": round(about["least"], 1),
-                "looks": about["looks"],
-                "failed": about["failed"],
+                "issued": len(about.serials),
+                "least_left_percent": round(about.least, 1),
+                "looks": about.looks,
+                "failed": about.failed,
                 "runs": runs,
                 "runs_failed": failures,
             }

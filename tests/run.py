@@ -57,6 +57,7 @@ def steps() -> list[Step]:
         Step("lint", "yamllint", ["yamllint", "--strict", "."]),
         Step("lint", "mypy", ["mypy"]),
         Step("lint", "mypy testbed", ["mypy", "--strict", "testbed", "tests/run.py", "tests/matrix.py"]),
+        Step("lint", "mypy bench", ["mypy", "--strict", "--no-explicit-package-bases", "bench"]),
         Step("lint", "defaults = argument_specs", [python, "tests/quality/role_variables.py"]),
         Step("lint", "role READMEs current", [python, "tests/quality/role_readmes.py", "--check"]),
         Step("lint", "ansible-lint", ["ansible-lint", "--offline"]),
