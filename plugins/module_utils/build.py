@@ -148,14 +148,14 @@ def make_build(root: Path, inputs: BuildInputs, archive: Path | None) -> Path:
     _make_parents(root, inputs.app, path)
     try:
         _unpack(archive, path / "src", inputs)
-        _install(path, inputs)
+        recipe = _install(path, inputs)
         _link_persistent(path / "src", inputs)
         _link_instance_folder(path / "venv", inputs)
         _compile_bytecode(path)
         _compress(path, inputs)
         _restrict(path, inputs)
         assets.keep(root / inputs.app, path / "src", inputs.public, inputs.fingerprint)
-        _describe(path, inputs)
+        _describe(path, inputs, recipe)
     except BaseException:
         shutil.rmtree(path, ignore_errors=True)
         raise
@@ -211,13 +211,15 @@ def _compile_bytecode(path: Path) -> None:
 # -- the virtual environment -------------------------------------------------------------------------------------
 
 
-def _install(path: Path, inputs: BuildInputs) -> None:
+def _install(path: Path, inputs: BuildInputs) -> str:
+    """Fill the virtual environment; returns its recipe."""
     venv, source = path / "venv", path / "src"
     runs = requirement_sets(source, inputs)
-    same = environment_reuse.earlier(path.parent, environment_recipe(runs, inputs))
+    recipe = environment_recipe(runs, inputs)
+    same = environment_reuse.earlier(path.parent, recipe)
     if same:
         environment_reuse.take_over(same, venv)
-        return
+        return recipe
     environment = installer_environment(inputs)
     create = (
         [inputs.uv, "venv", "--quiet", "--relocatable", "--python", inputs.interpreter, str(venv)]
@@ -227,6 +229,7 @@ def _install(path: Path, inputs: BuildInputs) -> None:
     _run(create, inputs, environment, source)
     for requirements in runs:
         _run([*_installer(venv, inputs), *requirements], inputs, environment, source)
+    return recipe
 
 
 def environment_recipe(runs: list[list[str]], inputs: BuildInputs) -> str:
@@ -415,12 +418,12 @@ def _set_mode(path: Path, group: int, shown: bool) -> None:
     path.chmod((0o755 if executable else 0o644) if shown else (0o750 if executable else 0o640))
 
 
-def _describe(path: Path, inputs: BuildInputs) -> None:
+def _describe(path: Path, inputs: BuildInputs, recipe: str) -> None:
     description: dict[str, Any] = {
         "source": inputs.label,
         "identity": inputs.source,
         "python": inputs.python,
-        "recipe": environment_recipe(requirement_sets(path / "src", inputs), inputs),
+        "recipe": recipe,
         "packages": installed_packages(path / "venv"),
     }
     partial = path / "build.json.partial"
