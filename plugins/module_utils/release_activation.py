@@ -3,56 +3,40 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How one release goes live, and how one that fails is given up.
 
-prepare   the release and its units are on disk
 activate  hook, server, health, workers, switch, a look through the proxy
 prove     the bake window and the hook afterwards; then the release has proved itself
-retire    the old instance goes, timers change over
 
-Whatever fails before the switch leaves the old instance untouched; whatever fails after it switches back.
+Before that C(release_preparation) puts it on disk, after that C(release_retirement) lets the old one go. Whatever
+fails before the switch leaves the old instance untouched; whatever fails after it switches back.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
-import socket
 import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from ansible_collections.webops.wsgi.plugins.module_utils import health as probe
-from ansible_collections.webops.wsgi.plugins.module_utils.release import (
-    ReleaseError,
-    ServiceManager,
-    Step,
-    listeners,
-    unit_files,
-    unwanted_files,
-)
-from ansible_collections.webops.wsgi.plugins.module_utils.release_assembly import assemble
+from ansible_collections.webops.wsgi.plugins.module_utils.release import ReleaseError, ServiceManager, Step, listeners
 from ansible_collections.webops.wsgi.plugins.module_utils.release_layout import (
     FAILED,
     HOOK,
-    JOB,
     PROVED,
-    TIMER,
     WITHDRAWN,
     WORKER,
     Paths,
     current_release,
-    has_proved,
     lasting_units,
     read_text,
-    release_numbers,
     release_units,
     replace_link,
-    traced_units,
-    traces,
     unit_name,
     write_file,
 )
+from ansible_collections.webops.wsgi.plugins.module_utils.release_retirement import forget, prune
 from ansible_collections.webops.wsgi.plugins.module_utils.release_watch import AccessLog
 from ansible_collections.webops.wsgi.plugins.module_utils.systemd import SystemdError
 
@@ -68,65 +52,6 @@ class FaultError(Exception):
     def __init__(self, reason: str, unit: str) -> None:
         super().__init__(reason)
         self.unit = unit
-
-
-# -- prepare -----------------------------------------------------------------------------------------------------
-
-
-def prepare(paths: Paths, step: Step, systemd: ServiceManager) -> None:
-    """Have the release and its units on disk.
-
-    Raises:
-        ReleaseError: The release cannot be written, or the address it wants is taken.
-    """
-    app = step.app
-    _refuse_taken_address(paths, step)
-    if step.kind == "deploy":
-        step.number = str(int((release_numbers(paths, app) or ["0"])[-1]) + 1)
-        assemble(paths, step.desired, step.number)
-    files = unit_files(paths, step)
-    changed = [path for path, text in files.items() if read_text(path) != text]
-    for path in changed:
-        write_file(path, files[path])
-    if any(path.name == f"{app}.listen.socket" for path in changed) or unwanted_files(paths, step.desired):
-        _close_listener(paths, step, systemd)
-    paths.wants(app).mkdir(exist_ok=True)
-    wanted_by = paths.units / "multi-user.target.wants"
-    wanted_by.mkdir(exist_ok=True)
-    replace_link(wanted_by / f"{app}.target", f"../{app}.target")
-    systemd.create_runtime_files(str(paths.runtime / f"wsgi-{app}.conf"))
-
-
-def _refuse_taken_address(paths: Paths, step: Step) -> None:
-    """See that a new address is free while the app still has its old one."""
-    for name in listeners(step.desired):
-        address = _address(step.desired.files[name])
-        if address is None or address == _address(read_text(paths.units / name) or ""):
-            continue
-        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        try:
-            socket.create_server(address, family=family).close()
-        except OSError as error:
-            shown = f"{address[0]}:{address[1]}"
-            reason = f"listen is {shown}, which cannot be had: {error.strerror}; choose another port"
-            raise ReleaseError(f'app "{step.app}": {reason}') from None
-
-
-def _address(unit: str) -> tuple[str, int] | None:
-    """The address in the text of a socket unit."""
-    found = re.search(r"^ListenStream=\[?([0-9a-fA-F.:]+?)\]?:(\d+)$", unit, re.MULTILINE)
-    return (found[1], int(found[2])) if found else None
-
-
-def _close_listener(paths: Paths, step: Step, systemd: ServiceManager) -> None:
-    """Let go of an address that is about to change, or that the app has no longer."""
-    names = [f"{step.app}.listen.socket", f"{step.app}.listen.service"]
-    up = [unit for unit, state in systemd.states(names).items() if state.runs]
-    if up:
-        systemd.stop(*up)
-    for path in unwanted_files(paths, step.desired):
-        (paths.wants(step.app) / path.name).unlink(missing_ok=True)
-        path.unlink()
 
 
 # -- activate ----------------------------------------------------------------------------------------------------
@@ -341,72 +266,6 @@ def _bake(paths: Paths, step: Step, systemd: ServiceManager) -> None:
         excess = log.excess(bake.error_percent)
         if excess:
             raise FaultError(f"went bad within its bake window of {bake.seconds:g} s: {excess}", step.unit)
-
-
-# -- retire ------------------------------------------------------------------------------------------------------
-
-
-def retire(paths: Paths, step: Step, systemd: ServiceManager) -> None:
-    """Stop everything of other releases, after requests on their way to them have arrived."""
-    app = step.app
-    others = {number: files for number, files in traces(paths, app).items() if number != step.number}
-    old = [unit for files in others.values() for unit in traced_units(files)]
-    states = systemd.states(old) if old else {}
-    up = [unit for unit, state in states.items() if not state.gone]
-    timers = [unit for unit in up if unit.endswith(".timer")]
-    if timers:
-        systemd.stop(*timers)
-    ours = [unit.instance(step.number) for unit in release_units(paths, app, step.number, TIMER)]
-    if ours:
-        systemd.start(*ours)
-    rest = [unit for unit in up if unit not in timers]
-    if rest:
-        time.sleep(step.desired.drain)
-        systemd.stop(*rest)
-    paths.previous_socket(app).unlink(missing_ok=True)
-    for number in others:
-        forget(paths, app, number)
-    prune(paths, app, step.desired.keep, systemd)
-
-
-def forget(paths: Paths, app: str, number: str) -> None:
-    """Remove what a release has outside its directory."""
-    for path in traces(paths, app).get(number, []):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-    paths.socket(app, number).unlink(missing_ok=True)
-
-
-def prune(paths: Paths, app: str, keep: int, systemd: ServiceManager) -> None:
-    """Remove all but the last releases that proved themselves, and the builds that no release uses any more.
-
-    Of those that failed, the last stays for a person to look at, and of those that somebody went back from, the last
-    stays as the way forward. The current one always stays, and so does one whose job still runs.
-    """
-    numbers = release_numbers(paths, app)
-    proved = [number for number in numbers if has_proved(paths, app, number)]
-    withdrawn = [number for number in proved if (paths.release(app, number) / WITHDRAWN).exists()]
-    good = [number for number in proved if number not in withdrawn]
-    failed = [number for number in numbers if (paths.release(app, number) / FAILED).exists()]
-    kept = {current_release(paths, app), *good[-keep:], *withdrawn[-1:], *failed[-1:]}
-    kept |= _busy(paths, app, [number for number in numbers if number not in kept], systemd)
-    for number in set(numbers) - kept:
-        shutil.rmtree(paths.release(app, number))
-    for leftover in (paths.root / app / "releases").glob(".*.partial"):
-        shutil.rmtree(leftover)
-    used = {os.path.basename(os.readlink(paths.release(app, number) / "app")) for number in release_numbers(paths, app)}
-    for build in (paths.root / app / "builds").iterdir():
-        if build.name not in used:
-            shutil.rmtree(build)
-
-
-def _busy(paths: Paths, app: str, numbers: list[str], systemd: ServiceManager) -> set[str]:
-    """Those of the releases whose job is still running; it ends by itself."""
-    jobs = {unit.instance(number): number for number in numbers for unit in release_units(paths, app, number, JOB)}
-    states = systemd.states(list(jobs)) if jobs else {}
-    return {jobs[unit] for unit, state in states.items() if not state.gone}
 
 
 # -- give up -----------------------------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ from pathlib import Path
 from ansible_collections.webops.wsgi.plugins.module_utils.app_lock import lock
 from ansible_collections.webops.wsgi.plugins.module_utils.marks import KEPT
 from ansible_collections.webops.wsgi.plugins.module_utils.release import ServiceManager
-from ansible_collections.webops.wsgi.plugins.module_utils.release_activation import forget
 from ansible_collections.webops.wsgi.plugins.module_utils.release_layout import Paths, traces
+from ansible_collections.webops.wsgi.plugins.module_utils.release_retirement import forget
 
 
 def remove(paths: Paths, app: str, purge: bool, systemd: ServiceManager) -> None:

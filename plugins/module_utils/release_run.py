@@ -13,8 +13,10 @@ from contextlib import ExitStack, suppress
 
 from ansible_collections.webops.wsgi.plugins.module_utils.app_lock import LockedError, lock, now
 from ansible_collections.webops.wsgi.plugins.module_utils.release import ReleaseError, ServiceManager, Step
-from ansible_collections.webops.wsgi.plugins.module_utils.release_activation import activate, prepare, prove, retire
+from ansible_collections.webops.wsgi.plugins.module_utils.release_activation import activate, prove
 from ansible_collections.webops.wsgi.plugins.module_utils.release_layout import Paths, current_release, description
+from ansible_collections.webops.wsgi.plugins.module_utils.release_preparation import prepare
+from ansible_collections.webops.wsgi.plugins.module_utils.release_retirement import retire
 from ansible_collections.webops.wsgi.plugins.module_utils.systemd import SystemdError
 
 Action = Callable[[Paths, Step, ServiceManager], None]

@@ -28,7 +28,9 @@ from ansible_collections.webops.wsgi.plugins.module_utils import (
     release_activation,
     release_assembly,
     release_layout,
+    release_preparation,
     release_removal,
+    release_retirement,
     release_run,
     status,
 )
@@ -835,7 +837,9 @@ def test_an_app_below_a_path_is_asked_there(
 
 EFFECTS = {
     release_assembly: ["write_file", "_own_by_group"],
+    release_preparation: ["write_file", "replace_link"],
     release_activation: ["write_file", "replace_link", "forget"],
+    release_retirement: ["forget"],
     release_assembly.shutil: ["copytree", "rmtree"],
     Path: ["rename", "symlink_to", "unlink", "mkdir"],
     FakeSystemd: ["start", "stop", "reload", "create_runtime_files"],

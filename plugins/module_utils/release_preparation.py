@@ -1,0 +1,82 @@
+# Copyright (c) webops.wsgi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A release and its units, put on disk before anything of it is started."""
+
+from __future__ import annotations
+
+import re
+import socket
+
+from ansible_collections.webops.wsgi.plugins.module_utils.release import (
+    ReleaseError,
+    ServiceManager,
+    Step,
+    listeners,
+    unit_files,
+    unwanted_files,
+)
+from ansible_collections.webops.wsgi.plugins.module_utils.release_assembly import assemble
+from ansible_collections.webops.wsgi.plugins.module_utils.release_layout import (
+    Paths,
+    read_text,
+    release_numbers,
+    replace_link,
+    write_file,
+)
+
+
+def prepare(paths: Paths, step: Step, systemd: ServiceManager) -> None:
+    """Have the release and its units on disk.
+
+    Raises:
+        ReleaseError: The release cannot be written, or the address it wants is taken.
+    """
+    app = step.app
+    _refuse_taken_address(paths, step)
+    if step.kind == "deploy":
+        step.number = str(int((release_numbers(paths, app) or ["0"])[-1]) + 1)
+        assemble(paths, step.desired, step.number)
+    files = unit_files(paths, step)
+    changed = [path for path, text in files.items() if read_text(path) != text]
+    for path in changed:
+        write_file(path, files[path])
+    if any(path.name == f"{app}.listen.socket" for path in changed) or unwanted_files(paths, step.desired):
+        _close_listener(paths, step, systemd)
+    paths.wants(app).mkdir(exist_ok=True)
+    wanted_by = paths.units / "multi-user.target.wants"
+    wanted_by.mkdir(exist_ok=True)
+    replace_link(wanted_by / f"{app}.target", f"../{app}.target")
+    systemd.create_runtime_files(str(paths.runtime / f"wsgi-{app}.conf"))
+
+
+def _refuse_taken_address(paths: Paths, step: Step) -> None:
+    """See that a new address is free while the app still has its old one."""
+    for name in listeners(step.desired):
+        address = _address(step.desired.files[name])
+        if address is None or address == _address(read_text(paths.units / name) or ""):
+            continue
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        try:
+            socket.create_server(address, family=family).close()
+        except OSError as error:
+            shown = f"{address[0]}:{address[1]}"
+            reason = f"listen is {shown}, which cannot be had: {error.strerror}; choose another port"
+            raise ReleaseError(f'app "{step.app}": {reason}') from None
+
+
+def _address(unit: str) -> tuple[str, int] | None:
+    """The address in the text of a socket unit."""
+    found = re.search(r"^ListenStream=\[?([0-9a-fA-F.:]+?)\]?:(\d+)$", unit, re.MULTILINE)
+    return (found[1], int(found[2])) if found else None
+
+
+def _close_listener(paths: Paths, step: Step, systemd: ServiceManager) -> None:
+    """Let go of an address that is about to change, or that the app has no longer."""
+    names = [f"{step.app}.listen.socket", f"{step.app}.listen.service"]
+    up = [unit for unit, state in systemd.states(names).items() if state.runs]
+    if up:
+        systemd.stop(*up)
+    for path in unwanted_files(paths, step.desired):
+        (paths.wants(step.app) / path.name).unlink(missing_ok=True)
+        path.unlink()

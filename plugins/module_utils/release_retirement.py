@@ -1,0 +1,88 @@
+# Copyright (c) webops.wsgi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What goes once another release serves: old instances, what they have outside their directories, old releases."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+
+from ansible_collections.webops.wsgi.plugins.module_utils.release import ServiceManager, Step
+from ansible_collections.webops.wsgi.plugins.module_utils.release_layout import (
+    FAILED,
+    JOB,
+    TIMER,
+    WITHDRAWN,
+    Paths,
+    current_release,
+    has_proved,
+    release_numbers,
+    release_units,
+    traced_units,
+    traces,
+)
+
+
+def retire(paths: Paths, step: Step, systemd: ServiceManager) -> None:
+    """Stop everything of other releases, after requests on their way to them have arrived."""
+    app = step.app
+    others = {number: files for number, files in traces(paths, app).items() if number != step.number}
+    old = [unit for files in others.values() for unit in traced_units(files)]
+    states = systemd.states(old) if old else {}
+    up = [unit for unit, state in states.items() if not state.gone]
+    timers = [unit for unit in up if unit.endswith(".timer")]
+    if timers:
+        systemd.stop(*timers)
+    ours = [unit.instance(step.number) for unit in release_units(paths, app, step.number, TIMER)]
+    if ours:
+        systemd.start(*ours)
+    rest = [unit for unit in up if unit not in timers]
+    if rest:
+        time.sleep(step.desired.drain)
+        systemd.stop(*rest)
+    paths.previous_socket(app).unlink(missing_ok=True)
+    for number in others:
+        forget(paths, app, number)
+    prune(paths, app, step.desired.keep, systemd)
+
+
+def forget(paths: Paths, app: str, number: str) -> None:
+    """Remove what a release has outside its directory."""
+    for path in traces(paths, app).get(number, []):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    paths.socket(app, number).unlink(missing_ok=True)
+
+
+def prune(paths: Paths, app: str, keep: int, systemd: ServiceManager) -> None:
+    """Remove all but the last releases that proved themselves, and the builds that no release uses any more.
+
+    Of those that failed, the last stays for a person to look at, and of those that somebody went back from, the last
+    stays as the way forward. The current one always stays, and so does one whose job still runs.
+    """
+    numbers = release_numbers(paths, app)
+    proved = [number for number in numbers if has_proved(paths, app, number)]
+    withdrawn = [number for number in proved if (paths.release(app, number) / WITHDRAWN).exists()]
+    good = [number for number in proved if number not in withdrawn]
+    failed = [number for number in numbers if (paths.release(app, number) / FAILED).exists()]
+    kept = {current_release(paths, app), *good[-keep:], *withdrawn[-1:], *failed[-1:]}
+    kept |= _busy(paths, app, [number for number in numbers if number not in kept], systemd)
+    for number in set(numbers) - kept:
+        shutil.rmtree(paths.release(app, number))
+    for leftover in (paths.root / app / "releases").glob(".*.partial"):
+        shutil.rmtree(leftover)
+    used = {os.path.basename(os.readlink(paths.release(app, number) / "app")) for number in release_numbers(paths, app)}
+    for build in (paths.root / app / "builds").iterdir():
+        if build.name not in used:
+            shutil.rmtree(build)
+
+
+def _busy(paths: Paths, app: str, numbers: list[str], systemd: ServiceManager) -> set[str]:
+    """Those of the releases whose job is still running; it ends by itself."""
+    jobs = {unit.instance(number): number for number in numbers for unit in release_units(paths, app, number, JOB)}
+    states = systemd.states(list(jobs)) if jobs else {}
+    return {jobs[unit] for unit, state in states.items() if not state.gone}
