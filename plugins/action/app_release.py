@@ -133,6 +133,7 @@ class ActionModule(ActionBase):
         hosts = variables["ansible_play_hosts_all"]
         return {
             "name": app["name"],
+            "listen": app["listen"],
             "environment": environment(app),
             "credentials": app["credentials"],
             "masked": [value for value in app["secrets"].values() if len(value) >= MASKED_LENGTH],

@@ -108,6 +108,7 @@ class Desired:
         files: Texts of the units that belong to no release (template, target, listener), by name.
         runtime: Text of the tmpfiles.d file.
         environment: Text of the environment file.
+        listen: Address on the host itself, such as C(127.0.0.1:8000) or C([::1]:8000); empty for none.
         credentials: Files that systemd hands to the app, by name.
         units: The units beside the server's: workers, timers and their jobs, hooks.
         commands: Texts of the scripts that those units run, by name.
@@ -128,6 +129,7 @@ class Desired:
     files: Mapping[str, str]
     runtime: str
     environment: str = field(repr=False)
+    listen: str = ""
     credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
     units: tuple[Unit, ...] = ()
     commands: Mapping[str, str] = field(default_factory=dict)

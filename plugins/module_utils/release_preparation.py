@@ -5,14 +5,12 @@
 
 from __future__ import annotations
 
-import re
 import socket
 
 from ansible_collections.webops.wsgi.plugins.module_utils.release import (
     ReleaseError,
     ServiceManager,
     Step,
-    listeners,
     unit_files,
     unwanted_files,
 )
@@ -52,23 +50,17 @@ def prepare(paths: Paths, step: Step, systemd: ServiceManager) -> None:
 
 def _refuse_taken_address(paths: Paths, step: Step) -> None:
     """See that a new address is free while the app still has its old one."""
-    for name in listeners(step.desired):
-        address = _address(step.desired.files[name])
-        if address is None or address == _address(read_text(paths.units / name) or ""):
-            continue
-        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        try:
-            socket.create_server(address, family=family).close()
-        except OSError as error:
-            shown = f"{address[0]}:{address[1]}"
-            reason = f"listen is {shown}, which cannot be had: {error.strerror}; choose another port"
-            raise ReleaseError(f'app "{step.app}": {reason}') from None
-
-
-def _address(unit: str) -> tuple[str, int] | None:
-    """The address in the text of a socket unit."""
-    found = re.search(r"^ListenStream=\[?([0-9a-fA-F.:]+?)\]?:(\d+)$", unit, re.MULTILINE)
-    return (found[1], int(found[2])) if found else None
+    listen = step.desired.listen
+    held = read_text(paths.units / f"{step.app}.listen.socket") or ""
+    if not listen or f"ListenStream={listen}" in held.splitlines():
+        return
+    host, _colon, port = listen.rpartition(":")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host.strip("[]"), int(port)), family=family).close()
+    except OSError as error:
+        reason = f"listen is {listen}, which cannot be had: {error.strerror}; choose another port"
+        raise ReleaseError(f'app "{step.app}": {reason}') from None
 
 
 def _close_listener(paths: Paths, step: Step, systemd: ServiceManager) -> None:

@@ -61,6 +61,10 @@ options:
         description: Text of the instance's drop-in.
         type: str
         required: true
+      listen:
+        description: Address on the host itself that the app is reached at; empty for none.
+        type: str
+        default: ""
       files:
         description: Texts of the units that belong to no release, by name.
         type: dict
@@ -314,6 +318,7 @@ RELEASE_OPTIONS: dict[str, Any] = {
     **{
         name: {"type": "str", "required": True} for name in ("name", "build", "source", "config", "settings", "runtime")
     },
+    "listen": {"type": "str", "default": ""},
     "files": {"type": "dict", "required": True},
     "environment": {"type": "str", "required": True, "no_log": True},
     "credentials": {"type": "dict", "default": {}, "no_log": True},

@@ -578,6 +578,12 @@ def full(**changes: Any) -> release.Desired:
     return desired(**{"files": files, "units": units, "commands": {"celery": "exec celery"}, **changes})
 
 
+def listening(address: str, rest: str = "", **changes: Any) -> release.Desired:
+    """A release at an address of its own."""
+    unit = {f"{APP}.listen.socket": f"[Socket]\nListenStream={address}\n{rest}"}
+    return full(listen=address, files={**full().files, **unit}, **changes)
+
+
 def started(systemd: FakeSystemd) -> list[str]:
     return [call[1] for call in systemd.calls if call[0] == "start"]
 
@@ -680,11 +686,22 @@ def test_an_address_that_is_taken_is_refused_while_the_old_one_is_held(
     run(paths, systemd, full())
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        unit = {f"{APP}.listen.socket": f"[Socket]\nListenStream={address}\n"}
-        _step, failures = run(paths, systemd, full(files={**full().files, **unit}, environment="2"))
+        _step, failures = run(paths, systemd, listening(address, environment="2"))
     assert f"listen is {address}, which cannot be had: Address already in use" in failures[0]
     assert f"{APP}.listen.socket" in systemd.up
     assert serving(paths) == "1"
+
+
+def test_an_address_that_the_app_holds_itself_is_not_asked_for(
+    paths: release_layout.Paths, systemd: FakeSystemd
+) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+    run(paths, systemd, listening(address))
+    with socket.create_server(("127.0.0.1", int(address.rpartition(":")[2]))):
+        _step, failures = run(paths, systemd, listening(address, "Backlog=9\n", environment="2"))
+    assert (failures, serving(paths)) == ([], "2")
 
 
 def test_credentials_are_for_root_alone_and_part_of_the_release(
