@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from ansible_collections.webops.wsgi.plugins.module_utils import assets, environment_reuse
+from ansible_collections.webops.wsgi.plugins.module_utils.files import write_file
 
 BUILD_FORMAT = 2  # part of every digest; raise it when the way a build is made changes what is in it
 UV_CACHE = Path("/var/cache/wsgi/uv")
@@ -426,12 +427,7 @@ def _describe(path: Path, inputs: BuildInputs, recipe: str) -> None:
         "recipe": recipe,
         "packages": installed_packages(path / "venv"),
     }
-    partial = path / "build.json.partial"
-    with partial.open("w") as stream:
-        json.dump(description, stream, indent=2, sort_keys=True)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.rename(path / "build.json")
+    write_file(path / "build.json", json.dumps(description, indent=2, sort_keys=True))
 
 
 def installed_packages(venv: Path) -> dict[str, str]:

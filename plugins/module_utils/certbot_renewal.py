@@ -9,8 +9,9 @@ import re
 import typing as t
 
 from ansible_collections.webops.wsgi.plugins.module_utils.certbot_lineage import Lineage
-from ansible_collections.webops.wsgi.plugins.module_utils.certificate_store import Host, Outcome, replace_file
+from ansible_collections.webops.wsgi.plugins.module_utils.certificate_store import Host, Outcome
 from ansible_collections.webops.wsgi.plugins.module_utils.certificates import App
+from ansible_collections.webops.wsgi.plugins.module_utils.files import write_file
 
 _RENEW_BEFORE = re.compile(r"^(# *)?renew_before_expiry *=.*\n", re.M)
 
@@ -56,4 +57,4 @@ def settle_renewal(host: Host, app: App, lineage: Lineage, check: bool, outcome:
             f"{path}: {name} = {new}",
         )
     if wanted and not check:
-        replace_file(path, renewal_text(lineage, wanted), 0o644)
+        write_file(path, renewal_text(lineage, wanted), 0o644)

@@ -9,13 +9,9 @@ import os
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.webops.wsgi.plugins.module_utils.certificate_store import (
-    Host,
-    Outcome,
-    read_text,
-    replace_file,
-)
+from ansible_collections.webops.wsgi.plugins.module_utils.certificate_store import Host, Outcome, read_text
 from ansible_collections.webops.wsgi.plugins.module_utils.certificates import App
+from ansible_collections.webops.wsgi.plugins.module_utils.files import write_file
 
 OURS = "Written by the role webops.wsgi.certbot"
 """Stands in every file that the role certbot has written."""
@@ -47,7 +43,7 @@ def settle_files(host: Host, files: t.Sequence[ManagedFile], check: bool, outcom
         if check:
             continue
         if wanted.content:
-            replace_file(wanted.path, wanted.content, wanted.mode)
+            write_file(wanted.path, wanted.content, wanted.mode)
         else:
             if wanted.path.endswith(".timer"):
                 host.run([*host.systemctl, "disable", "--now", os.path.basename(wanted.path)], {})
@@ -72,7 +68,7 @@ def settle_credentials(host: Host, apps: t.Sequence[App], check: bool, outcome: 
             continue
         if wanted.content:
             os.makedirs(os.path.dirname(wanted.path), mode=0o700, exist_ok=True)
-            replace_file(wanted.path, wanted.content, wanted.mode)
+            write_file(wanted.path, wanted.content, wanted.mode)
         else:
             os.unlink(wanted.path)
 

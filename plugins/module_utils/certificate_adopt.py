@@ -23,11 +23,11 @@ from ansible_collections.webops.wsgi.plugins.module_utils.certificate_store impo
     Outcome,
     point,
     read_text,
-    replace_file,
     summary,
     target_of,
 )
 from ansible_collections.webops.wsgi.plugins.module_utils.certificates import App
+from ansible_collections.webops.wsgi.plugins.module_utils.files import write_file
 
 PARTS = ("cert", "chain", "fullchain", "privkey")
 
@@ -80,4 +80,4 @@ def _copy(host: Host, other: str, name: str) -> None:
     os.rename(scratch, live)
     of_other = re.compile(rf"(/(?:archive|live)/){re.escape(other)}(?=/|\s*$)", re.M)
     renewal = of_other.sub(lambda found: found[1] + name, read_text(host.renewal(other)))
-    replace_file(host.renewal(name), renewal, 0o644)
+    write_file(host.renewal(name), renewal, 0o644)

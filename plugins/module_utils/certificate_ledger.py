@@ -17,7 +17,8 @@ import threading
 import typing as t
 from dataclasses import asdict, dataclass
 
-from ansible_collections.webops.wsgi.plugins.module_utils.certificate_store import read_text, replace_file
+from ansible_collections.webops.wsgi.plugins.module_utils.certificate_store import read_text
+from ansible_collections.webops.wsgi.plugins.module_utils.files import write_file
 
 FAILURES_WITHIN = datetime.timedelta(hours=1)
 CERTIFICATES_WITHIN = datetime.timedelta(days=7)
@@ -70,7 +71,7 @@ class Ledger:
         with _WRITING:
             kept = [each for each in self.attempts() if each.at > attempt.at - CERTIFICATES_WITHIN.total_seconds()]
             lines = (json.dumps(asdict(each)) for each in [*kept, attempt])
-            replace_file(self.path, "".join(f"{line}\n" for line in lines), 0o600)
+            write_file(self.path, "".join(f"{line}\n" for line in lines), 0o600)
 
     def closed(self, directory: str, domains: t.Collection[str], now: datetime.datetime) -> str:
         """Return why the authority must not be asked for these domains yet, or nothing."""

@@ -30,11 +30,11 @@ from ansible_collections.webops.wsgi.plugins.module_utils.certificate_store impo
     Outcome,
     point,
     read_text,
-    replace_file,
     target_of,
     write_pair,
 )
 from ansible_collections.webops.wsgi.plugins.module_utils.certificates import App, CertificateError, Pair
+from ansible_collections.webops.wsgi.plugins.module_utils.files import write_file
 
 ASIDE = ".issuing-"
 ASIDE_MAX_AGE = 3600.0
@@ -109,7 +109,7 @@ def issue_aside(host: Host, app: App, now: datetime.datetime) -> Completed:
 def _adopt(host: Host, app: str, aside: str) -> None:
     """Move a lineage to where certbot renews it. The renewal configuration comes last: with it, certbot knows it."""
     renewal = os.path.join(aside, "renewal", app + ".conf")
-    replace_file(renewal, adopted_renewal(read_text(renewal), aside, host.letsencrypt), 0o644)
+    write_file(renewal, adopted_renewal(read_text(renewal), aside, host.letsencrypt), 0o644)
     for kind, entry, mode in (("archive", app, 0o700), ("live", app, 0o700), ("renewal", app + ".conf", 0o755)):
         os.makedirs(os.path.join(host.letsencrypt, kind), mode=mode, exist_ok=True)
         os.rename(os.path.join(aside, kind, entry), os.path.join(host.letsencrypt, kind, entry))

@@ -21,7 +21,6 @@ from ansible_collections.webops.wsgi.plugins.module_utils.certificate_store impo
     point,
     prune,
     read_text,
-    replace_file,
     summary,
     usable,
     write_pair,
@@ -36,6 +35,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.certificates import (
     check_suits,
     parse,
 )
+from ansible_collections.webops.wsgi.plugins.module_utils.files import write_file
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def _new_ca(host: Host, now: datetime.datetime) -> Pair:
     written = write_pair(host.store, "_ca", ca)
     os.chmod(host.store, 0o755)
     os.rename(written, host.ca)
-    replace_file(os.path.join(host.store, "ca.pem"), ca.chain, 0o644)
+    write_file(os.path.join(host.store, "ca.pem"), ca.chain, 0o644)
     return ca
 
 

@@ -28,6 +28,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.certificates import (
     Pair,
     parse,
 )
+from ansible_collections.webops.wsgi.plugins.module_utils.files import replace_link, write_file
 
 KINDS = ("placeholder", "selfsigned", "provided", "kept")
 """Kinds of pairs in the store; ``kept`` came from a lineage of certbot that was damaged since."""
@@ -129,35 +130,14 @@ def read_text(path: str) -> str:
         return ""
 
 
-def _write(path: str, content: str, mode: int) -> None:
-    """Write a file with its final mode from the first byte on, and see it to the disk."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    try:
-        os.fchmod(handle, mode)
-        os.write(handle, content.encode())
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def replace_file(path: str, content: str, mode: int) -> None:
-    """Put a file in place by rename(2), making its directory when it is missing."""
-    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    scratch = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.new")
-    if os.path.lexists(scratch):
-        os.unlink(scratch)
-    _write(scratch, content, mode)
-    os.rename(scratch, path)
-
-
 def write_pair(parent: str, kind: str, pair: Pair) -> str:
     """Put a pair into a directory of its own below `parent`, complete or not at all, and return that directory."""
     os.makedirs(parent, mode=0o700, exist_ok=True)
     os.chmod(parent, 0o700)
     target = os.path.join(parent, f"{kind}-{hashlib.sha256(pair.chain.encode()).hexdigest()[:12]}")
     scratch = tempfile.mkdtemp(prefix=".new-", dir=parent)
-    _write(os.path.join(scratch, "privkey.pem"), pair.key, 0o600)
-    _write(os.path.join(scratch, "fullchain.pem"), pair.chain, 0o600)
+    write_file(os.path.join(scratch, "privkey.pem"), pair.key, 0o600)
+    write_file(os.path.join(scratch, "fullchain.pem"), pair.chain, 0o600)
     if os.path.isdir(target):
         shutil.rmtree(target)
     os.rename(scratch, target)
@@ -169,16 +149,10 @@ def point(link: str, target: str) -> None:
 
     Raises CertificateError when a directory is in its place.
     """
-    if target_of(link) == target:
-        return
     if os.path.isdir(link) and not os.path.islink(link):
         raise CertificateError(f"{link} is a directory, not a symbolic link; move it away and run again")
     os.makedirs(os.path.dirname(link), mode=0o755, exist_ok=True)
-    scratch = os.path.join(os.path.dirname(link), f".{os.path.basename(link)}.new")
-    if os.path.lexists(scratch):
-        os.unlink(scratch)
-    os.symlink(target, scratch)
-    os.rename(scratch, link)
+    replace_link(link, target)
 
 
 def target_of(link: str) -> str:

@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ansible_collections.webops.wsgi.plugins.module_utils import health as probe
+from ansible_collections.webops.wsgi.plugins.module_utils.files import replace_link, write_file
 from ansible_collections.webops.wsgi.plugins.module_utils.release import ReleaseError, ServiceManager, Step, listeners
 from ansible_collections.webops.wsgi.plugins.module_utils.release_layout import (
     FAILED,
@@ -32,9 +33,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.release_layout import 
     lasting_units,
     read_text,
     release_units,
-    replace_link,
     unit_name,
-    write_file,
 )
 from ansible_collections.webops.wsgi.plugins.module_utils.release_retirement import forget, prune
 from ansible_collections.webops.wsgi.plugins.module_utils.release_watch import AccessLog

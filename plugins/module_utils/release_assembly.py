@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.webops.wsgi.plugins.module_utils.app_lock import now
+from ansible_collections.webops.wsgi.plugins.module_utils.files import write_file
 from ansible_collections.webops.wsgi.plugins.module_utils.release import Desired, ReleaseError
 from ansible_collections.webops.wsgi.plugins.module_utils.release_layout import (
     COMMANDS,
@@ -22,7 +23,6 @@ from ansible_collections.webops.wsgi.plugins.module_utils.release_layout import 
     SETTINGS,
     UNITS,
     Paths,
-    write_file,
 )
 
 FREE_NEEDED = 50_000_000  # bytes; a release is small, but what it starts writes logs and state

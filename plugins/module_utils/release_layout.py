@@ -1,7 +1,7 @@
 # Copyright (c) webops.wsgi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where releases lie on a host, what their directories say, and the two ways in which anything of them is written."""
+"""Where releases lie on a host, and what their directories say."""
 
 from __future__ import annotations
 
@@ -163,27 +163,3 @@ def read_text(path: Path) -> str | None:
         return path.read_text()
     except OSError:
         return None
-
-
-def write_file(path: Path, text: str, mode: int = 0o644) -> None:
-    """Write a file so that readers see the old or the new text, never a part; its mode is right from the start."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.unlink(missing_ok=True)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "w") as stream:
-        os.fchmod(descriptor, mode)
-        stream.write(text)
-        stream.flush()
-        os.fsync(descriptor)
-    partial.rename(path)
-
-
-def replace_link(link: Path, target: str) -> None:
-    """Point a symlink elsewhere by rename(2): there is no instant without one."""
-    if link.is_symlink() and os.readlink(link) == target:
-        return
-    partial = link.with_name(f".{link.name}.partial")
-    partial.unlink(missing_ok=True)
-    partial.symlink_to(target)
-    partial.rename(link)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 
+from ansible_collections.webops.wsgi.plugins.module_utils.files import replace_link, write_file
 from ansible_collections.webops.wsgi.plugins.module_utils.release import (
     ReleaseError,
     ServiceManager,
@@ -15,13 +16,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.release import (
     unwanted_files,
 )
 from ansible_collections.webops.wsgi.plugins.module_utils.release_assembly import assemble
-from ansible_collections.webops.wsgi.plugins.module_utils.release_layout import (
-    Paths,
-    read_text,
-    release_numbers,
-    replace_link,
-    write_file,
-)
+from ansible_collections.webops.wsgi.plugins.module_utils.release_layout import Paths, read_text, release_numbers
 
 
 def prepare(paths: Paths, step: Step, systemd: ServiceManager) -> None:

@@ -21,10 +21,10 @@ STEPS = {"d12": ("openssl", "nginx"), "d13": ("sed", "systemctl")}
 ROUNDS = (
     {
         "d12": r"^os.rename \S+/live/keyed /",  # of one issued aside, half is adopted
-        "d13": r"^os.rename \S+/renewal/\.moved\.conf\.new ",  # of one taken over, the files are there
+        "d13": r"^os.rename \S+/renewal/\.moved\.conf\.partial ",  # of one taken over, the files are there
     },
     {
-        "d12": r"^os.rename \S+/tls/\.grow\.new ",  # between placeholder and certificate
+        "d12": r"^os.rename \S+/tls/\.grow\.partial ",  # between placeholder and certificate
         "d13": r"^subprocess.Popen .*reload-or-restart",  # nginx has not been told
     },
 )

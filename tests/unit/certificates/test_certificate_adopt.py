@@ -54,7 +54,7 @@ class TestRenamed:
     def test_killed_before_certbot_knows_of_it(self, host: store.Host, programs: Programs) -> None:
         _before, after = self.served(host, programs)
         with pytest.MonkeyPatch.context() as monkeypatch:
-            monkeypatch.setattr(adopt, "replace_file", lambda *_: (_ for _ in ()).throw(Killed))
+            monkeypatch.setattr(adopt, "write_file", lambda *_: (_ for _ in ()).throw(Killed))
             with pytest.raises(Killed):
                 adopt.adopt(host, [after], False)
         assert adopt.adopt(host, [after], False).changed

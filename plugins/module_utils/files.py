@@ -1,0 +1,35 @@
+# Copyright (c) webops.wsgi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files and links that are replaced by rename(2): readers see the old or the new one, whenever a run is killed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def write_file(path: str | Path, text: str, mode: int = 0o644) -> None:
+    """Write a file, never a part of it, and see it to the disk; its mode is right from the start."""
+    path = Path(path)
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.unlink(missing_ok=True)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        os.fchmod(descriptor, mode)
+        stream.write(text)
+        stream.flush()
+        os.fsync(descriptor)
+    partial.rename(path)
+
+
+def replace_link(link: str | Path, target: str) -> None:
+    """Point a symlink elsewhere: there is no instant without one."""
+    link = Path(link)
+    if link.is_symlink() and os.readlink(link) == target:
+        return
+    partial = link.with_name(f".{link.name}.partial")
+    partial.unlink(missing_ok=True)
+    partial.symlink_to(target)
+    partial.rename(link)
