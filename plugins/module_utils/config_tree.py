@@ -241,7 +241,7 @@ class _Transaction:
         name = f"generation {before}" if before else "what was there before this tree"
         try:
             result = run(spec.reload)
-            trouble = result.stderr.strip() if result.returncode else ""
+            trouble = (result.stderr.strip() or f"it ended with {result.returncode}") if result.returncode else ""
             if not trouble and before and spec.running:
                 trouble = wait(spec, before, Evidence(spec))
         except TreeError as error:
