@@ -74,7 +74,7 @@ def test_a_first_reload_that_fails_puts_the_packages_own_file_back(program: Prog
 def test_a_reload_that_fails_without_a_word_is_not_called_good(program: Program) -> None:
     applied(make_spec(program, site("api")))
     silent = program.script("silent", "sys.exit(1)\n")
-    with pytest.raises(TreeError, match="Put back generation .*, but reloading it failed as well: it ended with 1"):
+    with pytest.raises(TreeError, match=r"Put back generation .*, but reloading it failed as well: it ended with 1"):
         apply(make_spec(program, site("api", "more;\n"), reload=silent, running=""))
 
 
