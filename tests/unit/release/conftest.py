@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tests here import `fake_systemd` from beside them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ansible_collections.webops.wsgi.plugins.module_utils import release_layout
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from fake_systemd import APP, FakeSystemd, configure
+
+
+@pytest.fixture
+def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> release_layout.Paths:
+    monkeypatch.setattr(release_layout.os, "fsync", lambda _: None)  # nobody pulls the plug here, and it takes long
+    found = release_layout.Paths(
+        *(
+            tmp_path / name
+            for name in (
+                "srv",
+                "run",
+                "wsgi",
+                "units",
+                "tmpfiles",
+                "state",
+                "sites",
+                "logs",
+                "cache",
+                "closed",
+                "mounts",
+            )
+        )
+    )
+    for build in ("b1", "b2"):
+        (found.root / APP / "builds" / build).mkdir(parents=True)
+    for folder in (found.units, found.runtime, found.state, found.run):
+        folder.mkdir()
+    configure(found, "200")
+    return found
+
+
+@pytest.fixture
+def systemd(paths: release_layout.Paths) -> Iterator[FakeSystemd]:
+    manager = FakeSystemd(paths)
+    yield manager
+    manager.stop(*manager.running)

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What goes with an app, and what stays of it."""
+
+from __future__ import annotations
+
+from ansible_collections.webops.wsgi.plugins.module_utils import release_layout, release_removal
+from fake_systemd import APP, FakeSystemd, desired, run
+
+
+def test_data_of_a_removed_app_is_closed_and_marked(paths: release_layout.Paths, systemd: FakeSystemd) -> None:
+    run(paths, systemd, desired())
+    (paths.state / APP).mkdir(mode=0o755)
+    release_removal.remove(paths, APP, False, systemd)
+    assert (paths.state / APP).stat().st_mode & 0o777 == 0o700
+    assert (paths.state / APP / release_removal.KEPT).exists()
+
+
+def test_removal_keeps_the_data_unless_purged(paths: release_layout.Paths, systemd: FakeSystemd) -> None:
+    run(paths, systemd, desired())
+    (paths.state / APP).mkdir()
+    release_removal.remove(paths, APP, False, systemd)
+    assert systemd.running == {}
+    assert not release_removal.leftovers(paths, APP, False)
+    assert (paths.state / APP).exists()
+    assert release_removal.leftovers(paths, APP, True) == [str(paths.state / APP)]
+    release_removal.remove(paths, APP, True, systemd)
+    assert not release_removal.leftovers(paths, APP, True)
+    assert not [path for folder in (paths.units, paths.runtime, paths.run) for path in folder.rglob(f"*{APP}*")]
+
+
+def test_what_the_proxy_keeps_of_an_app_goes_with_it(paths: release_layout.Paths, systemd: FakeSystemd) -> None:
+    run(paths, systemd, desired())
+    for folder in (paths.cache(APP), paths.maintenance):
+        folder.mkdir(parents=True)
+    (paths.maintenance / APP).touch()
+    (paths.maintenance / "other").touch()
+    assert release_removal.leftovers(paths, APP, False)
+    release_removal.remove(paths, APP, False, systemd)
+    assert not release_removal.leftovers(paths, APP, False)
+    assert not paths.cache(APP).exists()
+    assert [path.name for path in paths.maintenance.iterdir()] == ["other"]
