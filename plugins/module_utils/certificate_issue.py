@@ -279,8 +279,10 @@ _NOISE = re.compile(
     r"Account registered|Waiting for|Cleaning up|Hint:|Some challenges have failed|Ask for help|- - -|$)"
 )
 _FAILED = re.compile(
-    r"Domain:\s*(?P<domain>\S+)\s+Type:\s*(?P<type>\S+)\s+Detail:\s*(?P<detail>.+?)(?=\n\s*\n|\n\s*Domain:|\Z)", re.S
-)
+    r"(?:Domain|Identifier):\s*(?P<domain>\S+)\s+Type:\s*(?P<type>\S+)\s+Detail:\s*(?P<detail>.+?)"
+    r"(?=\n\s*\n|\n\s*(?:Domain|Identifier):|\Z)",
+    re.S,
+)  # from 5.3 on certbot says Identifier
 _NO_ANSWER = (
     re.compile(r"HTTPS?ConnectionPool\(host='(?P<host>[^']+)', port=(?P<port>\d+)\): (?P<why>.+)", re.S),
     re.compile(r"ValueError: Requesting (?P<host>[^/\s]+)\S*: (?P<why>.+)", re.S),
@@ -563,7 +565,8 @@ class Issuer:
 
     def _note(self, app: App, completed: Completed) -> None:
         """Note what the CA has counted: a certificate, a failed authorisation, or that it refuses for now."""
-        failed = tuple(found["domain"] for found in _FAILED.finditer(completed.output))
+        named = {found["domain"] for found in _FAILED.finditer(completed.output)}  # a wildcard without its asterisk
+        failed = tuple(domain for domain in app.domains if domain.removeprefix("*.") in named)
         if completed.rc != 0 and not failed and REFUSES_FOR_NOW.search(completed.output):
             failed = app.domains
         if completed.rc == 0 or failed:

@@ -722,6 +722,7 @@ Hint: The Certificate Authority failed to download the temporary challenge files
 Some challenges have failed.
 {ASK}
 """
+CHALLENGES_SINCE_5_3 = CHALLENGES.replace("Domain:", "Identifier:")
 NONCE = f"""Saving debug log to /var/log/letsencrypt/letsencrypt.log
 An unexpected error occurred:
 JWS has an invalid anti-replay nonce: aVOK0y
@@ -743,6 +744,12 @@ class TestCause:
             (NO_NAME, "the CA at no.test:443 cannot be reached: Failed to resolve 'no.test'", True),
             (
                 CHALLENGES,
+                "a.example.test: Non-200 status code from HTTP: http://a.example.test/x returned 404 (unauthorized); "
+                "b.example.test: no such host (dns)",
+                False,
+            ),
+            (
+                CHALLENGES_SINCE_5_3,
                 "a.example.test: Non-200 status code from HTTP: http://a.example.test/x returned 404 (unauthorized); "
                 "b.example.test: no such host (dns)",
                 False,
@@ -1398,10 +1405,14 @@ class TestClearance:
         seen["api.example.test"] = "404"
         assert self.run(host, [app()]).issued == ["api"]
 
-    def test_broken_set_up_is_asked_for_three_times_an_hour(self, host: store.Host, programs: Programs) -> None:
-        wanted = app(acme=Acme(DIRECTORY))
+    @pytest.mark.parametrize("word", ["Domain", "Identifier"])
+    @pytest.mark.parametrize("domain", ["api.example.test", "*.api.example.test"])
+    def test_broken_set_up_is_asked_for_three_times_an_hour(
+        self, host: store.Host, programs: Programs, word: str, domain: str
+    ) -> None:
+        wanted = app("api", domain, acme=Acme(DIRECTORY, preflight=False))
         start(host, programs, wanted)
-        programs.certbot_problems = {"api": "Domain: api.example.test\nType: connection\nDetail: firewall\n"}
+        programs.certbot_problems = {"api": f"{word}: api.example.test\nType: connection\nDetail: firewall\n"}
         for minutes in range(0, 50, 5):
             errors = self.run(host, [wanted], NOW + datetime.timedelta(minutes=minutes)).errors
             assert "firewall (connection)" in errors[0]
