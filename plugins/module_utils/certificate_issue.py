@@ -21,7 +21,7 @@ import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-from ansible_collections.webops.wsgi.plugins.module_utils import certificate_profiles
+from ansible_collections.webops.wsgi.plugins.module_utils import certificate_profiles, dns_lookup
 from ansible_collections.webops.wsgi.plugins.module_utils.certificate_clearance import Clearance, clear
 from ansible_collections.webops.wsgi.plugins.module_utils.certificate_ledger import (
     REFUSES_FOR_NOW,
@@ -263,7 +263,7 @@ def certbot_command(host: Host, app: App, lineage: Lineage) -> list[str]:
         if "staging" in acme.directory and "staging" not in lineage.server:
             command.append("--break-my-certs")
     for domain in app.domains:
-        command += ["--domain", domain]
+        command += ["--ip-address" if dns_lookup.is_address(domain) else "--domain", domain]
     return command
 
 

@@ -10,9 +10,11 @@ certificate has to be made or checked.
 from __future__ import annotations
 
 import datetime
+import ipaddress
 import itertools
 import typing as t
 
+from ansible_collections.webops.wsgi.plugins.module_utils import dns_lookup
 from ansible_collections.webops.wsgi.plugins.module_utils.certificates import (
     SELFSIGNED_DAYS,
     App,
@@ -190,6 +192,11 @@ def make_ca(label: str, now: datetime.datetime) -> Pair:
     return _pem(builder.add_extension(_usage(ca=True), critical=True).sign(key, hashes.SHA256()), key)
 
 
+def _alternative(name: str) -> x509.GeneralName:
+    """Return how a certificate has a host name or an address."""
+    return x509.IPAddress(ipaddress.ip_address(name)) if dns_lookup.is_address(name) else x509.DNSName(name)
+
+
 def make_certificate(app: App, ca: Pair | None, now: datetime.datetime) -> Pair:
     """Return a new certificate for the app's domains: signed by `ca`, or by itself (a placeholder) without one."""
     key = ec.generate_private_key(ec.SECP256R1())
@@ -204,7 +211,7 @@ def make_certificate(app: App, ca: Pair | None, now: datetime.datetime) -> Pair:
         authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
     builder = _builder(subject, issuer, key, PLACEHOLDER_DAYS if ca is None else SELFSIGNED_DAYS, now)
     builder = builder.add_extension(
-        x509.SubjectAlternativeName([x509.DNSName(domain) for domain in app.domains]), critical=False
+        x509.SubjectAlternativeName([_alternative(domain) for domain in app.domains]), critical=False
     )
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     builder = builder.add_extension(_usage(ca=False), critical=True)

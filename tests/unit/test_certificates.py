@@ -370,7 +370,7 @@ class TestFacts:
         )
         facts = certificates.parse(pem(certificate))
         assert facts == certificates.Certificate(
-            names=tuple(sorted(names)),
+            names=tuple(sorted([*names, "192.0.2.1"])),
             issuer=shown,
             not_before=certificate.not_valid_before_utc,
             not_after=certificate.not_valid_after_utc,
@@ -504,9 +504,10 @@ class TestPlaceholder:
         assert "PRIVATE" not in repr(store.ensure_placeholder(host, self.APPS, NOW))
 
     def test_selfsigned_is_trusted_by_who_trusts_the_host(self, host: store.Host, programs: Programs) -> None:
-        start(host, programs, app("own", "own.example.test", "www.own.example.test", tls="selfsigned"))
+        start(host, programs, app("own", "own.example.test", "www.own.example.test", "192.0.2.1", tls="selfsigned"))
         context = ssl.create_default_context(cafile=os.path.join(host.store, "ca.pem"))
         context.verify_flags |= ssl.VERIFY_X509_STRICT
+        assert store.table(host, [app("own", tls="selfsigned")])["own"]["domains"][0] == "192.0.2.1"
         for name in ("own.example.test", "www.own.example.test"):
             with (
                 socket.create_connection((host.address, host.port)) as plain,
@@ -677,6 +678,10 @@ class TestLineage:
             ),
             *("--domain", "api.example.test", "--domain", "www.example.test"),
         ]
+
+    def test_address(self, host: store.Host) -> None:
+        command = issue.certbot_command(host, app("api", "192.0.2.1", "a.example.test"), issue.Lineage(None, ""))
+        assert command[-4:] == ["--ip-address", "192.0.2.1", "--domain", "a.example.test"]
 
     def test_further_command(self, host: store.Host, authority: Authority) -> None:
         command = issue.certbot_command(replace(host, agree_tos=False), app(), self.of(authority, "api.example.test"))
