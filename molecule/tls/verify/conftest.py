@@ -7,7 +7,7 @@ import datetime
 import json
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,11 +44,12 @@ class Seen:
 
 @dataclass(frozen=True)
 class Authority:
-    """An ACME server in the container of the lab's authority, and the file its log is in."""
+    """An ACME server in the container of the lab's authority, and the files that have its log and its root there."""
 
     container: str
     directory: str
     log: str = ""
+    root: str = ""
 
     def _lines(self) -> list[str]:
         shown = ["docker", "exec", self.container, "cat", self.log] if self.log else ["docker", "logs", self.container]
@@ -94,7 +95,9 @@ def _another(client, port: int, edits: str = "", dns: int = 8053, **environment:
         return subprocess.run(asked, capture_output=True, check=False).returncode == 0
 
     labs.wait_for(ready, f"the authority on port {port}", 30)
-    return Authority(client.container, labs.ACME_DIRECTORY.replace("14000", str(port)), f"/tmp/{port}.log")
+    root = f"/tmp/{port}.pem"
+    client.shell(f"curl -sSf --cacert /etc/pebble/acme.pem -o {root} https://localhost:{port + 1000}/roots/0")
+    return Authority(client.container, labs.ACME_DIRECTORY.replace("14000", str(port)), f"/tmp/{port}.log", root)
 
 
 @pytest.fixture(scope="session")
@@ -111,6 +114,14 @@ def choosy(client) -> Authority:
     """An authority that refuses everybody it does not know."""
     bound = '"externalAccountBindingRequired": true, "externalAccountMACKeys": {"kid": "c29tZWJvZHkncyBrZXkgb2YgMzI"}'
     return _another(client, 14003, f's/"externalAccountBindingRequired": false/{bound}/')
+
+
+@pytest.fixture(scope="session")
+def profiled(client) -> Authority:
+    """An authority with the profiles of Let's Encrypt, and certificates as long as theirs."""
+    hours = {"classic": 90 * 24, "tlsserver": 45 * 24, "shortlived": 160}
+    profiles = {name: {"description": name, "validityPeriod": life * 3600} for name, life in hours.items()}
+    return _another(client, 14004, f's/"profiles": .*/"profiles": {json.dumps(profiles)}/')
 
 
 def fallback(authority: Authority) -> dict[str, str]:
@@ -178,6 +189,22 @@ def resolve(client) -> Callable[..., None]:
             labs.point(client.container, address, name)
 
     return lead
+
+
+@pytest.fixture(scope="session")
+def break_dns(client) -> Callable[[Collection[str]], None]:
+    """Let the DNS that the authority asks fail for exactly these names (SERVFAIL)."""
+    broken: set[str] = set()
+
+    def only(names: Collection[str]) -> None:
+        for action, each in [*(("clear", name) for name in broken), *(("set", name) for name in names)]:
+            client.shell(
+                f"curl -sSf http://127.0.0.1:8055/{action}-servfail --data '{json.dumps({'host': each + '.'})}'"
+            )
+        broken.clear()
+        broken.update(names)
+
+    return only
 
 
 @pytest.fixture

@@ -81,10 +81,11 @@ def test_the_authority_is_asked_when_to_renew(hosts, authority):
     assert told.orders == 0, told
 
 
-def test_one_that_fails_does_not_block_the_others(hosts, client, resolve):
+def test_one_that_fails_does_not_block_the_others(hosts, client, profiled, resolve):
     # In the order of their names: grow fails first.
     before = {host: _serial(client, host, "keyed") for host in hosts}
     wild = {host: client.certificate(f"any.{host.name}.wild.test", host.ipv4) for host in hosts}
+    brief = {host: client.certificate(host.domain("short"), host.ipv4) for host in hosts}
     for host in hosts:
         resolve("127.0.0.1", host.domain("grow"))
     try:
@@ -100,6 +101,12 @@ def test_one_that_fails_does_not_block_the_others(hosts, client, resolve):
         now = client.certificate(f"any.{host.name}.wild.test", host.ipv4)
         assert now != wild[host], "the wildcard was not renewed"
         assert client.get(host.url("grow")).status == 200, "the site lost the certificate it had"
+        assert client.get(f"https://{host.ipv4}/", "--cacert", profiled.root).status == 200, "the address was lost"
+        assert client.certificate(host.domain("short"), host.ipv4) != brief[host], (
+            "the one of a few days was not renewed"
+        )
+        week = host.try_("openssl x509 -noout -checkend 604800 -in /etc/nginx/tls/short/fullchain.pem")
+        assert week.returncode == 1, "the renewal lost the profile"
 
 
 def test_renewal_is_due_at_a_share_of_its_life(host):
