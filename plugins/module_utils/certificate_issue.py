@@ -21,7 +21,11 @@ import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-from ansible_collections.webops.wsgi.plugins.module_utils import certificate_profiles, dns_lookup
+from ansible_collections.webops.wsgi.plugins.module_utils import (
+    certificate_account,
+    certificate_profiles,
+    dns_lookup,
+)
 from ansible_collections.webops.wsgi.plugins.module_utils.certificate_clearance import Clearance, clear
 from ansible_collections.webops.wsgi.plugins.module_utils.certificate_ledger import (
     REFUSES_FOR_NOW,
@@ -306,7 +310,10 @@ def _no_answer(output: str) -> str:
         at = ":".join(filter(None, (found["host"], found.groupdict().get("port"))))
         why = _WHY.search(found["why"])
         text = why.group(why.lastgroup or 0) if why else found["why"].strip().splitlines()[0]
-        hint = "; name its own authority in certbot_ca_bundle" if why and why.lastgroup == "tls" else ""
+        hint = ""
+        if why and why.lastgroup == "tls":
+            of_time = "expired" in text or "not yet valid" in text
+            hint = "; is this host's clock right?" if of_time else "; name its own authority in certbot_ca_bundle"
         return f"the CA at {at} cannot be reached: {text}{hint}"
     return ""
 
@@ -402,8 +409,14 @@ def issue(host: Host, app: App, now: datetime.datetime) -> Completed:
     """
     _have_webroot(host)
     set_aside(host, app.name, read_lineage(host, app.name), now)
+    command = certbot_command(host, app, read_lineage(host, app.name))
     with account_binding(app) as binding:
-        completed = run_certbot(host, [*certbot_command(host, app, read_lineage(host, app.name)), *binding])
+        completed = run_certbot(host, [*command, *binding])
+    if completed.rc != 0 and certificate_account.FORGOTTEN.search(completed.output):
+        with certificate_account.RENEWING:
+            if certificate_account.set_aside(host, app.acme.directory, completed.output, now):
+                register(host, app)
+        completed = run_certbot(host, command)
     if completed.rc == 0:
         left = identity_differences(read_lineage(host, app.name), app)
         if left:

@@ -68,13 +68,14 @@ class Ledger:
     def note(self, attempt: Attempt) -> None:
         """Note an attempt, and drop what no limit looks at any more."""
         with _WRITING:
-            kept = [each for each in self.attempts() if each.at > attempt.at - CERTIFICATES_WITHIN.total_seconds()]
+            age = CERTIFICATES_WITHIN.total_seconds()
+            kept = [each for each in self.attempts() if attempt.at - age < each.at <= attempt.at]
             lines = (json.dumps(asdict(each)) for each in [*kept, attempt])
             replace_file(self.path, "".join(f"{line}\n" for line in lines), 0o600)
 
     def closed(self, directory: str, domains: t.Collection[str], now: datetime.datetime) -> str:
         """Return why the authority must not be asked for these domains yet, or nothing."""
-        attempts = [each for each in self.attempts() if each.directory == directory]
+        attempts = self._asked(directory, now)
         return (
             _told_to_wait(attempts, set(domains), now)
             or self._failures(attempts, domains, now)
@@ -83,9 +84,13 @@ class Ledger:
 
     def tells_of_a_domain(self, directory: str, domains: t.Collection[str], now: datetime.datetime) -> bool:
         """Return whether it is a domain that closes the authority: one that would fail at another one too."""
-        attempts = [each for each in self.attempts() if each.directory == directory]
+        attempts = self._asked(directory, now)
         closed = self._failures(attempts, domains, now)
         return bool(closed) and not REFUSES_FOR_NOW.search(closed) and not _told_to_wait(attempts, set(domains), now)
+
+    def _asked(self, directory: str, now: datetime.datetime) -> list[Attempt]:
+        """Return the attempts at one authority; what lies in the future was noted while the clock was wrong."""
+        return [each for each in self.attempts() if each.directory == directory and each.at <= now.timestamp()]
 
     def _failures(self, attempts: t.Sequence[Attempt], domains: t.Collection[str], now: datetime.datetime) -> str:
         since = (now - FAILURES_WITHIN).timestamp()

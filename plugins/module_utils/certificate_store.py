@@ -141,8 +141,12 @@ def _write(path: str, content: str, mode: int) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         os.fchmod(handle, mode)
-        os.write(handle, content.encode())
+        left = memoryview(content.encode())
+        while left:  # a disk that is nearly full takes a part
+            left = left[os.write(handle, left) :]
         os.fsync(handle)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from error
     finally:
         os.close(handle)
 

@@ -12,6 +12,8 @@ import re
 import shutil
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import typing as t
 from dataclasses import replace
@@ -183,6 +185,7 @@ class Programs:
         self.refusals: dict[str, str] = {}
         self.authenticator = "webroot"
         self.account_problem = ""
+        self.account: pathlib.Path | None = None
         self.credentials: list[str] = []
         self.together: threading.Barrier | None = None
         self.timer = "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\n"
@@ -223,9 +226,9 @@ class Programs:
     def _register(self) -> store.Completed:
         if self.account_problem:
             return store.Completed(1, self.account_problem)
-        if (self.letsencrypt / "accounts").is_dir():
+        if (self.letsencrypt / "accounts").is_dir() and (not self.account or self.account.exists()):
             return store.Completed(1, "There is an existing account; registration of a duplicate is unsupported.")
-        (self.letsencrypt / "accounts").mkdir(parents=True)
+        (self.letsencrypt / "accounts").mkdir(parents=True, exist_ok=True)
         return store.Completed(0, "Account registered.")
 
     def _issue(self, command: list[str]) -> store.Completed:
@@ -235,6 +238,8 @@ class Programs:
         server = command[command.index("--server") + 1]
         if server in self.refusals:
             return store.Completed(1, self.refusals[server])
+        if self.account and self.account.exists():
+            return store.Completed(1, TestForgottenAccount.SAYS)
         if name in self.certbot_problems:
             return store.Completed(1, self.certbot_problems[name])
         domains = [command[at + 1] for at, word in enumerate(command) if word == "--domain"]
@@ -702,6 +707,7 @@ requests.exceptions.SSLError: HTTPSConnectionPool(host='localhost', port=14000):
 self-signed certificate (_ssl.c:1029)')))
 {ASK}
 """
+LATE = SSL_ERROR.replace("self-signed certificate", "certificate has expired")
 NO_NAME = f"""Saving debug log to /var/log/letsencrypt/letsencrypt.log
 An unexpected error occurred:
 requests.exceptions.ConnectionError: HTTPSConnectionPool(host='no.test', port=443): Max retries exceeded with url: /d \
@@ -744,6 +750,12 @@ class TestCause:
                 SSL_ERROR,
                 "the CA at localhost:14000 cannot be reached: certificate verify failed: self-signed certificate; "
                 "name its own authority in certbot_ca_bundle",
+                True,
+            ),
+            (
+                LATE,
+                "the CA at localhost:14000 cannot be reached: certificate verify failed: certificate has expired; "
+                "is this host's clock right?",
                 True,
             ),
             (NO_NAME, "the CA at no.test:443 cannot be reached: Failed to resolve 'no.test'", True),
@@ -1200,6 +1212,57 @@ class TestIssued:
         assert "certbot.timer is not there" in self.run(host, app(), timer="certbot.timer").errors[0]
 
 
+def test_nearly_full_disk_leaves_what_was_there(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "file"
+    store.replace_file(str(path), "before", 0o644)
+    script = (
+        "import resource, signal\n"
+        "from ansible_collections.webops.wsgi.plugins.module_utils import certificate_store\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        f"certificate_store.replace_file({str(path)!r}, 'x' * 2000, 0o644)\n"
+    )
+    path_of_collections = os.pathsep.join(sys.path)
+    done = subprocess.run(
+        [sys.executable, "-c", script], env={"PYTHONPATH": path_of_collections}, capture_output=True, text=True
+    )
+    assert f"File too large: '{tmp_path}/.file.new'" in done.stderr
+    assert path.read_text() == "before"
+
+
+class TestForgottenAccount:
+    URL = "https://ca.example.test:14000/my-account/35de"
+    SAYS = f"Saving debug log to /x\nAn unexpected error occurred:\nAccount {URL} not found.\n{ASK}\n"
+
+    def forget(self, host: store.Host, programs: Programs, url: str = URL) -> pathlib.Path:
+        """Have an account that the authority does not know, for two certificates."""
+        account = pathlib.Path(host.letsencrypt) / "accounts/ca.example.test:14000/dir/0123"
+        account.mkdir(parents=True)
+        (account / "regr.json").write_text(f'{{"body": {{}}, "uri": "{url}"}}')
+        programs.account = account
+        return account
+
+    @pytest.mark.parametrize("names", [["api"], ["api", "web", "one"]])
+    def test_a_new_one_is_made(self, host: store.Host, programs: Programs, names: list[str]) -> None:
+        apps = [app(name) for name in names]
+        start(host, programs, *apps)
+        account = self.forget(host, programs)
+        programs.put("old", programs.authority.pair("old.example.test"), options="account = 0123\n")
+        outcome = issue.ensure_issued(host, apps, NOW)
+        assert (sorted(outcome.issued), outcome.errors) == (sorted(names), [])
+        assert not account.exists()
+        (aside,) = pathlib.Path(host.letsencrypt, "damaged").glob("account-*/0123/regr.json")
+        assert self.URL in aside.read_text()
+        assert "account =" not in store.read_text(host.renewal("old"))
+        assert not issue.ensure_issued(host, apps, NOW).changed
+
+    def test_another_one_stays(self, host: store.Host, programs: Programs) -> None:
+        start(host, programs, app())
+        account = self.forget(host, programs, self.URL[:-1])
+        (error,) = issue.ensure_issued(host, [app()], NOW).errors
+        assert f"Account {self.URL} not found" in error
+        assert account.exists()
+
+
 class TestFallbacks:
     SECOND = "https://other.example.test/dir"
     LIMITED = "urn:ietf:params:acme:error:rateLimited :: There were too many requests :: too many new orders"
@@ -1459,6 +1522,17 @@ class TestClearance:
             shutil.rmtree(programs.letsencrypt, ignore_errors=True)
         assert len(programs.asked("certonly")) == 4
         assert "4 certificates for exactly these names were issued within 7 days" in outcome.errors[0]
+
+    def test_clock_that_was_ahead(self, host: store.Host, programs: Programs) -> None:
+        wanted = app(acme=Acme(DIRECTORY))
+        start(host, programs, wanted)
+        programs.certbot_problems = {"api": "Domain: api.example.test\nType: connection\nDetail: firewall\n"}
+        for _number in range(4):
+            errors = self.run(host, [wanted], NOW + days(400)).errors
+        assert "asked again from" in errors[0]
+        programs.certbot_problems.clear()
+        assert self.run(host, [wanted]).issued == ["api"]
+        assert [each.at for each in Ledger(host.ledger).attempts()] == [NOW.timestamp()]
 
     def test_ledger_with_a_damaged_line(self, host: store.Host, programs: Programs) -> None:
         wanted = app(acme=Acme(DIRECTORY))
