@@ -20,7 +20,7 @@ import urllib.parse
 from ansible_collections.webops.wsgi.plugins.module_utils.certificate_store import Host, read_text, replace_file
 
 FORGOTTEN = re.compile(r"accountDoesNotExist|Account \S+ not found")
-"""What certbot prints when the authority does not know its account: the error's type (RFC 8555, 6.7) or Boulder's words."""
+"""What certbot prints of an account that the authority does not know: the error's type (RFC 8555, 6.7) or its text."""
 RENEWING = threading.Lock()  # certificates may be asked for side by side, with the same account
 
 

@@ -12,6 +12,9 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import itertools
+import os
+import ssl
+import tempfile
 import typing as t
 
 from ansible_collections.webops.wsgi.plugins.module_utils import dns_lookup
@@ -98,6 +101,7 @@ def check_provided(app: App, now: datetime.datetime) -> None:
     _check_strength(where, chain)
     if app.key_pem:
         _check_key(app, chain[0])
+        _check_loads(app)
 
 
 def _check_strength(where: str, chain: t.Sequence[x509.Certificate]) -> None:
@@ -136,6 +140,23 @@ def _check_key(app: App, certificate: x509.Certificate) -> None:
         raise CertificateError(
             f"{where} does not belong to the certificate in certificate.cert; provide the matching pair"
         )
+
+
+def _check_loads(app: App) -> None:
+    """Raise CertificateError unless OpenSSL loads the pair: it takes PEM more strictly than others."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.TemporaryDirectory(prefix="wsgi-certificate-") as directory:  # 0700
+        paths = [os.path.join(directory, name) for name in ("cert.pem", "key.pem")]
+        for path, text in zip(paths, (app.chain_pem, app.key_pem), strict=True):
+            with open(path, "w", encoding="utf-8") as handle:
+                handle.write(text)
+        try:
+            context.load_cert_chain(*paths)
+        except OSError as error:
+            raise CertificateError(
+                f'app "{app.name}": certificate.cert and certificate.key cannot be loaded by OpenSSL, which nginx uses '
+                f"({error.strerror}); write each BEGIN and each END in a line of its own, without spaces before it"
+            ) from error
 
 
 def _name(common: str, organisation: str) -> x509.Name:

@@ -67,6 +67,7 @@ def certificate_files() -> dict[str, str]:
         "names.pem": wrong_names.chain,
         "upside-down.pem": good.chain + wrong_names.chain + ca.chain,
         "ca.pem": ca.chain,
+        "glued.pem": good.chain.strip() + ca.chain,
         "lower-ca.pem": lower_authority(ca, now),
         "expired-ca.pem": making.make_ca("old", now - datetime.timedelta(days=4000)).chain,
         "garbled.pem": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
@@ -564,6 +565,10 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
     "chain in another order, key in a vault": (
         {"tls": "provided", "certificate": {"cert": "upside-down.pem", "key": "vault.pem"}},
         ["certificate.cert: the chain is not in order", "put the site's certificate first"],
+    ),
+    "chain without a line break between its certificates": (
+        {"tls": "provided", "certificate": {"cert": "glued.pem", "key": "key.pem"}},
+        ['app "api"', "cannot be loaded by OpenSSL", "in a line of its own"],
     ),
     "certificate that is garbled": (
         {"tls": "provided", "certificate": {"cert": "garbled.pem", "key": "key.pem"}},
