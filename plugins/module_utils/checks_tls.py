@@ -110,6 +110,23 @@ def check_profile(app: App) -> t.Iterator[Problem]:
         yield app.problem(f"{setting} is {show(value)}, which Let's Encrypt does not offer", mend)
 
 
+NAMES = {"tlsserver": 25, "shortlived": 25}
+"""How many names Let's Encrypt certifies together under a profile, https://letsencrypt.org/docs/profiles/."""
+NAMES_ELSE = 100
+
+
+def check_number(app: App) -> t.Iterator[Problem]:
+    """Not more domains than Let's Encrypt puts on one certificate."""
+    acme, keys = app.data["certbot"], ("profile", "acme_directory", "staging")
+    if app.data["tls"] != "letsencrypt" or not app.usable("tls", "domains", *(f"certbot.{key}" for key in keys)):
+        return
+    number, most = len(app.data["domains"]), NAMES.get(acme["profile"], NAMES_ELSE)
+    if number > most and (acme["staging"] or _LETS_ENCRYPT in acme["acme_directory"]):
+        profile = f" under the profile {acme['profile']}" if acme["profile"] in NAMES else ""
+        text = f"domains has {number} names, and Let's Encrypt certifies at most {most} together{profile}"
+        yield app.problem(text, "spread them over several apps, or use a wildcard with dns-01")
+
+
 def check_account_binding(app: App) -> t.Iterator[Problem]:
     """Both parts of a key that binds an account, or none. The key is not repeated."""
     if app.usable("certbot.eab_kid", "certbot.eab_hmac_key"):
@@ -239,6 +256,7 @@ CHECKS: tuple[t.Callable[[App], t.Iterator[Problem]], ...] = (
     check_provided,
     check_clients,
     check_profile,
+    check_number,
     check_addresses,
     check_version,
     check_account_binding,

@@ -518,6 +518,14 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
             "classic, tlsserver, shortlived",
         ],
     ),
+    "more names than fit": (
+        {"domains": [f"a{number}.example.com" for number in range(101)]},
+        ['app "api"', "domains has 101 names", "at most 100 together", "wildcard"],
+    ),
+    "more names than fit a profile": (
+        {"domains": [f"a{number}.example.com" for number in range(26)], "certbot": {"profile": "tlsserver"}},
+        ["domains has 26 names", "at most 25 together under the profile tlsserver"],
+    ),
     "profile that is no name": (
         {"certbot": {"profile": "a b", "acme_directory": "https://ca.example.com/dir"}},
         ['certbot.profile is "a b"', "no name of a profile"],
