@@ -25,8 +25,8 @@ host: "{{ apps | webops.wsgi.nginx_host }}"
 RETURN = r"""
 _value:
   description: >-
-    The longest time an answer may take (seconds), how many files of caches stay open, the password files, and the app whose
-    certificate clients of an address get.
+    The longest time an answer may take (seconds), how many files of caches stay open, the password files, and the app
+    whose certificate clients of an address get.
   type: dict
 """
 
