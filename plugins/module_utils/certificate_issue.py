@@ -297,6 +297,7 @@ _WHY = re.compile(
 )
 
 
+_STATUS = re.compile(r"ClientError: <Response \[(\d+)\]>")
 _MASKED = "AttributeError: can't set attribute"
 _REFUSED = re.compile(r"urn:ietf:params:acme:error:(?P<type>\w+) :: (?P<title>[^\n]*?) :: (?P<detail>[^\n]+)")
 
@@ -332,6 +333,9 @@ def cause(output: str) -> str:
     _, unexpected, text = output.partition("An unexpected error occurred:")
     lines = [line.strip() for line in (text or output).splitlines() if not _NOISE.match(line.strip())]
     line = " ".join(lines[:3] if unexpected else lines[-3:])
+    status = _STATUS.search(output)
+    if status:
+        return f"the CA answered {status[1]} without a reason, as a proxy in front of one does that is down"
     return _no_answer(output) or line or "certbot said nothing; see /var/log/letsencrypt/letsencrypt.log"
 
 

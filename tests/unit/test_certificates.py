@@ -791,6 +791,11 @@ class TestCause:
                 False,
             ),
             (NONCE, "JWS has an invalid anti-replay nonce: aVOK0y", False),
+            (
+                "An unexpected error occurred:\nacme.errors.ClientError: <Response [503]>\n" + ASK,
+                "the CA answered 503 without a reason, as a proxy in front of one does that is down",
+                False,
+            ),
             ("Saving debug log to /x\nYou must agree to the terms\n", "You must agree to the terms", False),
             ("", "certbot said nothing; see /var/log/letsencrypt/letsencrypt.log", False),
         ],
