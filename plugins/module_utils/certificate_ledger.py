@@ -22,7 +22,9 @@ from ansible_collections.webops.wsgi.plugins.module_utils.certificate_store impo
 FAILURES_WITHIN = datetime.timedelta(hours=1)
 CERTIFICATES_WITHIN = datetime.timedelta(days=7)
 _WRITING = threading.Lock()  # certificates may be asked for side by side
-REFUSES_FOR_NOW = re.compile(r"rateLimited|too many (?:requests|failed|certificates|new)|<Response \[429\]>", re.I)
+REFUSES_FOR_NOW = re.compile(
+    r"rateLimited|too many (?:requests|failed|certificates|new)|<Response \[429\]>|the CA answered 429", re.I
+)
 """What an authority says that has been asked too often."""
 _RETRY = re.compile(r"retry after (\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d) ?(?:UTC|Z)", re.I)
 
