@@ -154,15 +154,16 @@ open(path, "w").write("".join(json.dumps({**line, "at": line["at"] - seconds}) +
 """
 
 
-def test_names_that_fail_by_chance(play, hosts, apps, client, fickle, break_dns):
-    """From placeholders to certificates by an authority that refuses nonces, while DNS fails for some names.
+def test_names_that_fail_by_chance(play, hosts, apps, client, forgetful, break_dns):
+    """From placeholders to certificates by an authority that refuses nonces and knows no account.
 
-    Others each time. What the authority saw fail is not asked for before the time that the run names, and then it is.
+    DNS fails for some names, others each time. What the authority saw fail is not asked for before the time that the run
+    names, and then it is.
     """
     names = ("grow", "keyed", "moved")
     for name in names:
         # grow is looked through before, and that costs no attempt.
-        apps[name]["certbot"] = {"acme_directory": fickle.directory, "preflight": name == "grow"}
+        apps[name]["certbot"] = {"acme_directory": forgetful.directory, "preflight": name == "grow"}
     settings = {"playbook": "../molecule/tls/certificates", "wsgi_apps": list(apps.values()), "certbot_max_failures": 1}
     chance, waiting, locked = random.Random(SEED), {(host, name) for host in hosts for name in names}, set()
     _begin(hosts)
@@ -176,7 +177,7 @@ def test_names_that_fail_by_chance(play, hosts, apps, client, fickle, break_dns)
             assert (run.code != 0) == bool(red), run.output[-3000:]
             for host, name in waiting:
                 domain = host.domain(name)
-                words = f'app "{name}": no certificate was issued for {domain} by {fickle.directory}: {domain}'
+                words = f'app "{name}": no certificate was issued for {domain} by {forgetful.directory}: {domain}'
                 assert (words in said) == ((host, name) in red), f"{domain}: {said[-3000:]}"
                 if (host, name) in locked:
                     assert f"{words} has failed 1 times within an hour" in said
@@ -199,5 +200,5 @@ def test_names_that_fail_by_chance(play, hosts, apps, client, fickle, break_dns)
     assert run.code == 0, run.output[-3000:]
     for host in hosts:
         for name in names:
-            answer = client.get(host.url(name), "--cacert", fickle.root)
+            answer = client.get(host.url(name), "--cacert", forgetful.root)
             assert answer.status == 200, f"{host.name}, {name}: {answer.error}"
