@@ -157,8 +157,7 @@ open(path, "w").write("".join(json.dumps({**line, "at": line["at"] - seconds}) +
 def test_names_that_fail_by_chance(play, hosts, apps, client, forgetful, break_dns):
     """From placeholders to certificates by an authority that refuses nonces and knows no account.
 
-    DNS fails for some names, others each time. What the authority saw fail is not asked for before the time that the run
-    names, and then it is.
+    DNS fails for some names, others each time. What the authority saw fail is asked for again when the run has said.
     """
     names = ("grow", "keyed", "moved")
     for name in names:
