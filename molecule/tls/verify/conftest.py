@@ -115,8 +115,8 @@ def fickle(client) -> Authority:
 
 @pytest.fixture
 def forgetful(client, fickle) -> Authority:
-    """The same after it has lost everything that it knew: accounts, and the keys it signs with."""
-    client.shell(f"kill $(cat /tmp/{FICKLE}.pid)")
+    """The same after it has lost all that it knew: accounts, and the keys it signs with. It refuses fewer nonces."""
+    client.shell(f"kill $(cat /tmp/{FICKLE}.pid); sed -i s/NONCEREJECT=20/NONCEREJECT=5/ /tmp/{FICKLE}.sh")
     _start(client, FICKLE)
     return fickle
 
