@@ -26,7 +26,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils import (
     certificate_profiles,
     dns_lookup,
 )
-from ansible_collections.webops.wsgi.plugins.module_utils.certificate_clearance import Clearance, clear
+from ansible_collections.webops.wsgi.plugins.module_utils.certificate_clearance import Clearance, clear, no_room
 from ansible_collections.webops.wsgi.plugins.module_utils.certificate_ledger import (
     REFUSES_FOR_NOW,
     Attempt,
@@ -260,6 +260,7 @@ def certbot_command(host: Host, app: App, lineage: Lineage) -> list[str]:
     acme = app.acme
     command = [*host.certbot, "certonly", "--non-interactive", "--cert-name", app.name, "--server", acme.directory]
     command += ["--key-type", acme.key_type, *_challenge(host, app), *account_options(host, app)]
+    command.append("--no-directory-hooks")  # for renewals; one that stops nginx would keep it from answering
     if acme.profile:
         command += ["--preferred-profile", acme.profile]
     if lineage.known:
@@ -555,6 +556,9 @@ class Issuer:
         directory = app.acme.directory
         if directory in self.down:
             return Answer(self.down[directory], refused=True)
+        full = no_room(self.host)
+        if full:
+            return Answer(full)
         closed = self.ledger.closed(directory, app.domains, self.now)
         return Answer(closed, not self.ledger.tells_of_a_domain(directory, app.domains, self.now))
 
@@ -591,6 +595,13 @@ class Issuer:
             failed = () if completed.rc == 0 else failed
             attempt = Attempt(self.now.timestamp(), app.acme.directory, app.domains, failed, why)
             self.ledger.note(attempt)
+
+
+def _hooks_in_the_way(host: Host) -> t.Iterator[str]:
+    """Warn of what stops nginx before each renewal, as it was needed without a webroot."""
+    for path in sorted(glob.glob(f"{glob.escape(host.letsencrypt)}/renewal-hooks/pre/*")):
+        if re.search(r"stop.*nginx|nginx.*stop", read_text(path)):
+            yield f"{path} stops nginx, which then cannot answer the authority: nothing is renewed; remove it"
 
 
 def _issue_all(
@@ -632,7 +643,7 @@ def _issue_all(
         if (reasons or before != host.live(app.name)) and not check:
             former[app.name] = before
             point(host.link(app.name), host.live(app.name))
-    outcome.warnings += issuer.warnings
+    outcome.warnings += [*issuer.warnings, *(_hooks_in_the_way(host) if wanted else ())]
     return former
 
 

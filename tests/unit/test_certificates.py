@@ -21,6 +21,7 @@ from dataclasses import replace
 import pytest
 from ansible_collections.webops.wsgi.plugins.action import app_certificates as action
 from ansible_collections.webops.wsgi.plugins.module_utils import certificate_adopt as adopt
+from ansible_collections.webops.wsgi.plugins.module_utils import certificate_clearance as clearance
 from ansible_collections.webops.wsgi.plugins.module_utils import certificate_issue as issue
 from ansible_collections.webops.wsgi.plugins.module_utils import certificate_making as making
 from ansible_collections.webops.wsgi.plugins.module_utils import certificate_preflight as preflight
@@ -699,6 +700,7 @@ class TestLineage:
                 "ops@example.test",
                 "--no-eff-email",
                 "--agree-tos",
+                "--no-directory-hooks",
             ),
             *("--domain", "api.example.test", "--domain", "www.example.test"),
         ]
@@ -1069,6 +1071,15 @@ class TestIssued:
         programs.certbot_problems = {"api": "certbot: error: unrecognized arguments: --preferred-profile shortlived\n"}
         errors = self.run(host, app(acme=Acme(DIRECTORY, profile="shortlived", preflight=False))).errors
         assert "this certbot knows no profiles; set certbot_install_method: venv" in errors[0]
+
+    def test_hook_that_stops_nginx(self, host: store.Host, programs: Programs) -> None:
+        hooks = pathlib.Path(host.letsencrypt) / "renewal-hooks" / "pre"
+        hooks.mkdir(parents=True)
+        (hooks / "mail").write_text("#!/bin/sh\nsystemctl stop postfix\n")
+        (hooks / "web").write_text("#!/bin/sh\nsystemctl stop nginx\n")
+        start(host, programs, app())
+        (warning,) = self.run(host, app()).warnings
+        assert warning.startswith(f"{hooks}/web stops nginx")
 
     def test_without_certbot(self, host: store.Host, programs: Programs) -> None:
         start(host, programs, app())
@@ -1567,6 +1578,16 @@ class TestClearance:
         programs.certbot_problems.clear()
         assert self.run(host, [wanted]).issued == ["api"]
         assert [each.at for each in Ledger(host.ledger).attempts()] == [NOW.timestamp()]
+
+    def test_full_disk(self, host: store.Host, programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
+        apps = [app("api"), app("web")]
+        start(host, programs, *apps)
+        monkeypatch.setattr(clearance, "ROOM", 1 << 62)
+        errors = self.run(host, apps).errors
+        assert re.search(r"by \S+: the disk of \S+ is full \(\d+ KiB are free\); make room; it keeps", errors[0])
+        assert not programs.asked("certonly")
+        monkeypatch.undo()
+        assert self.run(host, apps).issued == ["api", "web"]
 
     def test_ledger_with_a_damaged_line(self, host: store.Host, programs: Programs) -> None:
         wanted = app(acme=Acme(DIRECTORY))
