@@ -24,7 +24,9 @@ host: "{{ apps | webops.wsgi.nginx_host }}"
 
 RETURN = r"""
 _value:
-  description: The longest time an answer may take (seconds), how many files stay open, the password files.
+  description: >-
+    The longest time an answer may take (seconds), how many files stay open, the password files, and the app whose
+    certificate clients of an address get.
   type: dict
 """
 

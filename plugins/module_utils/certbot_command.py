@@ -12,6 +12,7 @@ import time
 import typing as t
 from dataclasses import replace
 
+from ansible_collections.webops.wsgi.plugins.module_utils import dns_lookup
 from ansible_collections.webops.wsgi.plugins.module_utils.certbot_lineage import Lineage
 from ansible_collections.webops.wsgi.plugins.module_utils.certbot_output import unmasked
 from ansible_collections.webops.wsgi.plugins.module_utils.certificate_store import Completed, Host
@@ -54,6 +55,7 @@ def certonly_command(host: Host, app: App, lineage: Lineage) -> list[str]:
     acme = app.acme
     command = [*host.certbot, "certonly", "--non-interactive", "--cert-name", app.name, "--server", acme.directory]
     command += ["--key-type", acme.key_type, *_challenge(host, app), *account_options(host, app)]
+    command.append("--no-directory-hooks")  # for renewals; one that stops nginx would keep it from answering
     if acme.profile:
         command += ["--preferred-profile", acme.profile]
     if lineage.known:
@@ -61,7 +63,7 @@ def certonly_command(host: Host, app: App, lineage: Lineage) -> list[str]:
         if "staging" in acme.directory and "staging" not in lineage.server:
             command.append("--break-my-certs")
     for domain in app.domains:
-        command += ["--domain", domain]
+        command += ["--ip-address" if dns_lookup.is_address(domain) else "--domain", domain]
     return command
 
 

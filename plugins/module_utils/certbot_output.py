@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from ansible_collections.webops.wsgi.plugins.module_utils.certificate_store import read_text
 
@@ -16,8 +17,10 @@ _NOISE = re.compile(
     r"Account registered|Waiting for|Cleaning up|Hint:|Some challenges have failed|Ask for help|- - -|$)"
 )
 _FAILED = re.compile(
-    r"Domain:\s*(?P<domain>\S+)\s+Type:\s*(?P<type>\S+)\s+Detail:\s*(?P<detail>.+?)(?=\n\s*\n|\n\s*Domain:|\Z)", re.S
-)
+    r"(?:Domain|Identifier):\s*(?P<domain>\S+)\s+Type:\s*(?P<type>\S+)\s+Detail:\s*(?P<detail>.+?)"
+    r"(?=\n\s*\n|\n\s*(?:Domain|Identifier):|\Z)",
+    re.S,
+)  # from 5.3 on certbot says Identifier
 _NO_ANSWER = (
     re.compile(r"HTTPS?ConnectionPool\(host='(?P<host>[^']+)', port=(?P<port>\d+)\): (?P<why>.+)", re.S),
     re.compile(r"ValueError: Requesting (?P<host>[^/\s]+)\S*: (?P<why>.+)", re.S),
@@ -26,6 +29,7 @@ _WHY = re.compile(
     r"(?P<tls>certificate verify failed: [^('\"]*[^('\" ])|(?P<dns>Failed to resolve '[^']+')|"
     r"\[Errno -?\d+\] (?P<errno>[^'\")\]]+)|(?P<timeout>[Tt]imed out)"
 )
+_STATUS = re.compile(r"ClientError: <Response \[(\d+)\]>")
 _MASKED = "AttributeError: can't set attribute"
 _REFUSED = re.compile(r"urn:ietf:params:acme:error:(?P<type>\w+) :: (?P<title>[^\n]*?) :: (?P<detail>[^\n]+)")
 
@@ -39,14 +43,18 @@ def _no_answer(output: str) -> str:
         at = ":".join(filter(None, (found["host"], found.groupdict().get("port"))))
         why = _WHY.search(found["why"])
         text = why.group(why.lastgroup or 0) if why else found["why"].strip().splitlines()[0]
-        hint = "; name its own authority in certbot_ca_bundle" if why and why.lastgroup == "tls" else ""
+        hint = ""
+        if why and why.lastgroup == "tls":
+            of_time = "expired" in text or "not yet valid" in text
+            hint = "; is this host's clock right?" if of_time else "; name its own authority in certbot_ca_bundle"
         return f"the CA at {at} cannot be reached: {text}{hint}"
     return ""
 
 
-def failed_domains(output: str) -> tuple[str, ...]:
-    """Return the domains that the CA could not verify."""
-    return tuple(found["domain"] for found in _FAILED.finditer(output))
+def failed_domains(output: str, domains: Iterable[str]) -> tuple[str, ...]:
+    """Return those of the domains that the CA could not verify; it names a wildcard without its asterisk."""
+    named = {found["domain"] for found in _FAILED.finditer(output)}
+    return tuple(domain for domain in domains if domain.removeprefix("*.") in named)
 
 
 def cause(output: str) -> str:
@@ -63,6 +71,9 @@ def cause(output: str) -> str:
     _, unexpected, text = output.partition("An unexpected error occurred:")
     lines = [line.strip() for line in (text or output).splitlines() if not _NOISE.match(line.strip())]
     line = " ".join(lines[:3] if unexpected else lines[-3:])
+    status = _STATUS.search(output)
+    if status:
+        return f"the CA answered {status[1]} without a reason, as a proxy in front of one does that is down"
     return _no_answer(output) or line or "certbot said nothing; see /var/log/letsencrypt/letsencrypt.log"
 
 

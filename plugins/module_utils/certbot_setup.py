@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import re
 import typing as t
 from dataclasses import dataclass
 
@@ -50,6 +52,13 @@ def settle_files(host: Host, files: t.Sequence[ManagedFile], check: bool, outcom
             os.unlink(wanted.path)
     if any("/systemd/" in wanted.path for wanted in different) and not check:
         host.run([*host.systemctl, "daemon-reload"], {})
+
+
+def hooks_in_the_way(host: Host) -> t.Iterator[str]:
+    """Warn of what stops nginx before each renewal, as it was needed without a webroot."""
+    for path in sorted(glob.glob(f"{glob.escape(host.letsencrypt)}/renewal-hooks/pre/*")):
+        if re.search(r"stop.*nginx|nginx.*stop", read_text(path)):
+            yield f"{path} stops nginx, which then cannot answer the authority: nothing is renewed; remove it"
 
 
 def _ours(path: str) -> bool:

@@ -21,6 +21,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.certbot_output import 
     refuses,
     unreachable,
 )
+from ansible_collections.webops.wsgi.plugins.module_utils.certificate_clearance import no_room
 from ansible_collections.webops.wsgi.plugins.module_utils.certificate_ledger import (
     REFUSES_FOR_NOW,
     Attempt,
@@ -109,6 +110,9 @@ class Issuer:
         directory = app.acme.directory
         if directory in self.down:
             return Answer(self.down[directory], refused=True)
+        full = no_room(self.host)
+        if full:
+            return Answer(full)
         closed = self.ledger.closed(directory, app.domains, self.now)
         return Answer(closed, not self.ledger.tells_of_a_domain(directory, app.domains, self.now))
 
@@ -136,7 +140,7 @@ class Issuer:
 
     def _note(self, app: App, completed: Completed) -> None:
         """Note what the CA has counted: a certificate, a failed authorisation, or that it refuses for now."""
-        failed = failed_domains(completed.output)
+        failed = failed_domains(completed.output, app.domains)
         if completed.rc != 0 and not failed and REFUSES_FOR_NOW.search(completed.output):
             failed = app.domains
         if completed.rc == 0 or failed:

@@ -5,12 +5,33 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.webops.wsgi.plugins.module_utils import certificate_preflight, dns_lookup
 from ansible_collections.webops.wsgi.plugins.module_utils.certificate_store import Host
 from ansible_collections.webops.wsgi.plugins.module_utils.certificates import App
+
+ROOM, FILES = 1 << 20, 100
+"""Bytes and files that must be free: a certificate takes some 10 KiB, certbot's log of one order some 50."""
+
+
+def no_room(host: Host) -> str:
+    """Return where a certificate could not be kept or noted, nothing when there is room.
+
+    certbot would ask all the same, on every run, and what it got would count.
+    """
+    for directory in (host.letsencrypt, host.logs, os.path.dirname(host.ledger)):
+        while not os.path.isdir(directory):
+            directory = os.path.dirname(directory)
+        disk = os.statvfs(directory)
+        left = disk.f_bavail * disk.f_frsize
+        if left < ROOM:
+            return f"the disk of {directory} is full ({left >> 10} KiB are free); make room"
+        if disk.f_files and disk.f_favail < FILES:
+            return f"the disk of {directory} has no room for more files ({disk.f_favail}); remove some"
+    return ""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.certbot_lineage import
 from ansible_collections.webops.wsgi.plugins.module_utils.certbot_renewal import settle_renewal
 from ansible_collections.webops.wsgi.plugins.module_utils.certbot_setup import (
     ManagedFile,
+    hooks_in_the_way,
     settle_credentials,
     settle_files,
     settle_timer,
@@ -131,7 +132,7 @@ def _issue_all(
         if (reasons or before != host.live(app.name)) and not check:
             former[app.name] = before
             point(host.link(app.name), host.live(app.name))
-    outcome.warnings += issuer.warnings
+    outcome.warnings += [*issuer.warnings, *(hooks_in_the_way(host) if wanted else ())]
     return former
 
 

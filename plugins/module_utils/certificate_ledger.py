@@ -23,7 +23,9 @@ from ansible_collections.webops.wsgi.plugins.module_utils.files import write_fil
 FAILURES_WITHIN = datetime.timedelta(hours=1)
 CERTIFICATES_WITHIN = datetime.timedelta(days=7)
 _WRITING = threading.Lock()  # certificates may be asked for side by side
-REFUSES_FOR_NOW = re.compile(r"rateLimited|too many (?:requests|failed|certificates|new)", re.I)
+REFUSES_FOR_NOW = re.compile(
+    r"rateLimited|too many (?:requests|failed|certificates|new)|<Response \[429\]>|the CA answered 429", re.I
+)
 """What an authority says that has been asked too often."""
 _RETRY = re.compile(r"retry after (\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d) ?(?:UTC|Z)", re.I)
 
@@ -69,13 +71,14 @@ class Ledger:
     def note(self, attempt: Attempt) -> None:
         """Note an attempt, and drop what no limit looks at any more."""
         with _WRITING:
-            kept = [each for each in self.attempts() if each.at > attempt.at - CERTIFICATES_WITHIN.total_seconds()]
+            age = CERTIFICATES_WITHIN.total_seconds()
+            kept = [each for each in self.attempts() if attempt.at - age < each.at <= attempt.at]
             lines = (json.dumps(asdict(each)) for each in [*kept, attempt])
             write_file(self.path, "".join(f"{line}\n" for line in lines), 0o600)
 
     def closed(self, directory: str, domains: t.Collection[str], now: datetime.datetime) -> str:
         """Return why the authority must not be asked for these domains yet, or nothing."""
-        attempts = [each for each in self.attempts() if each.directory == directory]
+        attempts = self._asked(directory, now)
         return (
             _told_to_wait(attempts, set(domains), now)
             or self._failures(attempts, domains, now)
@@ -84,9 +87,13 @@ class Ledger:
 
     def tells_of_a_domain(self, directory: str, domains: t.Collection[str], now: datetime.datetime) -> bool:
         """Return whether it is a domain that closes the authority: one that would fail at another one too."""
-        attempts = [each for each in self.attempts() if each.directory == directory]
+        attempts = self._asked(directory, now)
         closed = self._failures(attempts, domains, now)
         return bool(closed) and not REFUSES_FOR_NOW.search(closed) and not _told_to_wait(attempts, set(domains), now)
+
+    def _asked(self, directory: str, now: datetime.datetime) -> list[Attempt]:
+        """Return the attempts at one authority; what lies in the future was noted while the clock was wrong."""
+        return [each for each in self.attempts() if each.directory == directory and each.at <= now.timestamp()]
 
     def _failures(self, attempts: t.Sequence[Attempt], domains: t.Collection[str], now: datetime.datetime) -> str:
         since = (now - FAILURES_WITHIN).timestamp()

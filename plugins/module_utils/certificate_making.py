@@ -10,9 +10,14 @@ certificate has to be made or checked.
 from __future__ import annotations
 
 import datetime
+import ipaddress
 import itertools
+import os
+import ssl
+import tempfile
 import typing as t
 
+from ansible_collections.webops.wsgi.plugins.module_utils import dns_lookup
 from ansible_collections.webops.wsgi.plugins.module_utils.certificates import (
     SELFSIGNED_DAYS,
     App,
@@ -96,6 +101,7 @@ def check_provided(app: App, now: datetime.datetime) -> None:
     _check_strength(where, chain)
     if app.key_pem:
         _check_key(app, chain[0])
+        _check_loads(app)
 
 
 def _check_strength(where: str, chain: t.Sequence[x509.Certificate]) -> None:
@@ -134,6 +140,23 @@ def _check_key(app: App, certificate: x509.Certificate) -> None:
         raise CertificateError(
             f"{where} does not belong to the certificate in certificate.cert; provide the matching pair"
         )
+
+
+def _check_loads(app: App) -> None:
+    """Raise CertificateError unless OpenSSL loads the pair: it takes PEM more strictly than others."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.TemporaryDirectory(prefix="wsgi-certificate-") as directory:  # 0700
+        paths = [os.path.join(directory, name) for name in ("cert.pem", "key.pem")]
+        for path, text in zip(paths, (app.chain_pem, app.key_pem), strict=True):
+            with open(path, "w", encoding="utf-8") as handle:
+                handle.write(text)
+        try:
+            context.load_cert_chain(*paths)
+        except OSError as error:
+            raise CertificateError(
+                f'app "{app.name}": certificate.cert and certificate.key cannot be loaded by OpenSSL, which nginx uses '
+                f"({error.strerror}); write each BEGIN and each END in a line of its own, without spaces before it"
+            ) from error
 
 
 def _name(common: str, organisation: str) -> x509.Name:
@@ -190,6 +213,11 @@ def make_ca(label: str, now: datetime.datetime) -> Pair:
     return _pem(builder.add_extension(_usage(ca=True), critical=True).sign(key, hashes.SHA256()), key)
 
 
+def _alternative(name: str) -> x509.GeneralName:
+    """Return how a certificate has a host name or an address."""
+    return x509.IPAddress(ipaddress.ip_address(name)) if dns_lookup.is_address(name) else x509.DNSName(name)
+
+
 def make_certificate(app: App, ca: Pair | None, now: datetime.datetime) -> Pair:
     """Return a new certificate for the app's domains: signed by `ca`, or by itself (a placeholder) without one."""
     key = ec.generate_private_key(ec.SECP256R1())
@@ -204,7 +232,7 @@ def make_certificate(app: App, ca: Pair | None, now: datetime.datetime) -> Pair:
         authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
     builder = _builder(subject, issuer, key, PLACEHOLDER_DAYS if ca is None else SELFSIGNED_DAYS, now)
     builder = builder.add_extension(
-        x509.SubjectAlternativeName([x509.DNSName(domain) for domain in app.domains]), critical=False
+        x509.SubjectAlternativeName([_alternative(domain) for domain in app.domains]), critical=False
     )
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     builder = builder.add_extension(_usage(ca=False), critical=True)

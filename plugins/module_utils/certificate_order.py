@@ -13,9 +13,11 @@ import tempfile
 import time
 from dataclasses import replace
 
+from ansible_collections.webops.wsgi.plugins.module_utils import certificate_account
 from ansible_collections.webops.wsgi.plugins.module_utils.certbot_command import (
     account_binding,
     certonly_command,
+    register,
     run_certbot,
 )
 from ansible_collections.webops.wsgi.plugins.module_utils.certbot_lineage import (
@@ -48,8 +50,14 @@ def issue(host: Host, app: App, now: datetime.datetime) -> Completed:
     """
     have_webroot(host)
     set_aside(host, app.name, read_lineage(host, app.name), now)
+    command = certonly_command(host, app, read_lineage(host, app.name))
     with account_binding(app) as binding:
-        completed = run_certbot(host, [*certonly_command(host, app, read_lineage(host, app.name)), *binding])
+        completed = run_certbot(host, [*command, *binding])
+    if completed.rc != 0 and certificate_account.FORGOTTEN.search(completed.output):
+        with certificate_account.RENEWING:
+            if certificate_account.set_aside(host, app.acme.directory, completed.output, now):
+                register(host, app)
+        completed = run_certbot(host, command)
     if completed.rc == 0:
         left = identity_differences(read_lineage(host, app.name), app)
         if left:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import ipaddress
 import re
 import ssl
 import typing as t
@@ -172,7 +173,7 @@ _KEY_TYPES = {
     bytes.fromhex("2a864886f70d010101"): "rsa",
     bytes.fromhex("2b6570"): "ed25519",
 }
-_VERSION, _EXTENSIONS, _DNS_NAME, _UTC_TIME, _UTF16 = 0xA0, 0xA3, 0x82, 0x17, 0x1E
+_VERSION, _EXTENSIONS, _DNS_NAME, _ADDRESS, _UTC_TIME, _UTF16 = 0xA0, 0xA3, 0x82, 0x87, 0x17, 0x1E
 _TRUE = b"\x01\x01\xff"
 
 
@@ -228,13 +229,15 @@ def _readable(name: _Element) -> str:
     return common or ", ".join(parts.values())
 
 
-def _dns_names(extensions: t.Iterable[_Element]) -> list[str]:
-    """Return the host names among the subject's alternative names."""
+def _host_names(extensions: t.Iterable[_Element]) -> list[str]:
+    """Return the host names and addresses among the subject's alternative names."""
     for extension in extensions:
         kind, *_critical, value = extension.children
         if kind.content == _ALTERNATIVE_NAMES:
             (names,) = value.children
-            return [name.content.decode().lower() for name in names.children if name.tag == _DNS_NAME]
+            hosts = [name.content.decode().lower() for name in names.children if name.tag == _DNS_NAME]
+            numbers = [name.content for name in names.children if name.tag == _ADDRESS]
+            return hosts + [str(ipaddress.ip_address(number)) for number in numbers]
     return []
 
 
@@ -255,7 +258,7 @@ def _facts(der: bytes) -> Certificate:
     extensions = [element.children[0] for element in fields[6:] if element.tag == _EXTENSIONS]
     identifier = key.children[0].children[0].content
     return Certificate(
-        names=tuple(sorted(_dns_names(extensions[0].children))) if extensions else (),
+        names=tuple(sorted(_host_names(extensions[0].children))) if extensions else (),
         issuer=_readable(issuer),
         not_before=_moment(validity.children[0]),
         not_after=_moment(validity.children[1]),
@@ -321,7 +324,7 @@ def check_suits(app: App, now: datetime.datetime) -> Certificate:
     missing = [domain for domain in app.domains if not leaf.covers(domain)]
     if missing:
         raise CertificateError(
-            f"{where} does not cover {', '.join(missing)}: it is for {', '.join(leaf.names) or 'no DNS name at all'}; "
+            f"{where} does not cover {', '.join(missing)}: it is for {', '.join(leaf.names) or 'no name at all'}; "
             "provide one for all domains"
         )
     return leaf

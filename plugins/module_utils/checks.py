@@ -81,6 +81,7 @@ def examine(
             warnings.extend([*checks_app.open_secrets(app), *checks_edge.unreachable_domains(app)])
     problems.extend(check_duplicates(apps))
     problems.extend(checks_background.check_shared_addresses(apps))
+    problems.extend(checks_tls.check_shared_handshake(apps))
     for app in apps:
         if app.usable("persistent"):
             app.data["persistent"] = [os.path.normpath(path) for path in app.data["persistent"]]

@@ -9,6 +9,7 @@ import os
 import re
 import typing as t
 
+from ansible_collections.webops.wsgi.plugins.module_utils import dns_lookup
 from ansible_collections.webops.wsgi.plugins.module_utils.settings import App, Problem, show
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
@@ -45,9 +46,6 @@ def _domain_problem(domain: str, tls: str, by_dns: bool) -> tuple[str, str]:
     if domain.startswith("*.") and not by_dns:
         mend = "name each domain, set certbot_challenge: dns-01, or write tls: provided with a certificate of your own"
         return "a wildcard, which letsencrypt over http-01 cannot certify", mend
-    if re.fullmatch(r"[0-9.]+", domain):
-        wrong = "an address, which letsencrypt is not asked to certify: its clients name no host in the handshake"
-        return wrong, "write a host name"
     if "." not in domain:
         return "a name without a dot, which letsencrypt cannot certify", "write the full name, or tls: selfsigned"
     return "", ""
@@ -66,7 +64,7 @@ def _domain_punctuation(domain: str) -> tuple[str, str]:
     if re.search(r"[/?#]", domain):
         return "which has a path", mend
     if _is_ipv6(host):
-        return "an address, whose clients name no host that nginx could tell apart", "write a host name"
+        return "an IPv6 address, under which nothing is served by name", "write a host name, or an IPv4 address"
     if ":" in domain:
         return "which has a port", f"{mend}; the port is nginx_proxy_https_port"
     if domain.endswith("."):
@@ -100,6 +98,8 @@ def _domain_labels(domain: str) -> tuple[str, str]:
             return "which has an asterisk inside", "a wildcard is *. in front of a domain and nothing else"
         if not _LABEL.fullmatch(label):
             return f"whose part {show(label)} is no host name", "use letters, digits and inner hyphens"
+    if re.fullmatch(r"[0-9.]+", domain) and not dns_lookup.is_address(domain):
+        return "which is no address and no host name", "write four numbers up to 255 with dots between them"
     return "", ""
 
 
@@ -116,7 +116,8 @@ def unreachable_domains(app: App) -> t.Iterator[str]:
     if app.data["tls"] != "letsencrypt" or not app.usable("domains") or "letsencrypt.org" not in str(directory):
         return
     for domain in app.data["domains"]:
-        if domain.rsplit(".", maxsplit=1)[-1] in _RESERVED_TLDS:
+        private = dns_lookup.is_address(domain) and not ipaddress.ip_address(domain).is_global
+        if private or domain.rsplit(".", maxsplit=1)[-1] in _RESERVED_TLDS:
             yield (
                 f'app "{app.label}": Let\'s Encrypt does not certify {domain}, a name that cannot be public; '
                 "use tls: selfsigned, or a certificate authority of your own in certbot_acme_directory."

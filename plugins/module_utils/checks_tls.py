@@ -9,7 +9,13 @@ import re
 import stat
 import typing as t
 
-from ansible_collections.webops.wsgi.plugins.module_utils import certificates, checks_edge, checks_proxy, dns_lookup
+from ansible_collections.webops.wsgi.plugins.module_utils import (
+    certificates,
+    checks_edge,
+    checks_proxy,
+    dns_lookup,
+    edge,
+)
 from ansible_collections.webops.wsgi.plugins.module_utils.settings import App, Problem, show
 
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -104,6 +110,23 @@ def check_profile(app: App) -> t.Iterator[Problem]:
         yield app.problem(f"{setting} is {show(value)}, which Let's Encrypt does not offer", mend)
 
 
+NAMES = {"tlsserver": 25, "shortlived": 25}
+"""How many names Let's Encrypt certifies together under a profile, https://letsencrypt.org/docs/profiles/."""
+NAMES_ELSE = 100
+
+
+def check_number(app: App) -> t.Iterator[Problem]:
+    """Not more domains than Let's Encrypt puts on one certificate."""
+    acme, keys = app.data["certbot"], ("profile", "acme_directory", "staging")
+    if app.data["tls"] != "letsencrypt" or not app.usable("tls", "domains", *(f"certbot.{key}" for key in keys)):
+        return
+    number, most = len(app.data["domains"]), NAMES.get(acme["profile"], NAMES_ELSE)
+    if number > most and (acme["staging"] or _LETS_ENCRYPT in acme["acme_directory"]):
+        profile = f" under the profile {acme['profile']}" if acme["profile"] in NAMES else ""
+        text = f"domains has {number} names, and Let's Encrypt certifies at most {most} together{profile}"
+        yield app.problem(text, "spread them over several apps, or use a wildcard with dns-01")
+
+
 def check_account_binding(app: App) -> t.Iterator[Problem]:
     """Both parts of a key that binds an account, or none. The key is not repeated."""
     if app.usable("certbot.eab_kid", "certbot.eab_hmac_key"):
@@ -142,6 +165,49 @@ def check_fallbacks(app: App) -> t.Iterator[Problem]:
             found = f"{where}.ca_bundle is {show(bundle)}, which is no plain path on the host"
             yield app.problem(found, "write such as /usr/local/share/ca-certificates/company.crt")
         yield from _check_binding(app, each, lambda name, where=where: f"{where}.{name}")  # type: ignore[misc]
+
+
+CERTIFIES_ADDRESSES = (5, 4)
+"""Version of certbot whose plugin webroot answers for addresses, its CHANGELOG."""
+
+
+def check_addresses(app: App) -> t.Iterator[Problem]:
+    """What it takes to have an address certified."""
+    keys = ("challenge", "profile", "acme_directory", "install_method", "version")
+    if app.data["tls"] != "letsencrypt" or not app.usable("tls", "domains", *(f"certbot.{key}" for key in keys)):
+        return
+    address = next(
+        (domain for domain in app.data["domains"] if dns_lookup.is_address(domain) and ":" not in domain), ""
+    )
+    wrong, mend = _address_problem(app.data["certbot"]) if address else ("", "")
+    if wrong:
+        yield app.problem(f"domains has {show(address)}, an address, {wrong}", mend)
+
+
+def _address_problem(acme: t.Mapping[str, t.Any]) -> tuple[str, str]:
+    """What keeps addresses from being certified, and the mend; two empty strings when nothing does."""
+    if acme["challenge"] == "dns-01":
+        return "which dns-01 cannot certify", "write a host name, or certbot: {challenge: http-01}"
+    if acme["install_method"] != "venv":
+        return "which Debian's certbot does not ask for", "set certbot_install_method: venv, or write a host name"
+    if _VERSION.fullmatch(acme["version"]) and tuple(map(int, acme["version"].split("."))) < CERTIFIES_ADDRESSES:
+        return f"and certbot_version is {show(acme['version'])}", "write 5.4.0 or a later one"
+    if (acme["staging"] or _LETS_ENCRYPT in acme["acme_directory"]) and acme["profile"] != "shortlived":
+        return "which Let's Encrypt certifies for six days only", "write certbot: {profile: shortlived}, or a host name"
+    return "", ""
+
+
+def check_shared_handshake(apps: t.Sequence[App]) -> t.Iterator[Problem]:
+    """Clients that connect to an address name no host in the handshake, so one certificate is for all of them."""
+    served = [app for app in apps if app.present and app.usable("domains", "tls", "path")]
+    default = next((app.data["nginx"].get("default_app") for app in served), "")
+    have = [app for app in served if app.data["name"] == default and app.data["scheme"] == "https"]
+    for app in served:
+        if edge.by_address(app.data) and app not in have:
+            have.append(app)
+    for app in have[1:]:
+        text = f"domains has an address, but clients without a name get the certificate of app {show(have[0].label)}"
+        yield app.problem(text, "write addresses in the domains of that app only")
 
 
 def check_version(app: App) -> t.Iterator[Problem]:
@@ -190,6 +256,8 @@ CHECKS: tuple[t.Callable[[App], t.Iterator[Problem]], ...] = (
     check_provided,
     check_clients,
     check_profile,
+    check_number,
+    check_addresses,
     check_version,
     check_account_binding,
     check_fallbacks,

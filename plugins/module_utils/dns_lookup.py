@@ -68,11 +68,22 @@ def valid_servers(given: str) -> bool:
         return False
 
 
+def is_address(name: str) -> bool:
+    """Return whether a name is an address, and none that DNS knows."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
 def addresses(name: str, ask: t.Sequence[Server], timeout: float = TIMEOUT) -> list[str]:
-    """Return the addresses of a name, IPv6 ones first, as certificate authorities prefer them.
+    """Return the addresses of a name, IPv6 ones first, as certificate authorities prefer them; an address is its own.
 
     Raises NoAddressError saying what was seen when there is none.
     """
+    if is_address(name):
+        return [name]
     found = [address for kind in (AAAA, A) for address in _records(name, kind, ask, timeout)]
     if not found:
         raise NoAddressError("the name has neither an A nor an AAAA record")

@@ -14,6 +14,7 @@ import re
 import typing as t
 from http import HTTPStatus
 
+from ansible_collections.webops.wsgi.plugins.module_utils import dns_lookup
 from ansible_collections.webops.wsgi.plugins.module_utils.assets import ASSETS, COMPRESSIBLE
 from ansible_collections.webops.wsgi.plugins.module_utils.cache_purge import KEPT_OPEN
 from ansible_collections.webops.wsgi.plugins.module_utils.settings import PER_LOCATION, collection_root
@@ -97,14 +98,21 @@ def url(app: Data) -> str:
 
 def host(apps: list[Data]) -> Data:
     """What the host's own files need of all its apps: the longest time (seconds) an answer may take, how many files
-    stay open, passwords."""
+    stay open, passwords, and the app whose certificate clients get that have connected to an address.
+    """
     every = [settings for app in apps for settings in merged_locations(app["nginx"]).values()]
     cached = sum(settings["cache"] != "off" for settings in every)
     return {
         "longest": max((settings["read_timeout"] for settings in every), default=0),
         "open_files": OPEN_FILES * (cached + sum(bool(static["kept"]) for app in apps for static in _statics(app))),
         "passwords": [file for app in apps for file in _password_files(app)],
+        "by_address": next((app["name"] for app in apps if by_address(app)), ""),
     }
+
+
+def by_address(app: t.Mapping[str, t.Any]) -> bool:
+    """Whether an app is served over TLS to clients that connect to an address and so name no host in the handshake."""
+    return app["scheme"] == "https" and app["path"] == "/" and any(map(dns_lookup.is_address, app["domains"]))
 
 
 def public_folders(app: t.Mapping[str, t.Any]) -> list[str]:

@@ -10,17 +10,24 @@ from pathlib import Path
 
 
 def write_file(path: str | Path, text: str, mode: int = 0o644) -> None:
-    """Write a file, never a part of it, and see it to the disk; its mode is right from the start."""
+    """Write a file, never a part of it, and see it to the disk; its mode is right from the start.
+
+    Raises:
+        OSError: It cannot be written; the error names the file.
+    """
     path = Path(path)
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     partial.unlink(missing_ok=True)
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        os.fchmod(descriptor, mode)
-        stream.write(text)
-        stream.flush()
-        os.fsync(descriptor)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            os.fchmod(descriptor, mode)
+            stream.write(text)
+            stream.flush()
+            os.fsync(descriptor)
+    except OSError as error:  # such as a full disk, of which the system does not say for which file
+        raise OSError(error.errno, error.strerror, str(partial)) from error
     partial.rename(path)
 
 

@@ -201,6 +201,13 @@ def test_unknown_names_get_their_connection_closed(make: Make) -> None:
     assert not [args for server in others for args in server.all("listen") if "default_server" in args]
 
 
+def test_clients_of_an_address_name_no_host(make: Make) -> None:
+    unnamed = make(app("web"), app("api", domains=["api.example.com", "192.0.2.1"])).server("_", "443")
+    assert unnamed.one("ssl_certificate") == "/etc/nginx/tls/api/fullchain.pem"
+    assert not unnamed.all("ssl_reject_handshake")
+    assert unnamed.location("/").one("return") == "421"
+
+
 @pytest.mark.parametrize("tls", ["letsencrypt", "off"])
 def test_unknown_names_lead_to_the_default_app(make: Make, tls: str) -> None:
     config = make(app("web"), app("api", tls=tls), below("admin", "/admin", site="api"), nginx_proxy_default_app="api")

@@ -67,6 +67,7 @@ def certificate_files() -> dict[str, str]:
         "names.pem": wrong_names.chain,
         "upside-down.pem": good.chain + wrong_names.chain + ca.chain,
         "ca.pem": ca.chain,
+        "glued.pem": good.chain.strip() + ca.chain,
         "lower-ca.pem": lower_authority(ca, now),
         "expired-ca.pem": making.make_ca("old", now - datetime.timedelta(days=4000)).chain,
         "garbled.pem": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
@@ -458,8 +459,19 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
         {"domains": ["api.*.com"], "tls": "selfsigned"},
         ["domains", '"api.*.com"', "asterisk", "*. in front"],
     ),
-    "address under letsencrypt": ({"domains": ["192.0.2.1"]}, ['domains has "192.0.2.1"', "address", "a host name"]),
-    "IPv6 address": ({"domains": ["2001:db8::1"]}, ['domains has "2001:db8::1"', "an address", "a host name"]),
+    "address that is none": ({"domains": ["192.0.2.256"]}, ['domains has "192.0.2.256"', "no address", "up to 255"]),
+    "address for Debian's certbot": (
+        {"domains": ["192.0.2.1"], "certbot": {"profile": "shortlived"}},
+        ['app "api"', 'domains has "192.0.2.1", an address', "Debian's certbot", "certbot_install_method: venv"],
+    ),
+    "address under dns-01": (
+        {
+            "domains": ["192.0.2.1"],
+            "certbot": {"challenge": "dns-01", "dns_plugin": "dns-rfc2136", "dns_credentials": "vault.ini"},
+        },
+        ['domains has "192.0.2.1", an address', "dns-01 cannot certify", "http-01"],
+    ),
+    "IPv6 address": ({"domains": ["2001:db8::1"]}, ['domains has "2001:db8::1"', "IPv6 address", "a host name"]),
     "name without a dot": ({"domains": ["intranet"]}, ["domains", '"intranet"', "without a dot", "tls: selfsigned"]),
     "domain twice in an app": (
         {"domains": ["api.example.com", "api.example.com"]},
@@ -505,6 +517,14 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
             "Let's Encrypt does not offer",
             "classic, tlsserver, shortlived",
         ],
+    ),
+    "more names than fit": (
+        {"domains": [f"a{number}.example.com" for number in range(101)]},
+        ['app "api"', "domains has 101 names", "at most 100 together", "wildcard"],
+    ),
+    "more names than fit a profile": (
+        {"domains": [f"a{number}.example.com" for number in range(26)], "certbot": {"profile": "tlsserver"}},
+        ["domains has 26 names", "at most 25 together under the profile tlsserver"],
     ),
     "profile that is no name": (
         {"certbot": {"profile": "a b", "acme_directory": "https://ca.example.com/dir"}},
@@ -553,6 +573,10 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
     "chain in another order, key in a vault": (
         {"tls": "provided", "certificate": {"cert": "upside-down.pem", "key": "vault.pem"}},
         ["certificate.cert: the chain is not in order", "put the site's certificate first"],
+    ),
+    "chain without a line break between its certificates": (
+        {"tls": "provided", "certificate": {"cert": "glued.pem", "key": "key.pem"}},
+        ['app "api"', "cannot be loaded by OpenSSL", "in a line of its own"],
     ),
     "certificate that is garbled": (
         {"tls": "provided", "certificate": {"cert": "garbled.pem", "key": "key.pem"}},
@@ -1004,6 +1028,26 @@ BAD_INVENTORIES: dict[str, tuple[t.Any, dict[str, t.Any], list[str]]] = {
         [app(), app(name="b", domains=["b.example.com", "api.example.com"])],
         {},
         ['app "api"', "domains", '"api.example.com"', 'app "b"', "keep the domain in one app"],
+    ),
+    "addresses of two apps": (
+        [app(domains=["192.0.2.1"], tls="selfsigned"), app(name="b", domains=["192.0.2.2"], tls="selfsigned")],
+        {},
+        ['app "b"', "domains has an address", 'certificate of app "api"', "in the domains of that app"],
+    ),
+    "address of another than the default app": (
+        [app(), app(name="b", domains=["192.0.2.2"], tls="selfsigned")],
+        {"nginx_proxy_default_app": "api"},
+        ['app "b"', "domains has an address", 'certificate of app "api"', "in the domains of that app"],
+    ),
+    "address for longer than Let's Encrypt certifies it": (
+        [app(domains=["192.0.2.1"])],
+        {"certbot_install_method": "venv"},
+        ['domains has "192.0.2.1", an address', "for six days only", "{profile: shortlived}"],
+    ),
+    "address for a certbot that is too old": (
+        [app(domains=["192.0.2.1"])],
+        {"certbot_install_method": "venv", "certbot_version": "5.3.1", "certbot_profile": "shortlived"},
+        ['domains has "192.0.2.1", an address', 'certbot_version is "5.3.1"', "5.4.0 or a later one"],
     ),
     "misspelt inventory variable": (
         [app()],

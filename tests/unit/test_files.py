@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,6 +31,21 @@ def test_mode_does_not_follow_the_umask(tmp_path: Path, umask: int) -> None:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "new" / "secret").stat().st_mode) == 0o640
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) & 0o022 == 0
+
+
+def test_nearly_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_file(path, "before")
+    script = (
+        "import resource\n"
+        f"from {write_file.__module__} import write_file\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        f"write_file({str(path)!r}, 'x' * 2000)\n"
+    )
+    environment = {"PYTHONPATH": os.environ["ANSIBLE_COLLECTIONS_PATH"]}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert f"File too large: '{tmp_path}/.file.partial'" in done.stderr
+    assert path.read_text() == "before"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import datetime
 import json
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import pytest
 from testbed import labs
 
 BIND_PORT = 5353
+FICKLE = 14001  # port
 NAMED = """
 options {{ directory "/tmp/bind"; listen-on port {port} {{ any; }}; listen-on-v6 {{ none; }}; recursion no;
            pid-file none; session-keyfile none; dnssec-validation no; }};
@@ -44,11 +45,12 @@ class Seen:
 
 @dataclass(frozen=True)
 class Authority:
-    """An ACME server in the container of the lab's authority, and the file its log is in."""
+    """An ACME server in the container of the lab's authority, and the files that have its log and its root there."""
 
     container: str
     directory: str
     log: str = ""
+    root: str = ""
 
     def _lines(self) -> list[str]:
         shown = ["docker", "exec", self.container, "cat", self.log] if self.log else ["docker", "logs", self.container]
@@ -84,23 +86,39 @@ def _another(client, port: int, edits: str = "", dns: int = 8053, **environment:
     edits = f"s/:14000/:{port}/; s/:15000/:{port + 1000}/; {edits}"
     settings = {"PEBBLE_VA_NOSLEEP": 1, "PEBBLE_WFE_NONCEREJECT": 0, "PEBBLE_AUTHZREUSE": 0, **environment}
     exports = " ".join(f"{name}={value}" for name, value in settings.items())
-    run = f"exec pebble -config /tmp/{port}.json -dnsserver 127.0.0.1:{dns} >/tmp/{port}.log 2>&1"
-    script = f"sed '{edits}' /etc/pebble/config.json >/tmp/{port}.json; cd /etc/pebble; export {exports}; {run}"
-    subprocess.run(["docker", "exec", "-d", client.container, "sh", "-c", script], check=True)
-    ask = ["docker", "exec", client.container, "curl", "-sf", "--cacert", "/etc/pebble/acme.pem"]
+    run = f"exec pebble -config /tmp/{port}.json -dnsserver 127.0.0.1:{dns} >>/tmp/{port}.log 2>&1"
+    script = f"echo $$ >/tmp/{port}.pid; cd /etc/pebble; export {exports}; {run}"
+    client.shell(f"sed '{edits}' /etc/pebble/config.json >/tmp/{port}.json; echo '{script}' >/tmp/{port}.sh")
+    _start(client, port)
+    directory = labs.ACME_DIRECTORY.replace("14000", str(port))
+    return Authority(client.container, directory, f"/tmp/{port}.log", f"/tmp/{port}.pem")
+
+
+def _start(client, port: int) -> None:
+    """Start an authority that has been prepared."""
+    subprocess.run(["docker", "exec", "-d", client.container, "sh", f"/tmp/{port}.sh"], check=True)
+    root, directory = f"https://localhost:{port + 1000}/roots/0", f"https://localhost:{port}/dir"
+    curl = ["curl", "-sf", "--fail-early", "--cacert", "/etc/pebble/acme.pem"]
+    asked = ["docker", "exec", client.container, *curl, "-o", f"/tmp/{port}.pem", root, "-o", "/dev/null", directory]
 
     def ready() -> bool:
-        asked = [*ask, f"https://localhost:{port}/dir"]
         return subprocess.run(asked, capture_output=True, check=False).returncode == 0
 
     labs.wait_for(ready, f"the authority on port {port}", 30)
-    return Authority(client.container, labs.ACME_DIRECTORY.replace("14000", str(port)), f"/tmp/{port}.log")
 
 
 @pytest.fixture(scope="session")
 def fickle(client) -> Authority:
     """Another authority, which refuses a fifth of all good nonces."""
-    return _another(client, 14001, PEBBLE_WFE_NONCEREJECT=20)
+    return _another(client, FICKLE, PEBBLE_WFE_NONCEREJECT=20)
+
+
+@pytest.fixture
+def forgetful(client, fickle) -> Authority:
+    """The same after it has lost all that it knew: accounts, and the keys it signs with. It refuses fewer nonces."""
+    client.shell(f"kill $(cat /tmp/{FICKLE}.pid); sed -i s/NONCEREJECT=20/NONCEREJECT=5/ /tmp/{FICKLE}.sh")
+    _start(client, FICKLE)
+    return fickle
 
 
 SECOND_BUNDLE = "/etc/ssl/second-ca.pem"  # on hosts: what a fallback is trusted by
@@ -111,6 +129,14 @@ def choosy(client) -> Authority:
     """An authority that refuses everybody it does not know."""
     bound = '"externalAccountBindingRequired": true, "externalAccountMACKeys": {"kid": "c29tZWJvZHkncyBrZXkgb2YgMzI"}'
     return _another(client, 14003, f's/"externalAccountBindingRequired": false/{bound}/')
+
+
+@pytest.fixture(scope="session")
+def profiled(client) -> Authority:
+    """An authority with the profiles of Let's Encrypt, and certificates as long as theirs."""
+    hours = {"classic": 90 * 24, "tlsserver": 45 * 24, "shortlived": 160}
+    profiles = {name: {"description": name, "validityPeriod": life * 3600} for name, life in hours.items()}
+    return _another(client, 14004, f's/"profiles": .*/"profiles": {json.dumps(profiles)}/')
 
 
 def fallback(authority: Authority) -> dict[str, str]:
@@ -178,6 +204,22 @@ def resolve(client) -> Callable[..., None]:
             labs.point(client.container, address, name)
 
     return lead
+
+
+@pytest.fixture(scope="session")
+def break_dns(client) -> Callable[[Collection[str]], None]:
+    """Let the DNS that the authority asks fail for exactly these names (SERVFAIL)."""
+    broken: set[str] = set()
+
+    def only(names: Collection[str]) -> None:
+        for action, each in [*(("clear", name) for name in broken), *(("set", name) for name in names)]:
+            client.shell(
+                f"curl -sSf http://127.0.0.1:8055/{action}-servfail --data '{json.dumps({'host': each + '.'})}'"
+            )
+        broken.clear()
+        broken.update(names)
+
+    return only
 
 
 @pytest.fixture

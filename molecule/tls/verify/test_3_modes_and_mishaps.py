@@ -33,7 +33,7 @@ def test_selfsigned_is_trusted_by_who_trusts_the_host(host, client):
 
 def _provided(apps, pem):
     apps["own"].update(tls="provided", certificate=pem)
-    return list(apps.values())
+    return [*apps.values(), *({"name": name, "state": "absent"} for name in ("gone", "short"))]
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,12 @@
-"""Killed in the middle: whatever was served goes on being served, nginx could start, and the next run finishes."""
+"""Killed in the middle, or with a DNS that fails at times: what was served is served, nginx could start.
+
+The next run goes on.
+"""
 
 from __future__ import annotations
 
+import datetime
+import random
 import re
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,8 +19,8 @@ while [ "$pid" -gt 1 ]; do
     [ "$name" = certbot ] && break
 done
 """
-# What the hook starts, in this order.
-STEPS = {"d12": ("openssl", "nginx"), "d13": ("sed", "systemctl")}
+# What the hook starts, the last ones first.
+STEPS = {"d12": ("nginx", "openssl"), "d13": ("systemctl", "sed")}
 
 # The effects before which a run is killed: two rounds, a host each.
 ROUNDS = (
@@ -28,6 +33,8 @@ ROUNDS = (
         "d13": r"^subprocess.Popen .*reload-or-restart",  # nginx has not been told
     },
 )
+
+SEED = 7
 
 # Every app has a placeholder and no certificate; what `moved` had is there under another name.
 BEGINNING = """set -e; cd /etc/letsencrypt
@@ -77,7 +84,13 @@ def _renew_and_die(host, step):
     return done
 
 
+def _begin(hosts):
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda host: host.run(f"sh -c '{_quoted(BEGINNING)}' {host.name}"), hosts))
+
+
 def test_killed_in_the_deploy_hook(play, hosts, client):
+    served = {host: _on_disk(host, "grow") for host in hosts}
     for number in range(2):
         before = {host: _on_disk(host, "grow") for host in hosts}
         with ThreadPoolExecutor() as pool:
@@ -86,25 +99,19 @@ def test_killed_in_the_deploy_hook(play, hosts, client):
             step = STEPS[host.name][number]
             assert killed.returncode == 137, f"{host.name}: not killed at {step}: {killed.stderr}{killed.stdout}"
             assert _on_disk(host, "grow") != before[host], "killed before the certificate was there"
-            assert _on_wire(client, host, "grow") == before[host], f"killed at {step}, nginx was reloaded all the same"
+            assert _on_wire(client, host, "grow") == served[host], f"killed at {step}, nginx was reloaded all the same"
             _serves(client, host, "grow", "keyed")
-        run = play(playbook="../molecule/tls/certificates")
-        assert run.code == 0, run.output[-3000:]
-        for host in hosts:
-            assert _on_wire(client, host, "grow") == _on_disk(host, "grow"), "the next run has not made it good"
-            assert re.fullmatch(
-                r"renew_before_expiry = \d{7} seconds",
-                host.run("grep -h renew_before_expiry /etc/letsencrypt/renewal/grow.conf"),
-            )
+    run = play(playbook="../molecule/tls/certificates")
+    assert run.code == 0, run.output[-3000:]
+    for host in hosts:
+        assert _on_wire(client, host, "grow") == _on_disk(host, "grow"), "the next run has not made it good"
+        told = host.run("grep -h renew_before_expiry /etc/letsencrypt/renewal/grow.conf")
+        assert re.fullmatch(r"renew_before_expiry = \d{7} seconds", told)
 
 
 def test_killed_from_placeholder_to_certificate(play, hosts, client, traps):
     """Two certificates are issued side by side and adopted, a third one is taken over from another name."""
     names = ("grow", "keyed", "moved")
-
-    def begin():
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(lambda host: host.run(f"sh -c '{_quoted(BEGINNING)}' {host.name}"), hosts))
 
     def whole():
         run = play(playbook="../molecule/tls/certificates")
@@ -118,7 +125,7 @@ def test_killed_from_placeholder_to_certificate(play, hosts, client, traps):
     for trap in traps.values():
         trap.lay("certificate_issue")
     for points in ROUNDS:
-        begin()
+        _begin(hosts)
         for host in hosts:
             traps[host].set(points[host.name])
         run = play(*traps[hosts[0]].interpreter, playbook="../molecule/tls/certificates")
@@ -135,3 +142,61 @@ def test_killed_from_placeholder_to_certificate(play, hosts, client, traps):
 
 def _quoted(text):
     return text.replace("'", "'\\''")
+
+
+# A ledger as it will be when the time has come that a run has named.
+LATER = """
+import json, sys
+path, seconds = "/var/lib/letsencrypt/wsgi-attempts.jsonl", float(sys.argv[1])
+lines = [json.loads(line) for line in open(path)]
+open(path, "w").write("".join(json.dumps({**line, "at": line["at"] - seconds}) + chr(10) for line in lines))
+"""
+
+
+def test_names_that_fail_by_chance(play, hosts, apps, client, forgetful, break_dns):
+    """From placeholders to certificates by an authority that refuses nonces and knows no account.
+
+    DNS fails for some names, others each time. What the authority saw fail is asked for again when the run has said.
+    """
+    names = ("grow", "keyed", "moved")
+    for name in names:
+        # grow is looked through before, and that costs no attempt.
+        apps[name]["certbot"] = {"acme_directory": forgetful.directory, "preflight": name == "grow"}
+    settings = {"playbook": "../molecule/tls/certificates", "wsgi_apps": list(apps.values()), "certbot_max_failures": 1}
+    chance, waiting, locked = random.Random(SEED), {(host, name) for host in hosts for name in names}, set()
+    _begin(hosts)
+    try:
+        for _number in range(2):
+            failing = {pair for pair in sorted(waiting, key=str) if chance.random() < 0.5}
+            break_dns([host.domain(name) for host, name in failing])
+            run = play(**settings)
+            said = " ".join(run.output.split())
+            red = (waiting & failing) | locked
+            assert (run.code != 0) == bool(red), run.output[-3000:]
+            for host, name in waiting:
+                domain = host.domain(name)
+                words = f'app "{name}": no certificate was issued for {domain} by {forgetful.directory}: {domain}'
+                assert (words in said) == ((host, name) in red), f"{domain}: {said[-3000:]}"
+                if (host, name) in locked:
+                    assert f"{words} has failed 1 times within an hour" in said
+                elif (host, name) in red:
+                    assert re.search(rf"{re.escape(words)}: .*?(SERVFAIL|server misbehaving)", said), said[-3000:]
+            for host in hosts:
+                _serves(client, host, *names)
+            waiting, locked = red, {(host, name) for host, name in red if name != "grow"}
+    finally:
+        break_dns([])
+    assert waiting
+    assert locked
+    ends = max(re.findall(r"asked again from (\d{4}-\d\d-\d\d \d\d:\d\d) UTC", said))
+    ends = datetime.datetime.strptime(ends, "%Y-%m-%d %H:%M").replace(tzinfo=datetime.UTC)
+    left = (ends - datetime.datetime.now(datetime.UTC)).total_seconds()
+    assert 0 < left <= 3600
+    for host in hosts:
+        host.run(f"python3 - {left + 60} <<'L'\n{LATER}L")  # it names the minute
+    run = play(**settings)
+    assert run.code == 0, run.output[-3000:]
+    for host in hosts:
+        for name in names:
+            answer = client.get(host.url(name), "--cacert", forgetful.root)
+            assert answer.status == 200, f"{host.name}, {name}: {answer.error}"

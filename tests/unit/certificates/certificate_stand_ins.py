@@ -33,6 +33,9 @@ NO_CA = (
 )
 ASK = "Ask for help or search for solutions at https://community.letsencrypt.org. See the logfile /x or re-run"
 
+ACCOUNT = "https://ca.example.test:14000/my-account/35de"
+FORGOTTEN = f"Saving debug log to /x\nAn unexpected error occurred:\nAccount {ACCOUNT} not found.\n{ASK}\n"
+
 
 def days(number: float) -> datetime.timedelta:
     return datetime.timedelta(days=number)
@@ -178,6 +181,7 @@ class Programs:
         self.refusals: dict[str, str] = {}
         self.authenticator = "webroot"
         self.account_problem = ""
+        self.account: pathlib.Path | None = None
         self.credentials: list[str] = []
         self.together: threading.Barrier | None = None
         self.timer = "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\n"
@@ -218,9 +222,9 @@ class Programs:
     def _register(self) -> store.Completed:
         if self.account_problem:
             return store.Completed(1, self.account_problem)
-        if (self.letsencrypt / "accounts").is_dir():
+        if (self.letsencrypt / "accounts").is_dir() and (not self.account or self.account.exists()):
             return store.Completed(1, "There is an existing account; registration of a duplicate is unsupported.")
-        (self.letsencrypt / "accounts").mkdir(parents=True)
+        (self.letsencrypt / "accounts").mkdir(parents=True, exist_ok=True)
         return store.Completed(0, "Account registered.")
 
     def _issue(self, command: list[str]) -> store.Completed:
@@ -230,6 +234,8 @@ class Programs:
         server = command[command.index("--server") + 1]
         if server in self.refusals:
             return store.Completed(1, self.refusals[server])
+        if self.account and self.account.exists():
+            return store.Completed(1, FORGOTTEN)
         if name in self.certbot_problems:
             return store.Completed(1, self.certbot_problems[name])
         domains = [command[at + 1] for at, word in enumerate(command) if word == "--domain"]

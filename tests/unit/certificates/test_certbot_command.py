@@ -28,9 +28,15 @@ class TestCommand:
                 "ops@example.test",
                 "--no-eff-email",
                 "--agree-tos",
+                "--no-directory-hooks",
             ),
             *("--domain", "api.example.test", "--domain", "www.example.test"),
         ]
+
+    def test_address(self, host: store.Host) -> None:
+        wanted = app("api", "192.0.2.1", "a.example.test")
+        command = certbot_command.certonly_command(host, wanted, certbot_lineage.Lineage(None, ""))
+        assert command[-4:] == ["--ip-address", "192.0.2.1", "--domain", "a.example.test"]
 
     def test_further_command(self, host: store.Host, authority: Authority) -> None:
         command = certbot_command.certonly_command(

@@ -20,6 +20,7 @@ self-signed certificate (_ssl.c:1029)')))
 """
 
 
+LATE = SSL_ERROR.replace("self-signed certificate", "certificate has expired")
 NO_NAME = f"""Saving debug log to /var/log/letsencrypt/letsencrypt.log
 An unexpected error occurred:
 requests.exceptions.ConnectionError: HTTPSConnectionPool(host='no.test', port=443): Max retries exceeded with url: /d \
@@ -49,6 +50,7 @@ Some challenges have failed.
 """
 
 
+CHALLENGES_SINCE_5_3 = CHALLENGES.replace("Domain:", "Identifier:")
 NONCE = f"""Saving debug log to /var/log/letsencrypt/letsencrypt.log
 An unexpected error occurred:
 JWS has an invalid anti-replay nonce: aVOK0y
@@ -67,6 +69,12 @@ class TestCause:
                 "name its own authority in certbot_ca_bundle",
                 True,
             ),
+            (
+                LATE,
+                "the CA at localhost:14000 cannot be reached: certificate verify failed: certificate has expired; "
+                "is this host's clock right?",
+                True,
+            ),
             (NO_NAME, "the CA at no.test:443 cannot be reached: Failed to resolve 'no.test'", True),
             (
                 CHALLENGES,
@@ -74,7 +82,18 @@ class TestCause:
                 "b.example.test: no such host (dns)",
                 False,
             ),
+            (
+                CHALLENGES_SINCE_5_3,
+                "a.example.test: Non-200 status code from HTTP: http://a.example.test/x returned 404 (unauthorized); "
+                "b.example.test: no such host (dns)",
+                False,
+            ),
             (NONCE, "JWS has an invalid anti-replay nonce: aVOK0y", False),
+            (
+                "An unexpected error occurred:\nacme.errors.ClientError: <Response [503]>\n" + ASK,
+                "the CA answered 503 without a reason, as a proxy in front of one does that is down",
+                False,
+            ),
             ("Saving debug log to /x\nYou must agree to the terms\n", "You must agree to the terms", False),
             ("", "certbot said nothing; see /var/log/letsencrypt/letsencrypt.log", False),
         ],

@@ -69,7 +69,9 @@ class TestFallbacks:
     def run(self, host: store.Host, *apps: App) -> store.Outcome:
         return issue.ensure_issued(host, apps, NOW)
 
-    @pytest.mark.parametrize("said", [NO_CA, LIMITED])
+    BUSY = "An unexpected error occurred:\nacme.errors.ClientError: <Response [429]>\n"
+
+    @pytest.mark.parametrize("said", [NO_CA, LIMITED, BUSY])
     def test_the_next_is_asked_and_its_certificate_stays(self, host: store.Host, programs: Programs, said: str) -> None:
         apps = self.of_two("api")
         start(host, programs, *apps)
@@ -92,6 +94,14 @@ class TestFallbacks:
         self.run(host, *apps)
         noted = [(each.directory, bool(each.failed)) for each in Ledger(host.ledger).attempts()]
         assert noted == [(DIRECTORY, True), (self.SECOND, False)]
+
+    def test_limits_without_a_reason_are_the_authority_s(self, host: store.Host, programs: Programs) -> None:
+        start(host, programs, app())
+        programs.refusals = {DIRECTORY: self.BUSY}
+        self.run(host, app())
+        programs.refusals.clear()
+        assert self.run(replace(host, max_failures=1), *self.of_two("api")).issued == ["api"]
+        assert certbot_lineage.read_lineage(host, "api").server == self.SECOND
 
     def test_limits_reached_at_the_first_are_a_refusal(self, host: store.Host, programs: Programs) -> None:
         apps = self.of_two("api")

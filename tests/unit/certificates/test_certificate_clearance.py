@@ -5,14 +5,17 @@ from __future__ import annotations
 
 import datetime
 import pathlib
+import re
 import shutil
 import typing as t
 from dataclasses import replace
 
 import pytest
+from ansible_collections.webops.wsgi.plugins.module_utils import certificate_clearance as clearance
 from ansible_collections.webops.wsgi.plugins.module_utils import certificate_issue as issue
 from ansible_collections.webops.wsgi.plugins.module_utils import certificate_preflight as preflight
 from ansible_collections.webops.wsgi.plugins.module_utils import certificate_store as store
+from ansible_collections.webops.wsgi.plugins.module_utils.certificate_ledger import Ledger
 from ansible_collections.webops.wsgi.plugins.module_utils.certificates import Acme, App
 from certificate_stand_ins import DIRECTORY, NO_CA, NOW, Programs, app, days, start
 
@@ -78,10 +81,14 @@ class TestClearance:
         seen["api.example.test"] = "404"
         assert self.run(host, [app()]).issued == ["api"]
 
-    def test_broken_set_up_is_asked_for_three_times_an_hour(self, host: store.Host, programs: Programs) -> None:
-        wanted = app(acme=Acme(DIRECTORY))
+    @pytest.mark.parametrize("word", ["Domain", "Identifier"])
+    @pytest.mark.parametrize("domain", ["api.example.test", "*.api.example.test"])
+    def test_broken_set_up_is_asked_for_three_times_an_hour(
+        self, host: store.Host, programs: Programs, word: str, domain: str
+    ) -> None:
+        wanted = app("api", domain, acme=Acme(DIRECTORY, preflight=False))
         start(host, programs, wanted)
-        programs.certbot_problems = {"api": "Domain: api.example.test\nType: connection\nDetail: firewall\n"}
+        programs.certbot_problems = {"api": f"{word}: api.example.test\nType: connection\nDetail: firewall\n"}
         for minutes in range(0, 50, 5):
             errors = self.run(host, [wanted], NOW + datetime.timedelta(minutes=minutes)).errors
             assert "firewall (connection)" in errors[0]
@@ -123,6 +130,27 @@ class TestClearance:
             shutil.rmtree(programs.letsencrypt, ignore_errors=True)
         assert len(programs.asked("certonly")) == 4
         assert "4 certificates for exactly these names were issued within 7 days" in outcome.errors[0]
+
+    def test_clock_that_was_ahead(self, host: store.Host, programs: Programs) -> None:
+        wanted = app(acme=Acme(DIRECTORY))
+        start(host, programs, wanted)
+        programs.certbot_problems = {"api": "Domain: api.example.test\nType: connection\nDetail: firewall\n"}
+        for _number in range(4):
+            errors = self.run(host, [wanted], NOW + days(400)).errors
+        assert "asked again from" in errors[0]
+        programs.certbot_problems.clear()
+        assert self.run(host, [wanted]).issued == ["api"]
+        assert [each.at for each in Ledger(host.ledger).attempts()] == [NOW.timestamp()]
+
+    def test_full_disk(self, host: store.Host, programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
+        apps = [app("api"), app("web")]
+        start(host, programs, *apps)
+        monkeypatch.setattr(clearance, "ROOM", 1 << 62)
+        errors = self.run(host, apps).errors
+        assert re.search(r"by \S+: the disk of \S+ is full \(\d+ KiB are free\); make room; it keeps", errors[0])
+        assert not programs.asked("certonly")
+        monkeypatch.undo()
+        assert self.run(host, apps).issued == ["api", "web"]
 
     def test_ledger_with_a_damaged_line(self, host: store.Host, programs: Programs) -> None:
         wanted = app(acme=Acme(DIRECTORY))

@@ -113,6 +113,15 @@ class TestIssued:
         errors = issued(host, app(acme=Acme(DIRECTORY, profile="shortlived", preflight=False))).errors
         assert "this certbot knows no profiles; set certbot_install_method: venv" in errors[0]
 
+    def test_hook_that_stops_nginx(self, host: store.Host, programs: Programs) -> None:
+        hooks = pathlib.Path(host.letsencrypt) / "renewal-hooks" / "pre"
+        hooks.mkdir(parents=True)
+        (hooks / "mail").write_text("#!/bin/sh\nsystemctl stop postfix\n")
+        (hooks / "web").write_text("#!/bin/sh\nsystemctl stop nginx\n")
+        start(host, programs, app())
+        (warning,) = issued(host, app()).warnings
+        assert warning.startswith(f"{hooks}/web stops nginx")
+
     def test_without_certbot(self, host: store.Host, programs: Programs) -> None:
         start(host, programs, app())
         errors = issued(replace(host, certbot=("/nonexistent/certbot",)), app()).errors

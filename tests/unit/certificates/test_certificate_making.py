@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import typing as t
+
 import pytest
 from ansible_collections.webops.wsgi.plugins.module_utils import certificate_making as making
 from ansible_collections.webops.wsgi.plugins.module_utils.certificates import App, CertificateError, Pair
@@ -62,6 +64,25 @@ class TestProvided:
     def test_no_certificate(self, text: str) -> None:
         with pytest.raises(CertificateError, match=r'app "api": certificate\.cert: '):
             making.check_provided(self.given(Pair(text, "")), NOW)
+
+    @pytest.mark.parametrize(
+        "written",
+        [
+            lambda pem: pem.replace("-----\n-----", "----------"),
+            lambda pem: pem.replace("\n", "\n  "),
+        ],
+    )
+    def test_pem_that_only_openssl_refuses(self, authority: Authority, written: t.Callable[[str], str]) -> None:
+        pair = authority.pair("api.example.test")
+        with pytest.raises(CertificateError, match=r"cannot be loaded by OpenSSL.*each END in a line of its own"):
+            making.check_provided(self.given(Pair(written(pair.chain), pair.key)), NOW)
+
+    @pytest.mark.parametrize(
+        "written", [lambda pem: pem.replace("\n", "\r\n"), lambda pem: "\ufeff" + pem, lambda pem: f"Bag: ü\n{pem}"]
+    )
+    def test_pem_that_is_odd(self, authority: Authority, written: t.Callable[[str], str]) -> None:
+        pair = authority.pair("api.example.test")
+        making.check_provided(self.given(Pair(written(pair.chain), written(pair.key))), NOW)
 
     def test_no_key(self, authority: Authority) -> None:
         with pytest.raises(CertificateError, match="is not a private key in PEM"):

@@ -46,9 +46,10 @@ class TestPlaceholder:
         assert "PRIVATE" not in repr(certificate_placement.ensure_placeholder(host, self.APPS, NOW))
 
     def test_selfsigned_is_trusted_by_who_trusts_the_host(self, host: store.Host, programs: Programs) -> None:
-        start(host, programs, app("own", "own.example.test", "www.own.example.test", tls="selfsigned"))
+        start(host, programs, app("own", "own.example.test", "www.own.example.test", "192.0.2.1", tls="selfsigned"))
         context = ssl.create_default_context(cafile=os.path.join(host.store, "ca.pem"))
         context.verify_flags |= ssl.VERIFY_X509_STRICT
+        assert store.table(host, [app("own", tls="selfsigned")])["own"]["domains"][0] == "192.0.2.1"
         for name in ("own.example.test", "www.own.example.test"):
             with (
                 socket.create_connection((host.address, host.port)) as plain,

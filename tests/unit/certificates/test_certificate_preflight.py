@@ -167,6 +167,10 @@ def test_addresses_behind_an_alias(truncate: bool) -> None:
     assert dns_lookup.addresses("a.example.test", [server.address]) == ["2001:db8::7", "192.0.2.7"]
 
 
+def test_an_address_is_its_own() -> None:
+    assert dns_lookup.addresses("192.0.2.7", []) == ["192.0.2.7"]
+
+
 @pytest.mark.parametrize(
     ("rcode", "seen"), [(3, "NXDOMAIN"), (2, "SERVFAIL"), (9, "code 9"), (0, "neither an A nor an AAAA record")]
 )

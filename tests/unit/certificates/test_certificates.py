@@ -65,7 +65,7 @@ class TestFacts:
         )
         facts = certificates.parse(pem(certificate))
         assert facts == certificates.Certificate(
-            names=tuple(sorted(names)),
+            names=tuple(sorted([*names, "192.0.2.1"])),
             issuer=shown,
             not_before=certificate.not_valid_before_utc,
             not_after=certificate.not_valid_after_utc,
