@@ -97,8 +97,10 @@ def settle_timer(host: Host, timer: str, check: bool, outcome: Outcome) -> None:
     if state.get("ActiveState") == "active" and state.get("UnitFileState") == "enabled":
         return
     if state.get("LoadState") != "loaded":
-        if not check:
-            outcome.errors.append(f"{timer} is not there, so no certificate would be renewed; is certbot installed?")
+        masked = state.get("LoadState") == "masked"
+        found = f"masked: run systemctl unmask {timer}" if masked else "not there: is certbot installed?"
+        if masked or not check:
+            outcome.errors.append(f"no certificate would be looked after, since {timer} is {found}")
         return
     outcome.change(
         f"{timer} enabled",

@@ -6,6 +6,7 @@ from __future__ import annotations
 import pathlib
 from dataclasses import replace
 
+import pytest
 from ansible_collections.webops.wsgi.plugins.module_utils import certbot_setup
 from ansible_collections.webops.wsgi.plugins.module_utils import certificate_store as store
 from ansible_collections.webops.wsgi.plugins.module_utils.certificates import Acme
@@ -55,10 +56,13 @@ class TestSetup:
         assert issued(host, own, files=[replace(files[0], content="")]).actions == [f"{timer} removed"]
         assert programs.asked("disable") == [["systemctl", "disable", "--now", "watch.timer"]]
 
-    def test_missing_timer_is_an_error(self, host: store.Host, programs: Programs) -> None:
+    @pytest.mark.parametrize(
+        ("state", "found"), [("not-found", "not there: is certbot"), ("masked", "masked: run systemc")]
+    )
+    def test_missing_timer_is_an_error(self, host: store.Host, programs: Programs, state: str, found: str) -> None:
         start(host, programs, app())
-        programs.timer = "LoadState=not-found\nActiveState=inactive\nUnitFileState=\n"
-        assert "certbot.timer is not there" in issued(host, app(), timer="certbot.timer").errors[0]
+        programs.timer = f"LoadState={state}\nActiveState=inactive\nUnitFileState=\n"
+        assert f"certbot.timer is {found}" in issued(host, app(), timer="certbot.timer").errors[0]
 
     def test_credentials_for_dns(self, host: store.Host, programs: Programs) -> None:
         named = app(acme=Acme(DIRECTORY, dns_plugin="dns-rfc2136"), credentials="secret = hunter2\n")
