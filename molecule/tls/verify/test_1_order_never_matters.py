@@ -12,6 +12,8 @@ from testbed import labs
 NOBODY = labs.ACME_DIRECTORY.replace("14000", "14009")  # where no authority is
 HOSTS = 2
 PRESENT_ON_13 = "{{ (inventory_hostname == 'd13') | ternary('present', 'absent') }}"
+HOOK = "/etc/letsencrypt/renewal-hooks/pre/web"
+STOPPING = f"""mkdir -p $(dirname {HOOK}); printf '#!/bin/sh\nsystemctl stop nginx\n' >{HOOK}; chmod 755 {HOOK}"""
 SHORTLIVED = 160 * 3600  # seconds
 LATE = "late.{host}.example.test"
 
@@ -99,6 +101,8 @@ def test_mended_dns_domain_removed_other_authorities_and_wildcards(
     # Debian 12's certbot knows no profiles.
     wanted.append({**_short(apps, profiled, "shortlived"), "state": PRESENT_ON_13})
     wanted.append(_wild(apps, named))
+    for host in hosts:
+        host.run(STOPPING)
     seen, seen_by_other, seen_by_third = authority.mark(), fickle.mark(), named.authority.mark()
     run = play("--diff", wsgi_apps=wanted)
     assert run.code == 0, run.output
@@ -112,6 +116,7 @@ def test_mended_dns_domain_removed_other_authorities_and_wildcards(
     assert f'app "keyed": its certificate is by {fickle.directory}, not by {NOBODY}: the CA at' in said, said[-3000:]
     assert f'app "late": its certificate is by {authority.directory}, not by ' in said, said[-3000:]
     assert "certbot_eab_kid" in said, "why the first authority has refused is not said"
+    assert f"{HOOK} stops nginx" in said, "nobody is warned of what keeps renewals from working"
     for host in hosts:
         name = LATE.format(host=host.name)
         assert client.get(f"https://{name}/", *_at(host, name)).status == 200
@@ -125,6 +130,9 @@ def test_mended_dns_domain_removed_other_authorities_and_wildcards(
             assert lies.stdout == "", f"a secret lies about: {lies.stdout}"
 
     assert _life(hosts[1], "short") == SHORTLIVED
+
+    for host in hosts:
+        host.run(f"rm {HOOK}")
 
     _renewed_by_whom_it_comes_from(hosts, fickle)
 
