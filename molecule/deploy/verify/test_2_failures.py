@@ -40,7 +40,11 @@ TROUBLE = {
         ["after_activate failed", "cache is cold"],
     ),
     "a worker that ends": (
-        {"workers": [{"name": "celery", "command": "celery --app no_such_module worker"}]},
+        # On a busy machine it takes some time to find that out.
+        {
+            "workers": [{"name": "celery", "command": "celery --app no_such_module worker"}],
+            "release": {"worker_settle": 20},
+        },
         ["api.celery@", "ended by itself", "no_such_module"],
     ),
     "a worker that is no program": (
