@@ -112,6 +112,12 @@ def test_one_that_fails_does_not_block_the_others(hosts, client, profiled, resol
         assert week.returncode == 1, "the renewal lost the profile"
 
 
+def test_the_timer_comes_every_six_hours(host):
+    shown = host.run("systemctl show certbot.timer --property=TimersCalendar,RandomizedDelayUSec,Persistent")
+    assert re.findall(r"OnCalendar=(.+?) ;", shown) == ["*-*-* 00/6:00:00"], shown
+    assert {"RandomizedDelayUSec=6h", "Persistent=yes"} <= set(shown.splitlines()), shown
+
+
 def test_renewal_is_due_at_a_share_of_its_life(host):
     """The hook sets it for each new certificate, whatever certbot's own default is: 33 % of 90 days."""
     text = host.run("grep -h renew_before_expiry /etc/letsencrypt/renewal/grow.conf")
