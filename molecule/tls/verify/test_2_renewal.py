@@ -120,6 +120,6 @@ def test_the_timer_comes_every_six_hours(host):
 
 def test_renewal_is_due_at_a_share_of_its_life(host):
     """The hook sets it for each new certificate, whatever certbot's own default is: 33 % of 90 days."""
-    text = host.run("grep -h renew_before_expiry /etc/letsencrypt/renewal/grow.conf")
+    text = host.run("grep -h renew_before_expiry /etc/letsencrypt/renewal/keyed.conf")
     life = 7776000 - 1  # the authority's certificates end a second earlier
     assert text == f"renew_before_expiry = {life * 33 // 100} seconds"

@@ -85,7 +85,7 @@ def test_killed_while_the_authority_is_asked(play, apps, hosts, client, pairs):
         assert client.get(host.url("grow")).status == 200
         before[host] = client.certificate(host.domain("own"))
 
-    again = play(wsgi_apps=_provided(apps, pairs[1]), **settings)
+    again = play(playbook="../molecule/tls/certificates", wsgi_apps=_provided(apps, pairs[1]), **settings)
     assert again.code == 0, again.output
     for host in hosts:
         assert client.get(f"https://www.{host.domain('grow')}/").status == 200

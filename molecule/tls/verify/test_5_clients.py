@@ -41,7 +41,7 @@ def test_only_clients_with_a_good_certificate_get_to_where_one_is_needed(play, a
         "client_verify": "on",
         "locations": {"/open": {"client_verify": "optional"}},
     }
-    run = play(wsgi_apps=list(apps.values()))
+    run = play(playbook="../molecule/tls/certificates", wsgi_apps=list(apps.values()))
     assert run.code == 0, run.output
     for host in hosts:
         url = host.url("moved")
