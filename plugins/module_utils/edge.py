@@ -263,10 +263,11 @@ def _guard(app: Data, path: str, settings: Data) -> Data:
 
 
 def _refusals(app: Data, locations: list[Data]) -> list[int]:
-    """Statuses of what is refused by the request alone."""
+    """Statuses of what is refused by the request alone; 404 for a path that is not written plainly."""
     methods = any(location["allowed_methods"] for location in locations)
     certificates = any(guard["certified"] for guard in [*locations, _guard(app, STATIC, app["nginx"])])
-    return [HTTPStatus.FORBIDDEN.value] * certificates + [HTTPStatus.METHOD_NOT_ALLOWED.value] * methods
+    forbidden, not_allowed = [HTTPStatus.FORBIDDEN.value] * certificates, [HTTPStatus.METHOD_NOT_ALLOWED.value] * methods
+    return [*forbidden, HTTPStatus.NOT_FOUND.value, *not_allowed]
 
 
 def _client_ca(app: Data) -> bool:
