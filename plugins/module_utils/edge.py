@@ -366,8 +366,9 @@ def _cache(settings: Data, certified: bool) -> Data | None:
     valid = MICRO_VALID if settings["cache"] == "micro" else settings["cache_valid"]
     return {
         "valid": [{"statuses": str(statuses), "time": str(time)} for statuses, time in valid.items()],
-        # The first word is what playbooks/purge.yml looks for; a URL in a request has no space.
-        "key": f"$wsgi_scheme://$host$request_uri {settings['cache_key']}".strip() + client,
+        # The first word is what playbooks/purge.yml looks for; a URL in a request has no space. The port is the client's
+        # word, and an app that writes whole URLs repeats it: others must not get it.
+        "key": f"$wsgi_scheme://$host$request_uri $wsgi_host_port {settings['cache_key']}".strip() + client,
         "bypass": " ".join(settings["cache_bypass"]),
         "stale": settings["cache_stale"],
         "open_files": OPEN_FILES,

@@ -98,7 +98,7 @@ def test_head_comes_with_get():
 
 def test_the_key_of_a_cached_answer_begins_with_its_url():
     key = locations(cache="on", cache_key="$http_accept_language")["/"]["cache"]["key"]
-    assert key == "$wsgi_scheme://$host$request_uri $http_accept_language"
+    assert key == "$wsgi_scheme://$host$request_uri $wsgi_host_port $http_accept_language"
 
 
 @pytest.mark.parametrize(("written", "kept"), [(True, True), ("on", True), (False, False), ("off", False)])

@@ -33,6 +33,13 @@ def test_who_is_somebody_is_neither_answered_nor_kept(host, client, path, sent):
     assert client.get(url).json == kept.json, "a personal answer went to everybody"
 
 
+def test_a_port_that_a_client_made_up_is_not_for_others(host, client, path):
+    url = host.url("probe", path)
+    made_up = client.get(url, "-H", f"Host: {host.domain('probe')}:1337")
+    assert made_up.status == 200
+    assert client.get(url).json != made_up.json
+
+
 @pytest.mark.parametrize("query", ["control=private", "control=no-store", "cookie=1"])
 def test_an_answer_that_is_not_for_all_is_not_kept(host, client, path, query):
     answers = [client.get(host.url("probe", f"{path}?{query}")) for _ in range(2)]
