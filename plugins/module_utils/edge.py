@@ -36,6 +36,8 @@ STATIC = "static files"
 MICRO_VALID = {"200 203 301 302 404 410": "1s"}
 
 _LOCATION = re.compile(r"(=|\^~|~\*|~)?\s*(.*)", re.DOTALL)
+# The beginning of the text in a regular expression; other escapes and sets of characters are found so as to be passed over.
+_ANCHOR = re.compile(r"\\.|\[\^?\]?(?:\\.|[^]\\])*\]|\^", re.DOTALL)
 _RATE = re.compile(r"([1-9][0-9]{0,5})r/([sm])")
 
 # Files of a location that a worker process keeps open between requests, where what is under a name does not change:
@@ -220,11 +222,13 @@ def below(mount: str, path: str) -> str:
 
 
 def _expression_below(mount: str, pattern: str) -> str:
-    """A regular expression of an app that is served below a path, and of nothing outside it."""
+    """A regular expression of an app that is served below a path, and of nothing outside it. Wherever the expression says
+    that the path begins, as each part of C(^/a|^/b) does, it begins after the other one."""
     if mount == "/":
         return pattern
-    rest = f"(?:{pattern[1:]})" if pattern.startswith("^") else f".*(?:{pattern})"
-    return f"^{re.escape(mount)}(?=/){rest}"
+    begins = f"(?<=^{re.escape(mount)})"
+    moved = _ANCHOR.sub(lambda found: begins if found.group() in ("^", r"\A") else found.group(), pattern)
+    return f"^{re.escape(mount)}(?=/)(?s:.*)(?:{moved})"
 
 
 def quote(text: t.Any) -> str:

@@ -167,8 +167,9 @@ def test_lists_of_networks_by_name():
         ("/", '"/admin/"'),
         ("/api/", '"/admin/api/"'),
         ("= /healthz", '= "/admin/healthz"'),
-        (r"~ ^/v\d+/|^/w", r'~ "^/admin(?=/)(?:/v\d+/|^/w)"'),
-        ("~* [.]png$", '~* "^/admin(?=/).*(?:[.]png$)"'),
+        (r"~ ^/v\d+/|^/w", r'~ "^/admin(?=/)(?s:.*)(?:(?<=^/admin)/v\d+/|(?<=^/admin)/w)"'),
+        ("~* [.]png$", '~* "^/admin(?=/)(?s:.*)(?:[.]png$)"'),
+        (r"~ /[^a]\^[]^]", r'~ "^/admin(?=/)(?s:.*)(?:/[^a]\^[]^])"'),
     ],
 )
 def test_what_a_location_below_a_path_matches(written, match):
@@ -183,6 +184,16 @@ def test_an_expression_stays_below_its_path(pattern):
     inside, outside = ("/a.b/x", "/a.b/z/y"), ("/x", "/y", "/a.bx", "/a-b/x", "/z/a.b/x", "/a.by")
     assert any(re.search(expression, path) for path in inside)
     assert not [path for path in outside if re.search(expression, path)]
+
+
+@pytest.mark.parametrize("path", ["/x", "/x/y", "/y", "/z/y", "/z\n/x", "/[x", "/^x", "/zx", "/x^"])
+@pytest.mark.parametrize(
+    "pattern", ["/x", "^/x", "^/x|^/y", "^/y|x$", "(^/x|^/y)", r"\A/x", r"(?:^/z.)?y", r"/[^z]", r"^/[]^[]x", r"\^"]
+)
+def test_an_expression_below_a_path_matches_what_it_would_alone(pattern, path):
+    app = {**resolved(locations={f"~ {pattern}": {}}), "path": "/a.b"}
+    expression = edge.site(app)["locations"][0]["match"].removeprefix('~ "').removesuffix('"')
+    assert bool(re.search(expression, f"/a.b{path}")) is bool(re.search(pattern, path))
 
 
 @pytest.mark.parametrize(
