@@ -44,6 +44,10 @@ _RATE = re.compile(r"([1-9][0-9]{0,5})r/([sm])")
 # opening one costs a quarter of the rate.
 OPEN_FILES = 256
 
+# What an app may answer otherwise than to a plain GET of the same URL: one with a body, which HTTP allows and the key does
+# not have, or that asks for a WebSocket. A body that is chunked has no length, and over HTTP/2 it need not say that it is.
+UNLIKE_ITS_URL = ("$http_content_length", "$http_transfer_encoding", "$request_body", "$request_body_file", "$wsgi_upgrade")
+
 # Headers that protect browsers: the app's own wins, so each is sent only where the app's answer has none.
 SECURITY = {
     "frame_options": "X-Frame-Options",
@@ -373,7 +377,7 @@ def _cache(settings: Data, certified: bool) -> Data | None:
         # The first word is what playbooks/purge.yml looks for; a URL in a request has no space. The port is the client's
         # word, and an app that writes whole URLs repeats it: others must not get it.
         "key": f"$wsgi_scheme://$host$request_uri $wsgi_host_port {settings['cache_key']}".strip() + client,
-        "bypass": " ".join(settings["cache_bypass"]),
+        "bypass": " ".join([*settings["cache_bypass"], *UNLIKE_ITS_URL]),
         "stale": settings["cache_stale"],
         "open_files": OPEN_FILES,
         "open_valid": f"{KEPT_OPEN}s",

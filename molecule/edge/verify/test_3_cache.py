@@ -23,7 +23,16 @@ def test_an_answer_is_kept(host, client, path):
     assert "x-cache" not in client.get(host.url("probe")).headers
 
 
-@pytest.mark.parametrize("sent", [["-u", "ann:password"], ["-b", "session=of-somebody"]])
+SOMEBODY = [["-u", "ann:password"], ["-b", "session=of-somebody"]]
+# What the app may answer otherwise, and the URL does not say.
+UNLIKE = [
+    ["--http1.1", "-X", "GET", "-d", "body"],
+    ["--http1.1", "-X", "GET", "-d", "body", "-H", "Transfer-Encoding: chunked"],
+    ["--http2", "-X", "GET", "-d", "body", "-H", "Content-Length:"],
+]
+
+
+@pytest.mark.parametrize("sent", SOMEBODY + UNLIKE)
 def test_who_is_somebody_is_neither_answered_nor_kept(host, client, path, sent):
     url = host.url("probe", path)
     kept = client.get(url)
