@@ -38,6 +38,7 @@ MICRO_VALID = {"200 203 301 302 404 410": "1s"}
 _LOCATION = re.compile(r"(=|\^~|~\*|~)?\s*(.*)", re.DOTALL)
 # The beginning of the text in a regular expression; other escapes and sets of characters are found so as to be passed over.
 _ANCHOR = re.compile(r"\\.|\[\^?\]?(?:\\.|[^]\\])*\]|\^", re.DOTALL)
+_SENT = re.compile(r"(\$(http|cookie|arg)_[a-z0-9_]+)+")
 _RATE = re.compile(r"([1-9][0-9]{0,5})r/([sm])")
 
 # Files of a location that a worker process keeps open between requests, where what is under a name does not change:
@@ -335,22 +336,26 @@ def _connections(app: Data, settings: Data) -> Data | None:
 
 
 def limit_key(app: Data, key: str) -> str:
-    """The key as nginx takes it; a header's needs a map (:func:`_limit_keys`), since an empty key is not limited."""
+    """The key as nginx takes it; one that a client may leave out needs a map (:func:`_limit_keys`), since an empty key is
+    not limited."""
     if key == "client":
         return "$binary_remote_addr"
-    header = _header_of(key)
-    return f"${variable(app)}_by_{header}" if header else key
+    sent = _sent_by_client(key)
+    return f"${variable(app)}_by_{sent[1:].replace('$', '__')}" if sent else key
 
 
-def _header_of(key: str) -> str:
-    """Name of the header in a key such as ``header:X-API-Key``, as it stands in a variable's name."""
-    return key[len("header:") :].strip().lower().replace("-", "_") if key.startswith("header:") else ""
+def _sent_by_client(key: str) -> str:
+    """The variables of a key that is nothing but a client's own word, such as C(header:X-API-Key); else nothing. Another
+    one that is empty is so by the person's will."""
+    if key.startswith("header:"):
+        return "$http_" + key[len("header:") :].strip().lower().replace("-", "_")
+    return key if _SENT.fullmatch(key) else ""
 
 
 def _limit_keys(app: Data, locations: list[Data]) -> list[Data]:
     used = [location for location in locations if location["rate"] or location["connections"]]
-    headers = dict.fromkeys(filter(None, (_header_of(location["limit_key"]) for location in used)))
-    return [{"variable": limit_key(app, f"header:{name}"), "source": f"$http_{name}"} for name in headers]
+    sent = dict.fromkeys(filter(None, (_sent_by_client(location["limit_key"]) for location in used)))
+    return [{"variable": limit_key(app, key), "source": key} for key in sent]
 
 
 def _zone_name(app: Data, kind: str, key: str, rate: str) -> str:

@@ -74,10 +74,25 @@ def test_a_zone_with_another_key_has_another_name():
     assert by_client != by_header
 
 
-def test_a_key_from_a_header_falls_back_to_the_address():
-    site = edge.site(resolved("my-api", limit_requests="1r/s", limit_key="header:X-API-Key"))
-    assert site["limit_keys"] == [{"variable": "$wsgi_my_api_by_x_api_key", "source": "$http_x_api_key"}]
-    assert site["rate_zones"][0]["key"] == "$wsgi_my_api_by_x_api_key"
+@pytest.mark.parametrize(
+    ("key", "source", "name"),
+    [
+        ("header:X-API-Key", "$http_x_api_key", "$wsgi_my_api_by_http_x_api_key"),
+        ("$http_x_api_key", "$http_x_api_key", "$wsgi_my_api_by_http_x_api_key"),
+        ("$cookie_user$arg_page", "$cookie_user$arg_page", "$wsgi_my_api_by_cookie_user__arg_page"),
+    ],
+)
+def test_a_key_that_a_client_may_leave_out_falls_back_to_the_address(key, source, name):
+    site = edge.site(resolved("my-api", limit_requests="1r/s", limit_key=key))
+    assert site["limit_keys"] == [{"variable": name, "source": source}]
+    assert site["rate_zones"][0]["key"] == name
+
+
+@pytest.mark.parametrize("key", ["$server_name", "$exempt", "$server_name$http_x_api_key"])
+def test_a_key_of_the_host_s_own_is_as_it_is(key):
+    """One that a person's map makes empty lets such clients off."""
+    site = edge.site(resolved(limit_requests="1r/s", limit_key=key))
+    assert (site["limit_keys"], site["rate_zones"][0]["key"]) == ([], key)
 
 
 def test_no_limit_no_zone():
