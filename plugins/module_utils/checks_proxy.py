@@ -17,7 +17,7 @@ _BUFFER_SIZE = re.compile(r"[0-9]+[kKmM]?")  # nginx reads no g here
 _METHOD = re.compile(r"[A-Z]{1,20}")
 _RATE = re.compile(r"[1-9][0-9]{0,5}r/[sm]")
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
-# Fields by which a client finds the end of an answer and decodes it (RFC 9110 and 9112); a second one breaks answers apart.
+# By these a client finds the end of an answer and decodes it (RFC 9110 and 9112); a second one breaks answers apart.
 _OF_THE_MESSAGE = frozenset({"connection", "content-encoding", "content-length", "content-range", "transfer-encoding"})
 _VARIABLES = re.compile(r"([A-Za-z0-9_.:/-]*\$[a-z_][a-z0-9_]*)+[A-Za-z0-9_.:/-]*")
 _STATUSES = re.compile(r"any|[1-5][0-9]{2}( [1-5][0-9]{2})*")
@@ -81,7 +81,7 @@ def _location_problem(modifier: str, path: str, static: set[str]) -> tuple[str, 
     if re.search(r"[\s$\\?]", path):
         return "with a space, dollar sign, backslash or question mark", "write the path alone, without a query"
     if re.search(r"%[0-9A-Fa-f]{2}|//|/\.\.?(/|$)", path):
-        wrong = "which nothing matches, since nginx decodes a path and takes out // and /./ before it looks for its location"
+        wrong = "which nothing matches, since nginx decodes a path and takes // and /./ out of it first"
         return wrong, "write it as it comes out, or as a regular expression where it has a space, such as ~ ^/a\\x20b/"
     if path.startswith(edge.INTERNAL) or path.startswith("/.well-known/acme-challenge"):
         return "which nginx needs itself", "write another path"
@@ -258,7 +258,9 @@ def check_canonical(app: App) -> t.Iterator[Problem]:
         text = f"{app.setting('nginx', 'canonical_domain')} is {show(canonical)}, which is not among the app's domains"
         yield app.problem(text, f"add it to domains, or write one of {', '.join(map(str, app.data['domains']))}")
     elif canonical.startswith("*"):
-        text = f"{app.setting('nginx', 'canonical_domain')} is {show(canonical)}, a wildcard, where no client can be sent"
+        text = (
+            f"{app.setting('nginx', 'canonical_domain')} is {show(canonical)}, a wildcard, where no client can be sent"
+        )
         yield app.problem(text, f"write one name, such as www{canonical[1:]}, and add it to domains")
 
 
