@@ -17,6 +17,8 @@ _BUFFER_SIZE = re.compile(r"[0-9]+[kKmM]?")  # nginx reads no g here
 _METHOD = re.compile(r"[A-Z]{1,20}")
 _RATE = re.compile(r"[1-9][0-9]{0,5}r/[sm]")
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
+# By these a client finds the end of an answer and decodes it (RFC 9110 and 9112); a second one breaks answers apart.
+_OF_THE_MESSAGE = frozenset({"connection", "content-encoding", "content-length", "content-range", "transfer-encoding"})
 _VARIABLES = re.compile(r"([A-Za-z0-9_.:/-]*\$[a-z_][a-z0-9_]*)+[A-Za-z0-9_.:/-]*")
 _STATUSES = re.compile(r"any|[1-5][0-9]{2}( [1-5][0-9]{2})*")
 _BUFFERS = re.compile(r"[1-9][0-9]? [0-9]+[kKmM]?")
@@ -78,6 +80,9 @@ def _location_problem(modifier: str, path: str, static: set[str]) -> tuple[str, 
         return "which does not begin with a slash", f"write /{path}, or ~ in front of a regular expression"
     if re.search(r"[\s$\\?]", path):
         return "with a space, dollar sign, backslash or question mark", "write the path alone, without a query"
+    if re.search(r"%[0-9A-Fa-f]{2}|//|/\.\.?(/|$)", path):
+        wrong = "which nothing matches, since nginx decodes a path and takes // and /./ out of it first"
+        return wrong, "write it as it comes out, or as a regular expression where it has a space, such as ~ ^/a\\x20b/"
     if path.startswith(edge.INTERNAL) or path.startswith("/.well-known/acme-challenge"):
         return "which nginx needs itself", "write another path"
     if modifier != "=" and path in static:
@@ -201,6 +206,9 @@ def check_headers(app: App) -> t.Iterator[Problem]:
             if not _HEADER.fullmatch(str(name)):
                 text = f"{app.setting('nginx', 'add_headers')} has {show(name)}, which is no name of a header"
                 yield app.problem(text, "use letters, digits and hyphens, such as X-Robots-Tag")
+            elif str(name).lower() in _OF_THE_MESSAGE:
+                text = f"{app.setting('nginx', 'add_headers')} has {show(name)}, which says where an answer ends"
+                yield app.problem(text, "leave it to nginx")
     for name, value in values.items():
         if not isinstance(value, (str, int)) or re.search(r"[\x00-\x1f\x7f]", str(value)):
             first, dot, rest = name.partition(".")
@@ -249,6 +257,11 @@ def check_canonical(app: App) -> t.Iterator[Problem]:
     if canonical and app.usable("nginx.canonical_domain", "domains") and canonical not in app.data["domains"]:
         text = f"{app.setting('nginx', 'canonical_domain')} is {show(canonical)}, which is not among the app's domains"
         yield app.problem(text, f"add it to domains, or write one of {', '.join(map(str, app.data['domains']))}")
+    elif canonical.startswith("*"):
+        text = (
+            f"{app.setting('nginx', 'canonical_domain')} is {show(canonical)}, a wildcard, where no client can be sent"
+        )
+        yield app.problem(text, f"write one name, such as www{canonical[1:]}, and add it to domains")
 
 
 def check_host(app: App) -> t.Iterator[Problem]:

@@ -19,7 +19,8 @@ _DIRECTORY = re.compile(r"[A-Za-z0-9._/-]+")
 _PREFIX = re.compile(r"/[A-Za-z0-9._~/-]*")
 # Below these nothing is for visitors: code, secrets and state of apps and of the system.
 _CLOSED = re.compile(
-    r"/(srv/[^/]+/(builds|releases|current)/|(boot|dev|etc|home|proc|root|run|sys|usr|var/log|var/lib/nginx)/|$)"
+    r"/(srv/[^/]+/(builds|releases|current)/|(boot|dev|etc|home|proc|root|run|sys|usr|var/log|var/lib/nginx)/"
+    r"|(srv/|var/|var/lib/)?$)"
 )
 _PLAIN = re.compile(r"[A-Za-z0-9._/-]+")
 _FOLDER = re.compile(r"""[^"$\\\x00-\x1f\x7f]*""")
@@ -230,6 +231,8 @@ def _prefix_problem(prefix: str) -> tuple[str, str]:
         return "which does not begin with a slash", f"begin it with a slash: /{prefix}"
     if parts[0] == ".well-known":
         return "where the certificate authority asks", "write another, such as /static/"
+    if f"/{parts[0]}/" == edge.INTERNAL:
+        return "which nginx needs itself", "write another, such as /static/"
     if any(part.startswith(".") for part in parts):
         return "with a part that begins with a dot, below which nginx serves nothing", "write it without that dot"
     return "", ""
@@ -251,7 +254,8 @@ def _elsewhere_problem(folder: str, name: str) -> tuple[str, str]:
     """What is wrong with a directory outside the source tree, and the mend; two empty strings when nothing is."""
     if os.path.normpath(folder) != (folder.rstrip("/") or "/") or not _FOLDER.fullmatch(folder):
         return "which is no plain path", "write it without dots, quotes, dollar signs and backslashes"
-    if _CLOSED.match(f"{folder}/"):
+    inside = f"{folder.rstrip('/')}/"
+    if _CLOSED.match(inside) or inside == f"/srv/{name}/":
         return "where the host keeps what is not for visitors", "write a directory of its own, such as /var/www/media"
     if folder.rstrip("/") == f"/var/lib/{name}":
         return "all that the app keeps", f"write a directory in it, such as {folder.rstrip('/')}/uploads"

@@ -36,11 +36,24 @@ STATIC = "static files"
 MICRO_VALID = {"200 203 301 302 404 410": "1s"}
 
 _LOCATION = re.compile(r"(=|\^~|~\*|~)?\s*(.*)", re.DOTALL)
+# Where a regular expression says that its text begins; other escapes and sets of characters are found to be left.
+_ANCHOR = re.compile(r"\\.|\[\^?\]?(?:\\.|[^]\\])*\]|\^", re.DOTALL)
+_SENT = re.compile(r"(\$(http|cookie|arg)_[a-z0-9_]+)+")
 _RATE = re.compile(r"([1-9][0-9]{0,5})r/([sm])")
 
 # Files of a location that a worker process keeps open between requests, where what is under a name does not change:
 # opening one costs a quarter of the rate.
 OPEN_FILES = 256
+
+# What an app may answer otherwise than a plain GET of the same URL: one with a body, which HTTP allows and the key does
+# not have, or for a WebSocket. A body that is chunked has no length, and over HTTP/2 it need not say that it is.
+UNLIKE_ITS_URL = (
+    "$http_content_length",
+    "$http_transfer_encoding",
+    "$request_body",
+    "$request_body_file",
+    "$wsgi_upgrade",
+)
 
 # Headers that protect browsers: the app's own wins, so each is sent only where the app's answer has none.
 SECURITY = {
@@ -220,11 +233,15 @@ def below(mount: str, path: str) -> str:
 
 
 def _expression_below(mount: str, pattern: str) -> str:
-    """A regular expression of an app that is served below a path, and of nothing outside it."""
+    """A regular expression of an app that is served below a path, and of nothing outside it.
+
+    Wherever it says that the path begins, as each part of C(^/a|^/b) does, the app's own begins.
+    """
     if mount == "/":
         return pattern
-    rest = f"(?:{pattern[1:]})" if pattern.startswith("^") else f".*(?:{pattern})"
-    return f"^{re.escape(mount)}(?=/){rest}"
+    begins = f"(?<=^{re.escape(mount)})"
+    moved = _ANCHOR.sub(lambda found: begins if found.group() in ("^", r"\A") else found.group(), pattern)
+    return f"^{re.escape(mount)}(?=/)(?s:.*)(?:{moved})"
 
 
 def quote(text: t.Any) -> str:
@@ -263,10 +280,11 @@ def _guard(app: Data, path: str, settings: Data) -> Data:
 
 
 def _refusals(app: Data, locations: list[Data]) -> list[int]:
-    """Statuses of what is refused by the request alone."""
+    """Statuses of what is refused by the request alone; 404 for a path that is not written plainly."""
     methods = any(location["allowed_methods"] for location in locations)
     certificates = any(guard["certified"] for guard in [*locations, _guard(app, STATIC, app["nginx"])])
-    return [HTTPStatus.FORBIDDEN.value] * certificates + [HTTPStatus.METHOD_NOT_ALLOWED.value] * methods
+    found = {HTTPStatus.FORBIDDEN: certificates, HTTPStatus.NOT_FOUND: True, HTTPStatus.METHOD_NOT_ALLOWED: methods}
+    return [status.value for status, needed in found.items() if needed]
 
 
 def _client_ca(app: Data) -> bool:
@@ -326,22 +344,30 @@ def _connections(app: Data, settings: Data) -> Data | None:
 
 
 def limit_key(app: Data, key: str) -> str:
-    """The key as nginx takes it; a header's needs a map (:func:`_limit_keys`), since an empty key is not limited."""
+    """The key as nginx takes it; one that a client may leave out needs a map (:func:`_limit_keys`).
+
+    nginx does not limit an empty one.
+    """
     if key == "client":
         return "$binary_remote_addr"
-    header = _header_of(key)
-    return f"${variable(app)}_by_{header}" if header else key
+    sent = _sent_by_client(key)
+    return f"${variable(app)}_by_{sent[1:].replace('$', '__')}" if sent else key
 
 
-def _header_of(key: str) -> str:
-    """Name of the header in a key such as ``header:X-API-Key``, as it stands in a variable's name."""
-    return key[len("header:") :].strip().lower().replace("-", "_") if key.startswith("header:") else ""
+def _sent_by_client(key: str) -> str:
+    """The variables of a key that is nothing but a client's own word, such as C(header:X-API-Key); else nothing.
+
+    Another one that is empty is so by the person's will.
+    """
+    if key.startswith("header:"):
+        return "$http_" + key[len("header:") :].strip().lower().replace("-", "_")
+    return key if _SENT.fullmatch(key) else ""
 
 
 def _limit_keys(app: Data, locations: list[Data]) -> list[Data]:
     used = [location for location in locations if location["rate"] or location["connections"]]
-    headers = dict.fromkeys(filter(None, (_header_of(location["limit_key"]) for location in used)))
-    return [{"variable": limit_key(app, f"header:{name}"), "source": f"$http_{name}"} for name in headers]
+    sent = dict.fromkeys(filter(None, (_sent_by_client(location["limit_key"]) for location in used)))
+    return [{"variable": limit_key(app, key), "source": key} for key in sent]
 
 
 def _zone_name(app: Data, kind: str, key: str, rate: str) -> str:
@@ -365,9 +391,10 @@ def _cache(settings: Data, certified: bool) -> Data | None:
     valid = MICRO_VALID if settings["cache"] == "micro" else settings["cache_valid"]
     return {
         "valid": [{"statuses": str(statuses), "time": str(time)} for statuses, time in valid.items()],
-        # The first word is what playbooks/purge.yml looks for; a URL in a request has no space.
-        "key": f"$wsgi_scheme://$host$request_uri {settings['cache_key']}".strip() + client,
-        "bypass": " ".join(settings["cache_bypass"]),
+        # The first word is what playbooks/purge.yml looks for; a URL in a request has no space. The port is what the
+        # client says, and an app that writes whole URLs repeats it: others must not get it.
+        "key": f"$wsgi_scheme://$host$request_uri $wsgi_host_port {settings['cache_key']}".strip() + client,
+        "bypass": " ".join([*settings["cache_bypass"], *UNLIKE_ITS_URL]),
         "stale": settings["cache_stale"],
         "open_files": OPEN_FILES,
         "open_valid": f"{KEPT_OPEN}s",

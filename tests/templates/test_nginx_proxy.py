@@ -97,6 +97,35 @@ def test_a_sane_request_id_is_passed_on(make: Make, given: str, passed: bool) ->
     assert config.server("api.example.com", "443").location("/").headers()["X-Request-ID"] == "$wsgi_request_id"
 
 
+@pytest.mark.parametrize(
+    ("target", "climbs"),
+    [
+        ("/closed/../open", True),
+        ("/closed/..", True),
+        ("/closed/..?page=1", True),
+        ("/closed/..#", True),
+        ("/closed/%2E.%2fopen", True),
+        ("/closed%2F%2e%2e/open", True),
+        ("/open?next=/../closed/", False),
+        ("/open#/../closed/", False),
+        ("/versions/1..2/..latest", False),
+        ("/.../x", False),
+    ],
+)
+def test_the_app_never_sees_a_path_that_climbs(make: Make, target: str, climbs: bool) -> None:
+    """It would be the closed part's for the app, and another one's for nginx."""
+    config = make(app("web", nginx={"locations": {"/closed/": {"deny": ["all"]}}}), below("admin", "/admin"))
+    (paths,) = [block for block in config.http.blocks("map") if block.args == ["$request_uri", "$wsgi_climbs"]]
+    (pattern,) = [found["directive"] for found in paths.directives if found["args"] == ["1"]]
+    assert bool(re.search(pattern.removeprefix("~*"), target, re.IGNORECASE)) is climbs
+    server = config.server("web.example.com", "443")
+    inside = server.location("^~", "/admin/").location("/admin/")
+    for location, internal in ((server.location("/closed/"), ""), (server.location("/"), ""), (inside, "apps/admin/")):
+        (refusal,) = [block for block in location.blocks("if") if block.args == ["$wsgi_climbs"]]
+        assert refusal.one("rewrite") == f"^ /__wsgi/{internal}refused/404 last"
+        assert server.location("=", f"/__wsgi/{internal}refused/404").one("return") == "404"
+
+
 def test_only_websockets_are_upgraded(make: Make) -> None:
     config = make(app("api"))
     (upgrade,) = [block for block in config.http.blocks("map") if block.args[1] == "$wsgi_upgrade"]
@@ -384,7 +413,9 @@ def test_cache(make: Make) -> None:
     server = config.server("api.example.com", "443")
     cached, micro = server.location("/a/"), server.location("=", "/m")
     assert cached.all("proxy_cache_valid") == [["200", "5m"]]
-    assert cached.one("proxy_cache_bypass") == cached.one("proxy_no_cache") == "$http_authorization $cookie_session"
+    bypass = cached.one("proxy_cache_bypass")
+    assert bypass == cached.one("proxy_no_cache")
+    assert bypass.split() == ["$http_authorization", "$cookie_session", *edge.UNLIKE_ITS_URL]
     assert {"updating", "error", "timeout", "http_503"} <= set(cached.one("proxy_cache_use_stale").split())
     assert cached.one("proxy_cache_lock") == "on"
     assert cached.one("open_file_cache_valid") == "1s", "longer than playbooks/purge.yml waits"
@@ -459,7 +490,7 @@ def test_an_app_below_a_path_is_in_the_server_block_of_another(make: Make) -> No
         (guard,) = [found for found in block.blocks("if") if found.args[0] == "$request_uri"]
         assert (guard.args, guard.one("rewrite")) == (
             ["$request_uri", "!~", "^/admin/"],
-            "^ /__wsgi/apps/admin/nowhere last",
+            "^ /__wsgi/apps/admin/refused/404 last",
         )
     assert inside.location("^~", "/admin/s/").one("alias") == "/srv/admin/current/app/src/static/"
     assert server.location("^~", "/__wsgi/apps/admin/kept/admin/s/").one("alias") == "/srv/admin/assets/static/"

@@ -660,6 +660,22 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
         {"nginx": {"static": {"/s/": "/srv/api/current/etc"}}},
         ["nginx.static", '"/srv/api/current/etc"', "not for visitors"],
     ),
+    "static directory that is the host": (
+        {"nginx": {"static": {"/s/": "/"}}},
+        ['nginx.static maps "/s/" to "/"', "not for visitors", "/var/www/media"],
+    ),
+    "static directory with all apps": (
+        {"nginx": {"static": {"/s/": "/srv/"}}},
+        ['nginx.static maps "/s/" to "/srv/"', "not for visitors", "/var/www/media"],
+    ),
+    "static directory with all of the app": (
+        {"nginx": {"static": {"/s/": "/srv/api"}}},
+        ['nginx.static maps "/s/" to "/srv/api"', "not for visitors", "/var/www/media"],
+    ),
+    "static prefix of nginx": (
+        {"nginx": {"static": {"/__wsgi/kept": "static"}}},
+        ['nginx.static has the URL prefix "/__wsgi/kept"', "needs itself", "/static/"],
+    ),
     "static directory with dots": ({"nginx": {"static": {"/s/": "/srv/../etc"}}}, ["nginx.static", "no plain path"]),
     "static directory that does not exist": (
         {"nginx": {"static": {"/s/": "nope"}}},
@@ -805,6 +821,26 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
     "canonical domain of somebody else": (
         {"nginx": {"canonical_domain": "example.org"}},
         ['nginx.canonical_domain is "example.org"', "not among", "api.example.com"],
+    ),
+    "canonical domain that is a wildcard": (
+        {"domains": ["*.example.org"], "tls": "selfsigned", "nginx": {"canonical_domain": "*.example.org"}},
+        ['app "api"', 'nginx.canonical_domain is "*.example.org"', "a wildcard", "www.example.org"],
+    ),
+    "location that is encoded": (
+        {"nginx": {"locations": {"/r%C3%A9sum%C3%A9/": {"deny": ["all"]}}}},
+        ['app "api"', 'nginx.locations has "/r%C3%A9sum%C3%A9/"', "nothing matches", "as it comes out"],
+    ),
+    "location with two slashes": (
+        {"nginx": {"locations": {"= /a//b": {}}}},
+        ['nginx.locations has "= /a//b"', "nothing matches", "as it comes out"],
+    ),
+    "location that climbs": (
+        {"nginx": {"locations": {"/a/..": {}}}},
+        ['nginx.locations has "/a/.."', "nothing matches", "as it comes out"],
+    ),
+    "header that ends an answer": (
+        {"nginx": {"add_headers": {"Content-length": 1}}},
+        ['app "api"', 'nginx.add_headers has "Content-length"', "where an answer ends", "leave it to nginx"],
     ),
     "many retries": ({"nginx": {"retries": 50}}, ["nginx.retries is 50", "write 5 or less"]),
     "static directory that is all of the state": (

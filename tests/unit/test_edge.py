@@ -74,10 +74,25 @@ def test_a_zone_with_another_key_has_another_name():
     assert by_client != by_header
 
 
-def test_a_key_from_a_header_falls_back_to_the_address():
-    site = edge.site(resolved("my-api", limit_requests="1r/s", limit_key="header:X-API-Key"))
-    assert site["limit_keys"] == [{"variable": "$wsgi_my_api_by_x_api_key", "source": "$http_x_api_key"}]
-    assert site["rate_zones"][0]["key"] == "$wsgi_my_api_by_x_api_key"
+@pytest.mark.parametrize(
+    ("key", "source", "name"),
+    [
+        ("header:X-API-Key", "$http_x_api_key", "$wsgi_my_api_by_http_x_api_key"),
+        ("$http_x_api_key", "$http_x_api_key", "$wsgi_my_api_by_http_x_api_key"),
+        ("$cookie_user$arg_page", "$cookie_user$arg_page", "$wsgi_my_api_by_cookie_user__arg_page"),
+    ],
+)
+def test_a_key_that_a_client_may_leave_out_falls_back_to_the_address(key, source, name):
+    site = edge.site(resolved("my-api", limit_requests="1r/s", limit_key=key))
+    assert site["limit_keys"] == [{"variable": name, "source": source}]
+    assert site["rate_zones"][0]["key"] == name
+
+
+@pytest.mark.parametrize("key", ["$server_name", "$exempt", "$server_name$http_x_api_key"])
+def test_a_key_of_the_host_s_own_is_as_it_is(key):
+    """One that a person's map makes empty lets such clients off."""
+    site = edge.site(resolved(limit_requests="1r/s", limit_key=key))
+    assert (site["limit_keys"], site["rate_zones"][0]["key"]) == ([], key)
 
 
 def test_no_limit_no_zone():
@@ -98,7 +113,7 @@ def test_head_comes_with_get():
 
 def test_the_key_of_a_cached_answer_begins_with_its_url():
     key = locations(cache="on", cache_key="$http_accept_language")["/"]["cache"]["key"]
-    assert key == "$wsgi_scheme://$host$request_uri $http_accept_language"
+    assert key == "$wsgi_scheme://$host$request_uri $wsgi_host_port $http_accept_language"
 
 
 @pytest.mark.parametrize(("written", "kept"), [(True, True), ("on", True), (False, False), ("off", False)])
@@ -167,8 +182,9 @@ def test_lists_of_networks_by_name():
         ("/", '"/admin/"'),
         ("/api/", '"/admin/api/"'),
         ("= /healthz", '= "/admin/healthz"'),
-        (r"~ ^/v\d+/|^/w", r'~ "^/admin(?=/)(?:/v\d+/|^/w)"'),
-        ("~* [.]png$", '~* "^/admin(?=/).*(?:[.]png$)"'),
+        (r"~ ^/v\d+/|^/w", r'~ "^/admin(?=/)(?s:.*)(?:(?<=^/admin)/v\d+/|(?<=^/admin)/w)"'),
+        ("~* [.]png$", '~* "^/admin(?=/)(?s:.*)(?:[.]png$)"'),
+        (r"~ /[^a]\^[]^]", r'~ "^/admin(?=/)(?s:.*)(?:/[^a]\^[]^])"'),
     ],
 )
 def test_what_a_location_below_a_path_matches(written, match):
@@ -183,6 +199,16 @@ def test_an_expression_stays_below_its_path(pattern):
     inside, outside = ("/a.b/x", "/a.b/z/y"), ("/x", "/y", "/a.bx", "/a-b/x", "/z/a.b/x", "/a.by")
     assert any(re.search(expression, path) for path in inside)
     assert not [path for path in outside if re.search(expression, path)]
+
+
+@pytest.mark.parametrize("path", ["/x", "/x/y", "/y", "/z/y", "/z\n/x", "/[x", "/^x", "/zx", "/x^"])
+@pytest.mark.parametrize(
+    "pattern", ["/x", "^/x", "^/x|^/y", "^/y|x$", "(^/x|^/y)", r"\A/x", r"(?:^/z.)?y", r"/[^z]", r"^/[]^[]x", r"\^"]
+)
+def test_an_expression_below_a_path_matches_what_it_would_alone(pattern, path):
+    app = {**resolved(locations={f"~ {pattern}": {}}), "path": "/a.b"}
+    expression = edge.site(app)["locations"][0]["match"].removeprefix('~ "').removesuffix('"')
+    assert bool(re.search(expression, f"/a.b{path}")) is bool(re.search(pattern, path))
 
 
 @pytest.mark.parametrize(

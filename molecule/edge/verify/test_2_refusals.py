@@ -54,6 +54,12 @@ def test_a_limit_by_header_is_not_shared(host, client):
     assert client.get(url, "-H", "X-API-Key: second").status == 200
 
 
+def test_who_leaves_the_key_out_is_limited_by_address(host, client):
+    url = host.url("probe", "/api/by-cookie/x")
+    assert [client.get(url).status for _ in range(2)] == [200, 429]
+    assert client.get(url, "-b", "user=ann").status == 200
+
+
 def test_a_client_has_so_many_requests_at_once(host, client):
     """Two whose bodies do not come hold the client's places; a third is refused, and so is none when they have gone."""
     url = host.url("probe", "/api/few/x")

@@ -23,7 +23,16 @@ def test_an_answer_is_kept(host, client, path):
     assert "x-cache" not in client.get(host.url("probe")).headers
 
 
-@pytest.mark.parametrize("sent", [["-u", "ann:password"], ["-b", "session=of-somebody"]])
+SOMEBODY = [["-u", "ann:password"], ["-b", "session=of-somebody"]]
+# What the app may answer otherwise, and the URL does not say.
+UNLIKE = [
+    ["--http1.1", "-X", "GET", "-d", "body"],
+    ["--http1.1", "-X", "GET", "-d", "body", "-H", "Transfer-Encoding: chunked"],
+    ["--http2", "-X", "GET", "-d", "body", "-H", "Content-Length:"],
+]
+
+
+@pytest.mark.parametrize("sent", SOMEBODY + UNLIKE)
 def test_who_is_somebody_is_neither_answered_nor_kept(host, client, path, sent):
     url = host.url("probe", path)
     kept = client.get(url)
@@ -31,6 +40,13 @@ def test_who_is_somebody_is_neither_answered_nor_kept(host, client, path, sent):
     assert personal.headers["x-cache"] == "BYPASS"
     assert personal.json != kept.json
     assert client.get(url).json == kept.json, "a personal answer went to everybody"
+
+
+def test_a_port_that_a_client_made_up_is_not_for_others(host, client, path):
+    url = host.url("probe", path)
+    made_up = client.get(url, "-H", f"Host: {host.domain('probe')}:1337")
+    assert made_up.status == 200
+    assert client.get(url).json != made_up.json
 
 
 @pytest.mark.parametrize("query", ["control=private", "control=no-store", "cookie=1"])
