@@ -69,6 +69,25 @@ def _brotli(path: Path) -> bytes:
     return subprocess.run([*BROTLI, str(path)], check=True, capture_output=True).stdout
 
 
+def links_out(source: Path, folders: Iterable[str]) -> Iterator[Path]:
+    """Symlinks in public directories that lead out of the source tree, where nginx would show what it may read.
+
+    Args:
+        source: The source tree.
+        folders: Its public directories.
+    """
+    for name in folders:
+        if _leads_out(source / name, source):
+            yield source / name
+            continue
+        for here, inside, names in os.walk(source / name):
+            yield from (path for path in (Path(here, each) for each in (*inside, *names)) if _leads_out(path, source))
+
+
+def _leads_out(path: Path, source: Path) -> bool:
+    return path.is_symlink() and not path.resolve().is_relative_to(source.resolve())
+
+
 def keep(app: Path, source: Path, folders: Iterable[str], fingerprint: str) -> None:
     """Keep the files of a build whose names carry a digest, and let go of those that no build has any more.
 

@@ -149,6 +149,7 @@ def make_build(root: Path, inputs: BuildInputs, archive: Path | None) -> Path:
     _make_parents(root, inputs.app, path)
     try:
         _unpack(archive, path / "src", inputs)
+        _refuse_links_out(path / "src", inputs)
         recipe = _install(path, inputs)
         _link_persistent(path / "src", inputs)
         _link_instance_folder(path / "venv", inputs)
@@ -161,6 +162,14 @@ def make_build(root: Path, inputs: BuildInputs, archive: Path | None) -> Path:
         shutil.rmtree(path, ignore_errors=True)
         raise
     return path
+
+
+def _refuse_links_out(source: Path, inputs: BuildInputs) -> None:
+    for path in assets.links_out(source, inputs.public):
+        raise BuildError(
+            f'app "{inputs.app}": source {inputs.label} has {path.relative_to(source)}, a link to {os.readlink(path)} '
+            "among the static files, which leads out of the source; put there what visitors are to see itself"
+        )
 
 
 def _compress(path: Path, inputs: BuildInputs) -> None:

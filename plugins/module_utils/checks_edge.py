@@ -23,6 +23,8 @@ _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----")
 _KEY = re.compile(rb"-----BEGIN ([A-Z]+ )*PRIVATE KEY-----")
 _LOCKED_KEY = re.compile(rb"-----BEGIN ENCRYPTED PRIVATE KEY-----|Proc-Type: 4,ENCRYPTED")
 _TIME = re.compile(r"([0-9]+)(ms|s|m|h)?")
+# Where a host asks its own nginx which configuration is in service, see roles/nginx_proxy/templates/nginx.conf.j2.
+_OF_THE_HOST = ("127.0.0.1", "generation.wsgi.internal")
 
 
 def check_domains(app: App) -> t.Iterator[Problem]:
@@ -37,6 +39,8 @@ def check_domains(app: App) -> t.Iterator[Problem]:
 
 def _domain_problem(domain: str, tls: str, by_dns: bool) -> tuple[str, str]:
     """What is wrong with a domain under one kind of certificate, and the mend; two empty strings when nothing is."""
+    if domain in _OF_THE_HOST:
+        return "under which nginx answers this host itself", "write the name that clients use"
     for check in (_domain_punctuation, _domain_labels):
         wrong, mend = check(domain)
         if wrong:

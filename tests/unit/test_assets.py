@@ -102,3 +102,30 @@ def test_nothing_is_kept_without_a_pattern(app):
     (source / "static/main.0a1b2c3d.js").write_text("one")
     assets.keep(app, source, ["static"], "")
     assert not (app / "assets").exists()
+
+
+@pytest.mark.parametrize(
+    ("target", "out"),
+    [
+        ("/etc/passwd", True),
+        ("../../../../other", True),
+        ("../../app.py", False),
+        ("main.css", False),
+        ("../nowhere", False),
+        ("chain", True),
+    ],
+)
+def test_links_that_lead_out_of_the_source(app, target, out):
+    source = build(app, 1, main__css="x")
+    (source / "static/css/link").symlink_to(target)
+    (source / "static/css/chain").symlink_to("/etc/hostname")
+    found = {path.name for path in assets.links_out(source, ["static"])}
+    assert found == ({"link", "chain"} if out else {"chain"})
+    assert not list(assets.links_out(source, ["elsewhere"])), "not among the public directories"
+
+
+def test_a_public_directory_that_leads_out_of_the_source(app):
+    source = build(app, 1)
+    source.mkdir(parents=True)
+    (source / "static").symlink_to("/usr/share")
+    assert list(assets.links_out(source, ["static"])) == [source / "static"]

@@ -162,6 +162,18 @@ def test_failed_installation_names_the_app_and_leaves_nothing(tmp_path: Path) ->
     assert not build.build_path(tmp_path, INPUTS).exists()
 
 
+def test_static_files_do_not_lead_out_of_the_source(tmp_path: Path) -> None:
+    archive = tmp_path / "linked.tar.gz"
+    with tarfile.open(archive, "w:gz") as target:
+        entry = tarfile.TarInfo("static/link.txt")
+        entry.type, entry.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        target.addfile(entry)
+    inputs = dataclasses.replace(INPUTS, public=["static"])
+    with pytest.raises(build.BuildError, match=rf'app "{APP}".*has static/link\.txt, a link to /etc/passwd'):
+        build.make_build(tmp_path, inputs, archive)
+    assert not build.build_path(tmp_path, inputs).exists()
+
+
 def test_interrupted_build_is_made_afresh(tmp_path: Path) -> None:
     path = build.build_path(tmp_path, INPUTS)
     (path / "src").mkdir(parents=True)

@@ -446,6 +446,7 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
     "domain with a space around": ({"domains": [" api.example.com"]}, ["domains", "space", "write api.example.com"]),
     "domain with upper case": ({"domains": ["API.example.com"]}, ["domains", "upper-case", "write api.example.com"]),
     "domain with a final dot": ({"domains": ["api.example.com."]}, ["domains", "dot", "write api.example.com"]),
+    "domain of the host itself": ({"domains": ["127.0.0.1"], "tls": "off"}, ["domains", "127.0.0.1", "the name that"]),
     "domain with umlauts": ({"domains": ["bücher.example"]}, ["domains", "bücher", "write xn--bcher-kva.example"]),
     "domain with an underscore": ({"domains": ["my_api.example.com"]}, ["domains", '"my_api"', "letters, digits"]),
     "domain with an empty part": ({"domains": ["api..example.com"]}, ["domains", "empty part", "one dot"]),
