@@ -415,7 +415,7 @@ def test_cache(make: Make) -> None:
     assert cached.all("proxy_cache_valid") == [["200", "5m"]]
     bypass = cached.one("proxy_cache_bypass")
     assert bypass == cached.one("proxy_no_cache")
-    assert bypass.split() == ["$http_authorization", "$cookie_session", *edge.UNLIKE_ITS_URL]
+    assert bypass.split() == ["$http_authorization", "$http_x_api_key", "$cookie_session", *edge.UNLIKE_ITS_URL]
     assert {"updating", "error", "timeout", "http_503"} <= set(cached.one("proxy_cache_use_stale").split())
     assert cached.one("proxy_cache_lock") == "on"
     assert cached.one("open_file_cache_valid") == "1s", "longer than playbooks/purge.yml waits"
