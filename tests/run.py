@@ -1,8 +1,8 @@
 """Run the checks and end in one summary: ``python tests/run.py [lint|unit|molecule]``.
 
-The longest scenario has the terminal. Beside it, one after the other, run linters, unit tests and the other scenarios:
-all of them wait for networks, package managers and time limits every now and then. The scenario that measures how fast
-answers are runs alone, last. Exit code 0 only when all have passed. The last line is ``N passed, N failed``.
+The longest scenario has the terminal, then linters and unit tests. Beside them, one after the other, run the other
+scenarios: all wait for networks, package managers and time limits every now and then. The scenario that measures how
+fast answers are runs alone, last. Exit code 0 only when all have passed. The last line is ``N passed, N failed``.
 """
 
 from __future__ import annotations
@@ -125,12 +125,11 @@ def run_all(chosen: list[Step]) -> list[Outcome]:
         return [run(step) for step in quick]
     others = [step for step in chosen if step not in [*quick, *images, *longest, *alone]]
     with ThreadPoolExecutor(1) as pool:
-        beside = [pool.submit(run_beside, step) for step in quick]
-        first = [run(step) for step in images]
-        beside += [pool.submit(run_beside, step) for step in others]
-        first += [run(step) for step in longest]
-        outcomes = [future.result() for future in beside]
-    return [*outcomes, *first, *(run(step) for step in alone)]
+        outcomes = [run(step) for step in images]
+        beside = [pool.submit(run_beside, step) for step in others]
+        outcomes += [run(step) for step in [*longest, *quick]]
+        outcomes += [future.result() for future in beside]
+    return [*outcomes, *(run(step) for step in alone)]
 
 
 def summary(outcomes: list[Outcome], seconds: float) -> str:

@@ -154,7 +154,7 @@ open(path, "w").write("".join(json.dumps({**line, "at": line["at"] - seconds}) +
 
 
 def test_names_that_fail_by_chance(play, hosts, apps, client, forgetful, break_dns):
-    """From placeholders to certificates by an authority that refuses nonces and knows no account.
+    """From placeholders to certificates by an authority that knows no account.
 
     DNS fails for some names, others each time. What the authority saw fail is asked for again when the run has said.
     """
