@@ -396,7 +396,6 @@ def _cache(settings: Data, certified: bool) -> Data | None:
         "key": f"$wsgi_scheme://$host$request_uri $wsgi_host_port {settings['cache_key']}".strip() + client,
         "bypass": " ".join([*settings["cache_bypass"], *UNLIKE_ITS_URL]),
         "stale": settings["cache_stale"],
-        "open_files": OPEN_FILES,
         "open_valid": f"{KEPT_OPEN}s",
     }
 
