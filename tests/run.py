@@ -16,9 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
+from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent
 SUMMARY = ROOT / ".cache" / "test-summary.txt"  # what .ci/run shows last
+REPORTS = ROOT / ".cache" / "reports"
+MESSAGE = 300  # characters of a failed test's message that the summary shows
 IMAGES = "engine and images"
 LONGEST = "deploy"  # of the scenarios
 ALONE = "edge"  # the one that measures latencies
@@ -37,6 +40,11 @@ class Step:
         """Whether this is a scenario of Molecule."""
         return self.name == f"molecule {name}"
 
+    @property
+    def report(self) -> Path:
+        """Where pytest notes how each test went, when the step runs it."""
+        return REPORTS / f"{self.name.replace(' ', '-').replace('/', '-')}.xml"
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -45,6 +53,19 @@ class Outcome:
     step: Step
     passed: bool
     seconds: float
+
+    @property
+    def failures(self) -> list[str]:
+        """The tests that failed, a line each: name and message."""
+        if self.passed or not self.step.report.exists():
+            return []
+        cases = ElementTree.parse(self.step.report).iter("testcase")
+        return [
+            f"{case.get('name')}: {' '.join(fault.get('message', '').split())[:MESSAGE]}"
+            for case in cases
+            for fault in case
+            if fault.tag in ("failure", "error")
+        ]
 
 
 def steps() -> list[Step]:
@@ -99,10 +120,12 @@ def heading(step: Step) -> str:
 def measured(step: Step, output: IO[str] | None) -> Outcome:
     """Run one step, its output going to a file or, with None, to the terminal."""
     started = time.monotonic()
+    step.report.unlink(missing_ok=True)
     try:
         command = subprocess.run(
             step.command,
             cwd=ROOT,
+            env={**os.environ, "PYTEST_ADDOPTS": f"--junit-xml={step.report}"},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output and subprocess.STDOUT,
@@ -133,12 +156,13 @@ def run_all(chosen: list[Step]) -> list[Outcome]:
 
 
 def summary(outcomes: list[Outcome], seconds: float) -> str:
-    """A table of steps, the seconds they took in all, and one last line that says how many passed and failed."""
+    """A table of steps, the seconds they took in all, what failed, and how many passed and failed in one last line."""
     width = max(len(outcome.step.name) for outcome in outcomes)
     lines = [f"{'STEP':{width}}  RESULT  SECONDS"]
     for outcome in outcomes:
         lines.append(f"{outcome.step.name:{width}}  {'passed' if outcome.passed else 'FAILED'}  {outcome.seconds:7.1f}")
     lines.append(f"{'':{width}}          {seconds:7.1f}")
+    lines += [f"{outcome.step.name}: {failure}" for outcome in outcomes for failure in outcome.failures]
     passed = sum(outcome.passed for outcome in outcomes)
     return "\n".join([*lines, f"{passed} passed, {len(outcomes) - passed} failed"])
 
