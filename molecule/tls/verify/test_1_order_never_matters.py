@@ -105,11 +105,14 @@ def test_mended_dns_domain_removed_other_authorities_and_wildcards(
         host.run(STOPPING)
     seen, seen_by_other, seen_by_third = authority.mark(), fickle.mark(), named.authority.mark()
     run = play("--diff", wsgi_apps=wanted)
+    for host in hosts:
+        host.run(f"rm {HOOK}")
     assert run.code == 0, run.output
     told, other, third = seen(), seen_by_other(), seen_by_third()
     # For late, astray and blind, which can be reached now, and for grow, which has a domain less.
     assert (told.orders, told.issued) == (4 * HOSTS, 4 * HOSTS), told
-    assert other.issued == HOSTS, f"refused nonces were not overcome with one certificate each: {other}"
+    # One that was issued is asked for again when fetching it fails.
+    assert other.issued >= HOSTS, f"refused nonces were not overcome: {other}"
     assert third.issued == HOSTS, f"no wildcards: {third}"
     assert not any(secret in run.output for secret in named.secrets), "the output shows a secret"
     said = " ".join(run.output.split())
@@ -130,9 +133,6 @@ def test_mended_dns_domain_removed_other_authorities_and_wildcards(
             assert lies.stdout == "", f"a secret lies about: {lies.stdout}"
 
     assert _life(hosts[1], "short") == SHORTLIVED
-
-    for host in hosts:
-        host.run(f"rm {HOOK}")
 
     _renewed_by_whom_it_comes_from(hosts, fickle)
 
