@@ -1,8 +1,8 @@
 """Run the checks and end in one summary: ``python tests/run.py [lint|unit|molecule]``.
 
-The longest scenario has the terminal, then linters and unit tests. Beside them, one after the other, run the other
-scenarios: all wait for networks, package managers and time limits every now and then. The scenario that measures how
-fast answers are runs alone, last. Exit code 0 only when all have passed. The last line is ``N passed, N failed``.
+Two run at a time, the first one in the terminal, the other one's output following as a whole: the scenarios wait for
+networks, package managers and time limits every now and then. The scenario that measures how fast answers are runs
+alone, last. Exit code 0 only when all have passed. The last line is ``N passed, N failed``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ import os
 import subprocess
 import sys
 import time
+from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -39,6 +42,10 @@ class Step:
     def is_scenario(self, name: str) -> bool:
         """Whether this is a scenario of Molecule."""
         return self.name == f"molecule {name}"
+
+    def turn(self) -> int:
+        """Its place among others: the longest scenario, other scenarios, tests, linters."""
+        return 0 if self.is_scenario(LONGEST) else ["molecule", "unit", "lint"].index(self.group) + 1
 
     @property
     def report(self) -> Path:
@@ -140,19 +147,25 @@ def measured(step: Step, output: IO[str] | None) -> Outcome:
 
 def run_all(chosen: list[Step]) -> list[Outcome]:
     """Run all steps; a failing one does not stop the rest."""
-    quick = [step for step in chosen if step.group != "molecule"]
     images = [step for step in chosen if step.name == IMAGES]
-    longest = [step for step in chosen if step.is_scenario(LONGEST)]
     alone = [step for step in chosen if step.is_scenario(ALONE)]
     if not images:
-        return [run(step) for step in quick]
-    others = [step for step in chosen if step not in [*quick, *images, *longest, *alone]]
+        return [run(step) for step in chosen]
+    outcomes = [run(step) for step in images]
+    # Long ones first, or the last of them would run with nothing beside it.
+    waiting = deque(sorted((step for step in chosen if step not in [*images, *alone]), key=Step.turn))
     with ThreadPoolExecutor(1) as pool:
-        outcomes = [run(step) for step in images]
-        beside = [pool.submit(run_beside, step) for step in others]
-        outcomes += [run(step) for step in [*longest, *quick]]
-        outcomes += [future.result() for future in beside]
+        beside = pool.submit(lambda: [run_beside(step) for step in taken(waiting)])
+        outcomes += [run(step) for step in taken(waiting)]
+        outcomes += beside.result()
     return [*outcomes, *(run(step) for step in alone)]
+
+
+def taken(waiting: deque[Step]) -> Iterator[Step]:
+    """The steps that nobody else has taken, one after the other."""
+    with suppress(IndexError):
+        while True:
+            yield waiting.popleft()
 
 
 def summary(outcomes: list[Outcome], seconds: float) -> str:
