@@ -8,7 +8,7 @@ rm -f /etc/apt/apt.conf.d/docker-clean /etc/apt/apt.conf.d/docker-gzip-indexes /
 apt-get update -qq
 apt-get install -y -qq --no-install-recommends \
     systemd systemd-sysv dbus python3 python3-apt sudo openssh-server iproute2 curl ca-certificates procps
-apt-get clean
+rm -f /var/cache/apt/archives/*.deb # apt's index of the lists stays, as on every host
 
 # Units that make no sense without hardware or a console.
 systemctl mask -q getty@.service console-getty.service systemd-logind.service systemd-udevd.service \
