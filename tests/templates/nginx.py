@@ -70,6 +70,10 @@ class Config:
         (self.http,) = self.main.blocks("http")
         self.servers = list(self.http.blocks("server"))
 
+    def first(self, port: str) -> Block:
+        """The server block that answers on a port under names that none has."""
+        return next(server for server in self.servers if [port] in [args[:1] for args in server.all("listen")])
+
     def server(self, name: str, port: str) -> Block:
         """The server block of a name at a port."""
         (found,) = [

@@ -224,9 +224,9 @@ def test_unknown_names_get_their_connection_closed(make: Make) -> None:
     plain, tls = config.server("_", "80"), config.server("_", "443")
     assert (plain.one("return"), tls.location("/").one("return")) == ("444", "421")
     assert tls.one("ssl_reject_handshake") == "on"
-    assert all("default_server" in args for server in (plain, tls) for args in server.all("listen"))
-    others = [server for server in config.servers if server.one("server_name") != "_"]
-    assert not [args for server in others for args in server.all("listen") if "default_server" in args]
+    for port, server in (("80", plain), ("443", tls)):
+        assert config.first(port).all("listen") == server.all("listen")
+        assert config.first(port).one("server_name") == "_"
 
 
 def test_clients_of_an_address_name_no_host(make: Make) -> None:
@@ -239,16 +239,33 @@ def test_clients_of_an_address_name_no_host(make: Make) -> None:
 @pytest.mark.parametrize("tls", ["letsencrypt", "off"])
 def test_unknown_names_lead_to_the_default_app(make: Make, tls: str) -> None:
     config = make(app("web"), app("api", tls=tls), below("admin", "/admin", site="api"), nginx_proxy_default_app="api")
-    plain, secure = config.server("_", "80"), config.server("_", "443")
+    plain, secure = config.first("80"), config.first("443")
     assert plain.location("/").one("proxy_pass") == "http://wsgi-api"
     assert plain.location("^~", "/admin/")
     if tls == "off":
         assert secure.one("ssl_reject_handshake") == "on"
     else:
-        assert secure.one("server_name") == "api.example.com _"
+        assert secure.one("server_name") == "api.example.com"
         assert secure.one("ssl_certificate") == "/etc/nginx/tls/api/fullchain.pem"
-    listens = [args for server in config.servers for args in server.all("listen") if "default_server" in args]
-    assert sorted(args[0] for args in listens) == ["443", "80", "[::]:443", "[::]:80"]
+
+
+def test_site_is_no_default_server(make: Make) -> None:
+    """It stays when its app has left the inventory, beside the one that is the default then."""
+    config = make(app("web"), app("api"), nginx_proxy_default_app="api")
+    flagged = {
+        server.one("server_name")
+        for server in config.servers
+        if [args for args in server.all("listen") if "default_server" in args]
+    }
+    assert flagged <= {"_"}
+
+
+def test_default_app_with_a_canonical_domain(make: Make) -> None:
+    domains = ["example.com", "www.example.com"]
+    site = app("api", domains=domains, nginx={"canonical_domain": "example.com"})
+    config = make(site, nginx_proxy_default_app="api")
+    assert config.first("443").one("server_name") == "example.com"
+    assert config.first("80").location("/").one("proxy_pass") == "http://wsgi-api"
 
 
 @pytest.mark.parametrize("host", [{}, DEBIAN_12, {**DEBIAN_12, "nginx_version": ""}, {"nginx_version": ""}])
