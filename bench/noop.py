@@ -30,7 +30,7 @@ from lab import RESULTS, ROOT, TWO_APPS, WORK, BenchError, Run, fresh_host, inve
 HOST_CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
 PACKAGES = "ca-certificates certbot nginx python3-cryptography python3-venv"  # those the roles install for two apps
-FIRST_RUNS = 3  # on fresh hosts, of which the median counts
+FIRST_RUNS = 5  # on fresh hosts, of which the median counts
 REPEATS = 5  # runs without work, of which the median counts
 MANY = 50
 BUDGETS = {"ratio": 4.0, "ratio_50_apps": 6.0, "first_ratio": 1.5}
