@@ -1,6 +1,6 @@
 """Run the checks and end in one summary: ``python tests/run.py [lint|unit|molecule]``.
 
-Two run at a time, the first one in the terminal, the other one's output following as a whole: the scenarios wait for
+Two run at a time, one in the terminal, the output of the other one following as a whole: the scenarios wait for
 networks, package managers and time limits every now and then. The scenario that measures how fast answers are runs
 alone, last. Exit code 0 only when all have passed. The last line is ``N passed, N failed``.
 """

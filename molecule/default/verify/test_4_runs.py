@@ -232,7 +232,7 @@ def test_an_app_that_gets_another_name_is_served_all_the_time(play, apps, hosts,
         over, statuses = threading.Event(), []
 
         def ask(host, over=over, statuses=statuses):
-            while not over.wait(0.1):
+            while not over.wait(0.4):  # each question is a process in a container
                 statuses.append(client.get(host.url("httpbin", "/get")).status)
 
         with ThreadPoolExecutor(len(hosts)) as pool:

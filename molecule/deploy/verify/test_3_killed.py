@@ -10,7 +10,7 @@ import time
 
 from testbed import labs
 
-KILLS = 10  # on each host, spread over all effects of an activation
+KILLS = 8  # on each host, spread over all effects of an activation
 RANDOM_KILLS = 4  # of the controller, on each host
 LONGEST = 6.0  # seconds of a deployment within which the controller is killed
 

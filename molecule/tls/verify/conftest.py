@@ -109,15 +109,15 @@ def _start(client, port: int) -> None:
 
 @pytest.fixture(scope="session")
 def fickle(client) -> Authority:
-    """Another authority, which refuses a fifth of all good nonces."""
-    return _another(client, FICKLE, PEBBLE_WFE_NONCEREJECT=20)
+    """Another authority, which refuses a tenth of all good nonces."""
+    return _another(client, FICKLE, PEBBLE_WFE_NONCEREJECT=10)
 
 
 @pytest.fixture
 def forgetful(client, fickle) -> Authority:
     """The same after it has lost all that it knew: accounts, and the keys it signs with. It refuses no nonces: certbot
     gives up at the second in a row, and a test that says which names fail would be wrong every few runs."""
-    client.shell(f"kill $(cat /tmp/{FICKLE}.pid); sed -i s/NONCEREJECT=20/NONCEREJECT=0/ /tmp/{FICKLE}.sh")
+    client.shell(f"kill $(cat /tmp/{FICKLE}.pid); sed -i s/NONCEREJECT=10/NONCEREJECT=0/ /tmp/{FICKLE}.sh")
     _start(client, FICKLE)
     return fickle
 
