@@ -30,7 +30,7 @@ ROUNDS = 12
 SECONDS = 2  # of one measurement; many short ones in turns, since the machine's own pace changes within seconds
 CONNECTIONS = 16
 BARE_PORT = 8443
-APART = "taskset -c 1"
+APART = "taskset -c 1"  # who asks shares nginx's core, see SEPARATE
 DOMAIN, CACHED = "api.example.test", "httpbin.example.test"
 BIG, SMALL, PLAIN = "big.5a3b1c0d.bin", "small.5a3b1c0d.bin", "small.bin"  # with a digest, as build tools name them
 EXAMPLE = Path(TWO_APPS[0]["source"]["path"])
@@ -68,6 +68,7 @@ http {
 """
 
 
+# Gives gunicorn the first core and nginx the second, for good: what is measured so comes last.
 SEPARATE = """\
 for service in api@:0 nginx:1; do
     mkdir -p /etc/systemd/system/${service%:*}.service.d
@@ -160,7 +161,7 @@ def on_host(container: str, script: str, name: str, timeout: float) -> None:
 def measure(container: str, item: Comparison) -> dict[str, float]:
     """Ask both in turn, the first of a round last in the next."""
     if item.apart:
-        separate(container)
+        on_host(container, SEPARATE, "edge-cores", 60)
     rates: dict[str, list[float]] = {"ours": [], "other": []}
     for number in range(ROUNDS):
         turns: list[tuple[str, str]] = [("ours", item.ours), ("other", item.other)]
@@ -172,11 +173,6 @@ def measure(container: str, item: Comparison) -> dict[str, float]:
     told = medians | {name: round(value, 3) for name, value in spread.items()}
     print(f"bench: {item.name}: {told['ratio']} ({told['lowest']} to {told['highest']})", flush=True)
     return {**told, "budget": item.budget}
-
-
-def separate(container: str) -> None:
-    """Give gunicorn the first core and nginx the second, for good."""
-    on_host(container, SEPARATE, "edge-cores", 60)
 
 
 def rate(container: str, command: str) -> float:
