@@ -354,6 +354,7 @@ def test_locations_differ_in_what_they_name(make: Make) -> None:
     events, upload, rest = server.location("/events"), server.location("=", "/upload"), server.location("/")
     assert (events.one("proxy_buffering"), events.one("proxy_read_timeout")) == ("off", "3600s")
     assert (events.headers()["Upgrade"], rest.headers()["Upgrade"]) == ("", "$wsgi_upgrade")
+    assert (events.headers()["Connection"], rest.headers()["Connection"]) == ("", "$wsgi_connection")
     assert (upload.one("client_max_body_size"), upload.one("proxy_request_buffering")) == ("1g", "off")
     assert (rest.one("proxy_buffering"), rest.one("client_max_body_size")) == ("on", "16m")
     quiet = server.location("~", r"^/v\d{1,2}/")

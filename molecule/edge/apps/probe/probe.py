@@ -57,6 +57,12 @@ def events() -> Response:
     return Response(stream(), mimetype="text/event-stream")
 
 
+@app.get("/events/large")
+def large() -> Response:
+    """As many bytes as asked for."""
+    return Response(bytes(int(request.args["bytes"])), mimetype="application/octet-stream")
+
+
 @sock.route("/socket")
 def echo(socket: Server) -> None:
     """Says what it hears."""
