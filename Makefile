@@ -10,7 +10,9 @@ BIN := $(CURDIR)/.venv/bin
 TESTBED := python -m testbed
 export PATH := $(BIN):$(PATH)
 export MOLECULE_GLOB := molecule/*/molecule.yml
-export PYTHONDONTWRITEBYTECODE := 1
+# Bytecode beside no source, but kept: ansible-playbook starts in half the time.
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/pycache
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help: ## show this

@@ -120,7 +120,6 @@ def new(app: str, what: str) -> dict[str, str]:
 
 
 class ActionModule(ActionBase):
-    TRANSFERS_FILES = True
     _supports_check_mode = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -11,7 +11,13 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_files import TreeFile, pack
+from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_files import (
+    TreeFile,
+    digests_by_top,
+    generation_of,
+    is_numbered,
+    pack,
+)
 
 try:
     from ansible.template import trust_as_template  # ansible-core 2.19 and later
@@ -109,6 +115,10 @@ class ActionModule(ActionBase):
         if "packed" in arguments:
             raise AnsibleActionFail("packed is filled in by this action; give files")
         files = self._files(arguments.pop("files", None), Renderer(self, variables))
+        in_place = str(arguments.pop("in_place", None) or "")
+        if in_place and not arguments.get("keep") and _is_generation(in_place, files):
+            digests = digests_by_top({item.dest: item for item in files})
+            return {**result, "changed": False, "generation": in_place, "digests": digests, "reloaded": False}
         arguments.update(files=[], packed=pack(files))
         result.update(
             self._execute_module(module_name="webops.wsgi.config_tree", module_args=arguments, task_vars=variables)
@@ -123,6 +133,12 @@ class ActionModule(ActionBase):
             _check_entry(entry)
             found += _each(entry, renderer) if entry.get("each") is not None else [_render(entry, {}, {}, renderer)]
         return found
+
+
+def _is_generation(name: str, files: list[TreeFile]) -> bool:
+    """Whether these are the files of a generation; one that is given twice is left to the module, which refuses it."""
+    wanted = {item.dest: item for item in files}
+    return len(wanted) == len(files) and is_numbered(name, generation_of(wanted))
 
 
 def _check_entry(entry: Any) -> None:

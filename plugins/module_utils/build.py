@@ -213,7 +213,8 @@ def _unpack(archive: Path | None, target: Path, inputs: BuildInputs) -> None:
 
 def _compile_bytecode(path: Path) -> None:
     """Compile now what the app, which cannot write here, would otherwise compile at every start."""
-    command = [str(path / "venv/bin/python"), "-m", "compileall", "-qq", str(path / "src")]
+    # -I: a PYTHONPYCACHEPREFIX of whoever runs this would put it elsewhere.
+    command = [str(path / "venv/bin/python"), "-I", "-m", "compileall", "-qq", str(path / "src")]
     # A file that does not compile, such as a template of Python code, is no fault of the build.
     subprocess.run(command, check=False, capture_output=True)
 

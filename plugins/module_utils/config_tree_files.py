@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 TOKEN = "@GENERATION@"
+NAME_LENGTH = 16
 
 
 class TreeError(Exception):
@@ -71,6 +72,16 @@ def digest_of(files: Mapping[str, TreeFile]) -> str:
         total.update(f"{dest}\0{item.mode:o}\0{group}{len(content)}\0".encode())
         total.update(content)
     return total.hexdigest()
+
+
+def generation_of(files: Mapping[str, TreeFile]) -> str:
+    """Name of the generation that has these files."""
+    return digest_of(files)[:NAME_LENGTH]
+
+
+def is_numbered(generation: str, name: str) -> bool:
+    """Whether a generation has a name, or that name and a number: the name was taken by one edited by hand."""
+    return generation == name or generation.startswith(name + "-")
 
 
 def digests_by_top(files: Mapping[str, TreeFile]) -> dict[str, str]:

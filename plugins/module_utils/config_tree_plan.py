@@ -14,14 +14,13 @@ from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_files impo
     TOKEN,
     TreeFile,
     as_bytes,
-    digest_of,
     digests_by_top,
+    generation_of,
+    is_numbered,
 )
 from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_generation import Live, group_id, is_same
 from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_spec import Spec
 from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_store import read_link
-
-NAME_LENGTH = 16
 
 
 @dataclass(frozen=True)
@@ -43,9 +42,9 @@ def make_plan(spec: Spec, live: Live) -> Plan:
     """Compare the host with the wish; reads only."""
     files = {item.dest: item for item in spec.files}
     files.update(kept_files(spec, live))
-    name = digest_of(files)[:NAME_LENGTH]
+    name = generation_of(files)
     generation, same = name, False
-    if live.name == name or live.name.startswith(name + "-"):
+    if is_numbered(live.name, name):
         generation = live.name
         same = is_same(files, live)
         if not same:

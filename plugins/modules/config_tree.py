@@ -120,6 +120,12 @@ options:
     type: list
     elements: path
     default: []
+  in_place:
+    description:
+      - Name of the generation that M(webops.wsgi.host_state) has found untouched and in service, empty for none.
+      - When O(files) are those of that generation the host is not asked again.
+    type: str
+    default: ""
   packed:
     description:
       - The rendered files, compressed. Filled in by the action part of this module; not for users.
@@ -244,6 +250,7 @@ ARGUMENTS = {
     "timeout": {"type": "float", "default": 10},
     "journal": {"type": "str", "default": ""},
     "logs": {"type": "list", "elements": "path", "default": []},
+    "in_place": {"type": "str", "default": ""},
     # Not secret: no_log keeps a large value out of the host's journal and of the result.
     "packed": {"type": "str", "no_log": True},
 }

@@ -50,6 +50,28 @@ options:
     type: list
     elements: path
     default: []
+  trees:
+    description: Trees of M(webops.wsgi.config_tree) to look at.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      root:
+        description: Path of the tree.
+        type: path
+        required: true
+      links:
+        description: Symlinks outside the tree that lead into it.
+        type: dict
+        default: {}
+      running:
+        description: Plain HTTP address on the host that answers the name of the generation in service.
+        type: str
+        default: ""
+      running_host:
+        description: Host header for O(trees[].running).
+        type: str
+        default: ""
   root:
     description: Directory of all apps.
     type: path
@@ -124,6 +146,14 @@ files:
   returned: success
   type: list
   elements: path
+trees:
+  description:
+    - By root the generation of each of O(trees) that is untouched and in service, for
+      O(webops.wsgi.config_tree#module:in_place).
+    - Empty for one that leaves something to do.
+  returned: success
+  type: dict
+  sample: {/etc/wsgi: 3f2a9c0d11e4b7a6}
 uv:
   description: O(uv) where that file exists, else empty.
   returned: success
@@ -134,6 +164,15 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.webops.wsgi.plugins.module_utils import host
+from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_spec import Spec
+from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_state import in_place
+
+TREE_OPTIONS = {
+    "root": {"type": "path", "required": True},
+    "links": {"type": "dict", "default": {}},
+    "running": {"type": "str", "default": ""},
+    "running_host": {"type": "str", "default": ""},
+}
 
 
 def main() -> None:
@@ -145,6 +184,7 @@ def main() -> None:
             "pythons": {"type": "dict", "default": {}},
             "uv": {"type": "path"},
             "files": {"type": "list", "elements": "path", "default": []},
+            "trees": {"type": "list", "elements": "dict", "default": [], "options": TREE_OPTIONS},
             "root": {"type": "path", "default": "/srv"},
         },
         supports_check_mode=True,
@@ -175,6 +215,7 @@ def main() -> None:
         "certificates": host.with_certificate(module.params["apps"]),
         "ipv6": host.has_ipv6(),
         "files": [path for path in module.params["files"] if Path(path).is_file()],
+        "trees": {tree["root"]: in_place(Spec(files=(), **tree)) for tree in module.params["trees"]},
         "uv": uv if Path(uv).is_file() else "",
     }
     module.exit_json(changed=False, **state)

@@ -110,6 +110,7 @@ PLAY = """
           - {dest: "sites/{name}.conf", template: t.j2, each: [{name: a}, {name: b}], as: app}
         links: "{{ {folder ~ '/etc/main.conf': 'tree/main.conf'} }}"
         validate: grep -q generation {preview}/main.conf
+        in_place: "{{ seen | default('') }}"
 """
 
 
@@ -132,9 +133,9 @@ def test_a_play(tmp_path: Path) -> None:
     command += ["-e", f"folder={tmp_path}", "-e", f"ansible_python_interpreter={sys.executable}", "--diff"]
     environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"), "ANSIBLE_NOCOLOR": "1"}
 
-    def play(*options: str) -> str:
+    def play(*options: str, code: int = 0) -> str:
         done = subprocess.run([*command, *options], capture_output=True, text=True, env=environment, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.returncode == code, done.stdout + done.stderr
         return done.stdout
 
     predicted = play("--check")
@@ -146,3 +147,7 @@ def test_a_play(tmp_path: Path) -> None:
     assert (tmp_path / "etc/tree/sites/b.conf").read_text() == "b: hello world\n"
     assert (tmp_path / "etc/main.conf").read_text() == f"generation {(tmp_path / 'etc/tree').resolve().name}\n"
     assert "changed=0" in play()
+    generation = (tmp_path / "etc/tree").resolve().name
+    no_host = ("-e", "ansible_python_interpreter=/nowhere/python")
+    assert "changed=0" in play(*no_host, "-e", f"seen={generation}"), "asks a host of which all is known"
+    play(*no_host, "-e", f"seen={generation}", "-e", "who=others", code=2)

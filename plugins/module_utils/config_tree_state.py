@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a configuration tree leaves anything to do, told without knowing what its files should be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_files import TreeError
+from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_generation import read_live
+from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_plan import make_plan
+from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_reload import stale
+from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_spec import Spec
+from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_store import Store
+
+
+def in_place(spec: Spec) -> str:
+    """Name of the generation that is live, is what its name says, has all its links and is in service; else empty.
+
+    A generation's name is a digest of its files, so a wish of the same name is this generation.
+
+    :param spec: its files are not looked at
+    """
+    try:
+        live = read_live(spec)
+        plan = make_plan(replace(spec, files=(), keep=tuple(live.files)), live)
+    except (TreeError, OSError):
+        return ""  # config_tree tells
+    settled = not plan.changed and Store(spec).served == live.name and not stale(spec, live.name)
+    return live.name if settled else ""
