@@ -12,6 +12,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible_collections.webops.wsgi.plugins.action.config_tree import Renderer
 from ansible_collections.webops.wsgi.plugins.module_utils.app_lock import caller
+from ansible_collections.webops.wsgi.plugins.module_utils.edge import state_folders
 from ansible_collections.webops.wsgi.plugins.module_utils.release_layout import HOOK, JOB, TIMER, WORKER
 from ansible_collections.webops.wsgi.plugins.module_utils.systemd import environment_file
 
@@ -173,7 +174,8 @@ class Units:
     def __init__(self, renderer: Renderer, apps: list[dict[str, Any]]) -> None:
         self._renderer = renderer
         templates = [*ONE_AN_APP.values(), *FILES.values()]
-        self._texts = {template: self._each(template, apps) for template in templates}
+        described = [{**app, "state_folders": state_folders(app)} for app in apps]
+        self._texts = {template: self._each(template, described) for template in templates}
 
     def _each(self, template: str, apps: list[dict[str, Any]]) -> dict[str, str]:
         texts = self._renderer.render_each(template, "app", apps, {})

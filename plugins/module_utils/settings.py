@@ -211,9 +211,12 @@ class App:
         return next(f"{role}_{name}" for role, role_key in ROLE_KEYS.items() if role_key == key)
 
 
+_PLAIN = {str, int, bool, float, type(None)}
+
+
 def plain(value: t.Any) -> t.Any:
     """Copy of ``value`` made of ordinary dicts, lists and scalars, without Ansible's tags and lazy containers."""
-    if value is None or isinstance(value, bool):
+    if type(value) in _PLAIN:
         return value
     if isinstance(value, dict):
         return {plain(key): plain(item) for key, item in value.items()}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.webops.wsgi.plugins.action.app_release import Units, processes
-from render import app, render, renderer
+from render import app, renderer
 
 BACKGROUND = {
     "workers": [
@@ -102,11 +102,15 @@ def test_secrets_are_in_no_unit() -> None:
 
 
 def test_nginx_may_read_what_it_serves_of_the_state_and_no_more() -> None:
-    text = render("release", "tmpfiles.conf.j2", app=app("api", nginx={"static": {"/up/": "/var/lib/api/up"}}))
+    def runtime(folder: str) -> str:
+        made = app("api", nginx={"static": {"/files/": folder}})
+        return Units(renderer("release"), [made]).of(made)["runtime"]
+
+    text = runtime("/var/lib/api/up")
     assert text.splitlines()[-4:] == [
         "d /var/lib/api 0750 api api -",
         "a+ /var/lib/api - - - - u:www-data:--x",
         "d /var/lib/api/up 0750 api api -",
         "A+ /var/lib/api/up - - - - u:www-data:r-x,d:u:www-data:r-x",
     ]
-    assert "/var/lib" not in render("release", "tmpfiles.conf.j2", app=app("api", nginx={"static": {"/s/": "static"}}))
+    assert "/var/lib" not in runtime("static")
