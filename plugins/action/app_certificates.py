@@ -9,6 +9,7 @@ import typing as t
 
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
+from ansible_collections.webops.wsgi.plugins.action.config_tree import Renderer
 
 APP_KEYS = ("name", "state", "domains", "tls")
 ACME_KEYS = (
@@ -41,8 +42,16 @@ def uses_dns(app: t.Mapping[str, t.Any]) -> bool:
     return (app.get("certbot") or {}).get("challenge") == "dns-01"
 
 
+def rendered(entry: t.Mapping[str, t.Any], renderer: Renderer) -> dict[str, t.Any]:
+    """An entry of ``files`` with the text of its template as its content."""
+    template = entry.get("template")
+    if not template:
+        return dict(entry)
+    return {**entry, "template": "", "content": renderer.render(str(template), {})}
+
+
 class ActionModule(ActionBase):
-    """Runs the module with the reduced apps."""
+    """Runs the module with the reduced apps and the rendered files."""
 
     TRANSFERS_FILES = False
     _supports_check_mode = True
@@ -67,6 +76,9 @@ class ActionModule(ActionBase):
                 if app.get("state", "present") == "present" and app.get("tls") == "letsencrypt" and uses_dns(app)
             }
         arguments["apps"] = [reduce_app(app) for app in apps]
+        # Not by lookups in the task: each would copy all variables, all apps among them.
+        renderer = Renderer(self, task_vars or {})
+        arguments["files"] = [rendered(entry, renderer) for entry in arguments.get("files") or []]
         return t.cast(
             dict[str, t.Any],
             self._execute_module(

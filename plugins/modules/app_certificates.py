@@ -176,7 +176,11 @@ options:
       content:
         description: Content. When empty the file must not exist.
         type: str
-        required: true
+        default: ""
+      template:
+        description: Template to render on the controller, instead of O(files[].content).
+        type: str
+        default: ""
       mode:
         description: Permissions, in octal.
         type: str
@@ -385,7 +389,8 @@ def argument_spec() -> dict[str, t.Any]:
     }
     managed = {
         "path": {"type": "path", "required": True},
-        "content": {"type": "str", "required": True},
+        "content": {"type": "str", "default": ""},
+        "template": {"type": "str", "default": ""},
         "mode": {"type": "str", "default": "0644"},
         "always": {"type": "bool", "default": False},
     }

@@ -131,10 +131,11 @@ class Dns:
 
     def __init__(self, rcode: int = 0, records: t.Sequence[tuple[int, bytes]] = (), truncate: bool = False) -> None:
         self.rcode, self.records, self.truncate = rcode, records, truncate
+        # TCP first: of its ports a busy machine has many in use, of UDP's hardly any.
+        self.tcp = socket.create_server(("127.0.0.1", 0))
+        self.address = self.tcp.getsockname()
         self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.udp.bind(("127.0.0.1", 0))
-        self.address = self.udp.getsockname()
-        self.tcp = socket.create_server(self.address)
+        self.udp.bind(self.address)
         for target in (self._datagrams, self._streams):
             threading.Thread(target=target, daemon=True).start()
 
