@@ -33,8 +33,8 @@ times.sort()
 print(json.dumps({"statuses": statuses, "median": times[len(times) // 2], "p99": times[int(len(times) * 0.99)]}))
 """
 
-# Clients that read large unbuffered answers at 250 kB a second, beside an honest one. The kernel holds 0.5 to 3 MB of an
-# answer, so at any time one of them has the last 200 kB of it, all that the app still sees, before it.
+# Clients that read large unbuffered answers at 250 kB a second, beside an honest one. The kernel holds 0.5 to 3 MB of
+# an answer, so at any time one of them has the last 200 kB of it, all that the app still sees, before it.
 READERS = """
 import json, socket, ssl, sys, threading, time
 domain, context = sys.argv[1], ssl.create_default_context(cafile=sys.argv[2])
