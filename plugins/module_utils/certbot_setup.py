@@ -8,6 +8,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+import stat
 import typing as t
 from dataclasses import dataclass
 
@@ -83,11 +84,14 @@ def settle_credentials(host: Host, apps: t.Sequence[App], check: bool, outcome: 
 
 
 def _as_wanted(wanted: ManagedFile) -> bool:
-    """Return whether a file has the content and mode that are wanted."""
-    if not os.path.lexists(wanted.path):
+    """Return whether a file has the content and mode that are wanted, and nobody else may change it."""
+    try:
+        found = os.lstat(wanted.path)
+    except (FileNotFoundError, NotADirectoryError):
         return not wanted.content
-    mode = os.stat(wanted.path).st_mode & 0o777
-    return bool(wanted.content) and mode == wanted.mode and read_text(wanted.path) == wanted.content
+    ours = (found.st_uid, found.st_gid) == (os.geteuid(), os.getegid())
+    same = stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) == wanted.mode
+    return bool(wanted.content) and ours and same and read_text(wanted.path) == wanted.content
 
 
 def settle_timer(host: Host, timer: str, check: bool, outcome: Outcome) -> None:

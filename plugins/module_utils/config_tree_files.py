@@ -81,7 +81,7 @@ def generation_of(files: Mapping[str, TreeFile]) -> str:
 
 def is_numbered(generation: str, name: str) -> bool:
     """Whether a generation has a name, or that name and a number: the name was taken by one edited by hand."""
-    return generation == name or generation.startswith(name + "-")
+    return generation == name or (generation.startswith(name + "-") and generation[len(name) + 1 :].isdecimal())
 
 
 def digests_by_top(files: Mapping[str, TreeFile]) -> dict[str, str]:

@@ -16,6 +16,8 @@ from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_store impo
 def in_place(spec: Spec) -> str:
     """Name of the generation that is live, is what its name says, has all its links and is in service; else empty.
 
+    Also empty while the store holds something to sweep.
+
     A generation's name is a digest of its files, so a wish of the same name is this generation.
 
     :param spec: its files are not looked at
@@ -23,7 +25,8 @@ def in_place(spec: Spec) -> str:
     try:
         live = read_live(spec)
         plan = make_plan(replace(spec, files=(), keep=tuple(live.files)), live)
-    except (TreeError, OSError):
-        return ""  # config_tree tells
-    settled = not plan.changed and Store(spec).served == live.name and not stale(spec, live.name)
+        store = Store(spec)
+        settled = not plan.changed and store.served == live.name and not store.clutter() and not stale(spec, live.name)
+    except (TreeError, OSError, ValueError, KeyError):  # such as a name that is no text, or a group that has none
+        return ""  # config_tree tells, or mends it
     return live.name if settled else ""

@@ -107,14 +107,16 @@ class Store:
         replace_link(self.path(SERVED), generation, self.spec.store)
         return True
 
-    def sweep(self) -> None:
-        """Remove scratch entries and generations that are neither live nor the one before."""
+    def clutter(self) -> list[str]:
+        """Scratch entries and generations that are neither live nor the one before."""
         target = read_link(self.spec.root)
         needed = {REPLACED, PREVIOUS, SERVED, posixpath.basename(target) if target else ""}
         needed |= {read_link(self.path(PREVIOUS)) or "", self.served}
-        for name in os.listdir(self.spec.store):
-            if name in needed:
-                continue
+        return [name for name in os.listdir(self.spec.store) if name not in needed]
+
+    def sweep(self) -> None:
+        """Remove what nobody needs."""
+        for name in self.clutter():
             path = self.path(name)
             if os.path.isdir(path) and not os.path.islink(path):
                 shutil.rmtree(path)

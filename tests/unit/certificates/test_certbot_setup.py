@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 from dataclasses import replace
 
@@ -32,6 +33,29 @@ class TestSetup:
         assert not dropin.exists()
         dropin.write_text("# somebody's own\n")
         assert not issued(host, app(), files=[files[0], certbot_setup.ManagedFile(str(dropin), "")]).changed
+
+    @pytest.mark.parametrize("spoil", ["mode", "owner", "link", "content"])
+    def test_a_hook_is_root_s_own_file(
+        self, host: store.Host, programs: Programs, tmp_path: pathlib.Path, spoil: str
+    ) -> None:
+        start(host, programs, app())
+        hook = tmp_path / "hooks" / "hook"
+        files = [certbot_setup.ManagedFile(str(hook), "#!/bin/sh\n", 0o755)]
+        issued(host, app(), files=files)
+        assert not issued(host, app(), files=files).changed
+        if spoil == "mode":
+            hook.chmod(0o777)
+        elif spoil == "owner":
+            os.chown(hook, 12345, 12345)
+        elif spoil == "link":
+            hook.unlink()
+            hook.symlink_to("/nowhere")
+        else:
+            hook.write_text("")
+        assert issued(host, app(), files=files).actions == [f"{hook} written"]
+        found = hook.lstat()
+        assert (found.st_uid, found.st_gid, found.st_mode & 0o7777) == (os.geteuid(), os.getegid(), 0o755)
+        assert hook.read_text() == "#!/bin/sh\n"
 
     def test_without_letsencrypt_certbot_is_left_alone(self, host: store.Host, programs: Programs) -> None:
         own = app(tls="selfsigned")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +26,14 @@ def test_a_tree_in_service(program: Program) -> None:
     assert asked(spec) == generation == generation_of({item.dest: item for item in spec.files})
 
 
+def copy(etc: Path) -> None:
+    """As somebody makes it who means to come back."""
+    live = etc / "tree.d" / os.readlink(etc / "tree").split("/")[1]
+    shutil.copytree(live, f"{live}-backup")
+    (etc / "tree").unlink()
+    (etc / "tree").symlink_to(f"tree.d/{live.name}-backup")
+
+
 def edit(etc: Path) -> None:
     (etc / "tree/sites/api.conf").write_text("edited\n")
 
@@ -36,6 +46,10 @@ SPOILT: dict[str, Callable[[Path], object]] = {
     "a directory more": lambda etc: (etc / "tree/more").mkdir(),
     "a link more": lambda etc: (etc / "tree/more").symlink_to("/etc"),
     "a file less": lambda etc: (etc / "tree/sites/api.conf").unlink(),
+    "a name that is no text": lambda etc: open(os.fsencode(etc / "tree") + b"/\xff", "w").close(),
+    "a group without a name": lambda etc: os.chown(etc / "tree/main.conf", -1, 54321),
+    "something to sweep": lambda etc: (etc / "tree.d/.new-1-2").mkdir(),
+    "somebody's copy": lambda etc: copy(etc),
     "a link into it": lambda etc: (etc / "main.conf").unlink(),
     "another generation in service": lambda etc: (etc.parent / "generation-in-service").write_text("0123456789abcdef"),
     "not known to have served": lambda etc: (etc / "tree.d/served").unlink(),
@@ -51,6 +65,9 @@ def test_a_tree_that_leaves_something_to_do(program: Program, spoil: Callable[[P
     assert asked(spec)
     spoil(program.folder / "etc")
     assert asked(spec) == ""
+    if spoil is not SPOILT["somebody's directory"]:
+        applied(spec)
+        assert asked(spec)
 
 
 def test_put_right_after_an_edit_it_has_a_number(program: Program) -> None:
