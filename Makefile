@@ -10,7 +10,7 @@ BIN := $(CURDIR)/.venv/bin
 TESTBED := python -m testbed
 export PATH := $(BIN):$(PATH)
 export MOLECULE_GLOB := molecule/*/molecule.yml
-# Bytecode beside no source, but kept: ansible-playbook starts in half the time.
+# Bytecode beside no source, but kept: uv compiles nothing, and to compile Ansible takes 0.4 s of each start.
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/pycache
 unexport PYTHONDONTWRITEBYTECODE
 

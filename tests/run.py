@@ -182,7 +182,7 @@ def summary(outcomes: list[Outcome], seconds: float) -> str:
 
 def main(groups: list[str]) -> int:
     """Run the steps of the named groups, or all."""
-    # Bytecode beside no source, but kept: ansible-playbook starts in half the time, some hundred times.
+    # As make does, for whoever starts this without it.
     os.environ["PYTHONPYCACHEPREFIX"] = str(ROOT / ".cache" / "pycache")
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     chosen = [step for step in steps() if not groups or step.group in groups]

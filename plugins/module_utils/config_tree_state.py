@@ -14,11 +14,9 @@ from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_store impo
 
 
 def in_place(spec: Spec) -> str:
-    """Name of the generation that is live, is what its name says, has all its links and is in service; else empty.
+    """Name of the generation that is live, is what its name says, has all its links and is in service.
 
-    Also empty while the store holds something to sweep.
-
-    A generation's name is a digest of its files, so a wish of the same name is this generation.
+    Empty when there is none, or something to sweep beside it. A generation's name is a digest of its files, so a wish of the same name is this generation.
 
     :param spec: its files are not looked at
     """
