@@ -16,7 +16,8 @@ from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_store impo
 def in_place(spec: Spec) -> str:
     """Name of the generation that is live, is what its name says, has all its links and is in service.
 
-    Empty when there is none, or something to sweep beside it. A generation's name is a digest of its files, so a wish of the same name is this generation.
+    Empty when there is none, or something to sweep beside it. A generation's name is a digest of its files, so a wish
+    of the same name is this generation.
 
     :param spec: its files are not looked at
     """
