@@ -88,8 +88,9 @@ def installed() -> bool:
 
 def need(program: str, package: str) -> None:
     """Install a Debian package unless the program it brings is there."""
-    if shutil.which(program) is None:
-        install([package])
+    with only_one("packages"):  # images are built side by side, and apt waits for nobody
+        if shutil.which(program) is None:
+            install([package])
 
 
 def install(packages: list[str]) -> None:
