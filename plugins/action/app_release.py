@@ -122,11 +122,15 @@ class ActionModule(ActionBase):
                 {"name": app["name"], "purge": app["purge"]} for app in arguments["apps"] if app["state"] == "absent"
             ],
             "rollback": arguments.get("rollback", {}),
+            "activated": arguments.get("activated", {}),
             "who": caller(),
         }
         result.update(
             self._execute_module(module_name="webops.wsgi.app_release", module_args=options, task_vars=variables)
         )
+        if result.get("changed"):
+            activated = {name: done["action"] for name, done in result["releases"].items() if done["action"] != "none"}
+            result["ansible_facts"] = {"wsgi_activated": activated}
         return result
 
     def _facts(self, app: Mapping[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
@@ -162,9 +166,13 @@ class ActionModule(ActionBase):
 
 
 # Option of the module -> template of the role
-ONE_AN_APP = {"settings": "release.conf.j2", "runtime": "tmpfiles.conf.j2"}
+ONE_AN_APP = {"settings": "release.conf.j2", "runtime": "tmpfiles.conf.j2", "prepare": "prepare.j2"}
 # Suffix of a unit -> template of the role
-FILES = {"@.service": "app@.service.j2", ".target": "app.target.j2"}
+FILES = {
+    "@.service": "app@.service.j2",
+    ".instance@.service": "instance@.service.j2",
+    ".target": "app.target.j2",
+}
 LISTENER = {".listen.socket": "listen.socket.j2", ".listen.service": "listen.service.j2"}
 
 
@@ -174,8 +182,11 @@ class Units:
     def __init__(self, renderer: Renderer, apps: list[dict[str, Any]]) -> None:
         self._renderer = renderer
         templates = [*ONE_AN_APP.values(), *FILES.values()]
-        described = [{**app, "state_folders": state_folders(app)} for app in apps]
-        self._texts = {template: self._each(template, described) for template in templates}
+        self._folders = {app["name"]: state_folders(app) for app in apps}
+        self._texts = {template: self._each(template, [self._described(app) for app in apps]) for template in templates}
+
+    def _described(self, app: Mapping[str, Any]) -> dict[str, Any]:
+        return {**app, "state_folders": self._folders[app["name"]]}
 
     def _each(self, template: str, apps: list[dict[str, Any]]) -> dict[str, str]:
         texts = self._renderer.render_each(template, "app", apps, {})
@@ -190,8 +201,10 @@ class Units:
         files = {f"{name}{suffix}": self._texts[template][name] for suffix, template in FILES.items()}
         files.update({f"{name}{suffix}": self._render(template, app) for suffix, template in listener.items()})
         beside = list(processes(app))
+        writes = app["persistent"] or self._folders[name]
         return {
             **{option: self._texts[template][name] for option, template in ONE_AN_APP.items()},
+            **({} if writes else {"prepare": ""}),
             "files": files,
             "units": [unit for process in beside for unit in self._units(app, process)],
             "commands": {process.name: self._render("command.j2", app, process) for process in beside},
@@ -210,4 +223,4 @@ class Units:
 
     def _render(self, template: str, app: Mapping[str, Any], process: Process | None = None) -> str:
         described = {**asdict(process), "title": process.title} if process else {}
-        return self._renderer.render(template, {"app": app, "process": described})
+        return self._renderer.render(template, {"app": self._described(app), "process": described})

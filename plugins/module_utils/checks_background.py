@@ -14,7 +14,9 @@ _CREDENTIAL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 _CALENDAR = re.compile(r"[A-Za-z0-9*:,./~ _+-]+")
 _ADDRESS = re.compile(r"(?P<host>[0-9.]+|\[[0-9a-fA-F:]+\]):(?P<port>[0-9]{1,5})")
 
-TAKEN = frozenset({"listen", "before-activate", "after-activate"})  # names of units that the release has itself
+TAKEN = frozenset(
+    {"listen", "instance", "before-activate", "after-activate"}
+)  # names of units that the release has itself
 MOST_REPLICAS = 64
 MOST_SECONDS = 3600  # a hook's time limit; a deployment that takes longer is none
 CREDENTIALS_SIZE = 1_000_000  # bytes of all credentials of a unit, see systemd.exec(5)

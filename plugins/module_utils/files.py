@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 
@@ -40,3 +41,17 @@ def replace_link(link: str | Path, target: str) -> None:
     partial.unlink(missing_ok=True)
     partial.symlink_to(target)
     partial.rename(link)
+
+
+def remove_tree(path: str | Path) -> None:
+    """Remove a directory and everything below it, or whatever else has that name; none is no fault.
+
+    By C(rm), which follows no symlink and takes a tree of any depth: C(shutil.rmtree) calls itself for each level, and
+    what an app or an archive wrote may have more of them than Python allows.
+
+    Raises:
+        OSError: Something could not be removed; the message names it.
+    """
+    done = subprocess.run(["rm", "-rf", "--", str(path)], capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode:
+        raise OSError(done.stderr.strip())

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ansible_collections.webops.wsgi.plugins.module_utils import health as probe
+from ansible_collections.webops.wsgi.plugins.module_utils import release_files, release_proxy
 from ansible_collections.webops.wsgi.plugins.module_utils.release_layout import (
     SETTINGS,
     WITHDRAWN,
@@ -36,6 +38,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.release_layout import 
     traces,
     unit_name,
 )
+from ansible_collections.webops.wsgi.plugins.module_utils.release_proxy import Proxy
 from ansible_collections.webops.wsgi.plugins.module_utils.systemd import UnitState
 
 PREVIOUS = "previous"  # stands for the release before the current one in a request to roll back
@@ -57,27 +60,6 @@ class ServiceManager(Protocol):
     def reload(self) -> None: ...
     def create_runtime_files(self, configuration: str) -> None: ...
     def journal(self, unit: str, lines: int) -> str: ...
-
-
-@dataclass(frozen=True)
-class Proxy:
-    """How clients reach the app.
-
-    Attributes:
-        domains: The names it answers to.
-        site: The app whose server block it is in; empty for its own.
-        path: Where it is served below those names.
-        http_port: The proxy's port for HTTP.
-        https_port: The proxy's port for HTTPS.
-        required: Whether a run must not end well without an answer through the proxy.
-    """
-
-    domains: tuple[str, ...] = ()
-    site: str = ""
-    path: str = "/"
-    http_port: int = 80
-    https_port: int = 443
-    required: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,6 +89,7 @@ class Desired:
         settings: Text of the instance's drop-in: limits, sandbox, environment that is no secret.
         files: Texts of the units that belong to no release (template, target, listener), by name.
         runtime: Text of the tmpfiles.d file.
+        prepare: Text of what runs before each program of the app; empty for nothing.
         environment: Text of the environment file.
         listen: Address on the host itself, such as C(127.0.0.1:8000) or C([::1]:8000); empty for none.
         credentials: Files that systemd hands to the app, by name.
@@ -129,6 +112,7 @@ class Desired:
     files: Mapping[str, str]
     runtime: str
     environment: str = field(repr=False)
+    prepare: str = ""
     listen: str = ""
     credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
     units: tuple[Unit, ...] = ()
@@ -147,7 +131,7 @@ class Desired:
         return {
             "build": self.build,
             "config": self.config,
-            "settings": _digest(self.settings),
+            "settings": _digest([self.settings, self.prepare]),
             "environment": _digest(self.environment),
             "credentials": _digest(dict(self.credentials)),
             "workers, timers or hooks": _digest(background),
@@ -278,9 +262,15 @@ def _decide(paths: Paths, step: Step, states: dict[str, UnitState]) -> None:
         return
     step.reasons = _defects(paths, step, states)
     if states[step.unit].runs and not step.reasons:
-        fault = probe.ask(paths.run / app / "current.sock", step.desired.health).fault
+        fault = health_fault(paths, step.desired)
         step.reasons = [fault] if fault else []
     step.kind = "heal" if step.reasons else "none"
+
+
+def health_fault(paths: Paths, desired: Desired) -> str:
+    """What is wrong with what serves, asked over its socket and as a client asks; empty when nothing is."""
+    fault = probe.ask(paths.current_socket(desired.name), desired.health).fault
+    return fault or release_proxy.fault(release_proxy.ask(paths, desired.name, desired.proxy, desired.health))
 
 
 def _differences(found: Mapping[str, Any], desired: Desired) -> list[str]:
@@ -303,8 +293,19 @@ def _defects(paths: Paths, step: Step, states: dict[str, UnitState]) -> list[str
     found += [f"{path} differs" for path, text in unit_files(paths, step).items() if read_text(path) != text]
     found += [f"release {other} is left over" for other in sorted(set(traces(paths, app)) - {number}, key=int)]
     found += [f"{path} is left over" for path in unwanted_files(paths, step.desired)]
-    if not (paths.run / app / "current.sock").is_symlink():
-        found.append(f"{paths.run / app}/current.sock is missing")
+    found += release_files.differences(paths, step.desired, number)
+    return found + _diverted(paths, app)
+
+
+def _diverted(paths: Paths, app: str) -> list[str]:
+    """What keeps the proxy from the socket of the release in service, or lets others decide where it connects."""
+    link, target = paths.current_socket(app), str(paths.current(app) / "socket")
+    if not link.is_symlink():
+        return [f"{link} is missing"]
+    found = [] if os.readlink(link) == target else [f"{link} does not lead to {target}"]
+    owner = link.parent.stat()
+    if owner.st_uid != os.geteuid() or owner.st_mode & 0o022:
+        found.append(f"others than root may write to {link.parent}")
     return found
 
 

@@ -13,13 +13,13 @@ fails before the switch leaves the old instance untouched; whatever fails after 
 from __future__ import annotations
 
 import os
-import re
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 from ansible_collections.webops.wsgi.plugins.module_utils import health as probe
+from ansible_collections.webops.wsgi.plugins.module_utils import release_proxy
 from ansible_collections.webops.wsgi.plugins.module_utils.files import replace_link, write_file
 from ansible_collections.webops.wsgi.plugins.module_utils.release import ReleaseError, ServiceManager, Step, listeners
 from ansible_collections.webops.wsgi.plugins.module_utils.release_layout import (
@@ -31,7 +31,6 @@ from ansible_collections.webops.wsgi.plugins.module_utils.release_layout import 
     Paths,
     current_release,
     lasting_units,
-    read_text,
     release_units,
     unit_name,
 )
@@ -112,9 +111,9 @@ def _start(paths: Paths, step: Step, systemd: ServiceManager) -> None:
     """Start the server and, once it is healthy, the workers."""
     own = paths.socket(step.app, step.number)
     state = systemd.states([step.unit])[step.unit]
-    if not state.runs:
+    if state.gone:
         systemd.start(step.unit)
-    elif probe.ask(own, step.desired.health).fault:
+    elif not state.runs or probe.ask(own, step.desired.health).fault:
         systemd.restart(step.unit)
     wait_healthy(own, step, systemd)
     workers = [unit.instance(step.number) for unit in release_units(paths, step.app, step.number, WORKER)]
@@ -171,12 +170,12 @@ def _switch(paths: Paths, step: Step) -> None:
     for unit in lasting_units(paths, step.app, step.number):
         replace_link(paths.wants(step.app) / unit, f"../{_file_of(paths, unit)}")
     if step.previous:
-        replace_link(paths.previous_socket(step.app), f"{step.previous}.sock")
+        replace_link(paths.previous_socket(step.app), f"{step.previous}/{paths.socket(step.app, step.previous).name}")
     before = _ask_through_proxy(paths, step)
     replace_link(paths.current(step.app), f"releases/{step.number}")
     after = _ask_through_proxy(paths, step)
     if step.on_trial and before and after:
-        fault = proxy_fault(before, after, step.desired.proxy.required)
+        fault = release_proxy.fault_of_switch(before, after, step.desired.proxy.required)
         if fault:
             raise FaultError(fault, "nginx.service")
 
@@ -188,43 +187,7 @@ def _file_of(paths: Paths, unit: str) -> str:
 
 
 def _ask_through_proxy(paths: Paths, step: Step) -> probe.Answer | None:
-    """What a client gets; None where the proxy does not serve the app yet, and so cannot tell."""
-    proxy, health = step.desired.proxy, step.desired.health
-    site = read_text(paths.sites / f"{proxy.site or step.app}.conf") or ""
-    served = set(re.findall(r"[^\s;]+", " ".join(re.findall(r"^\s*server_name\s([^;]*);", site, re.MULTILINE))))
-    name = next((domain for domain in proxy.domains if domain in served), "")
-    if not name or not _is_mounted(paths, step, site):
-        return None
-    port = proxy.https_port if health.scheme == "https" else proxy.http_port
-    return probe.ask_through_proxy(port, name, replace(health, path=proxy.path.rstrip("/") + health.path))
-
-
-def _is_mounted(paths: Paths, step: Step, site: str) -> bool:
-    """Whether the server block leads to the app at its path, as it always does when the block is the app's own."""
-    path, file = step.desired.proxy.path, f"{step.app}.conf"
-    if path == "/":
-        return True
-    return f"/{file};" in site and f'"{path}/"' in (read_text(paths.mounts / file) or "")
-
-
-def proxy_fault(before: probe.Answer, after: probe.Answer, required: bool) -> str:
-    """What is wrong with an answer through the proxy; empty when nothing is, or when it is not the release's fault.
-
-    Args:
-        before: The answer just before the switch.
-        after: The one just after it.
-        required: Whether a proxy that did not work before either is a fault too.
-    """
-    if not after.fault or after.maintenance:
-        return ""
-    if 0 < after.status < 500 and after.status == before.status:  # the proxy's own, such as a login it asks for
-        return ""
-    if before.fault and not before.maintenance and not required:
-        return ""
-    mend = (
-        "; nginx did not answer before either, site.yml sets it up again" if before.fault and not before.status else ""
-    )
-    return f"healthy on its own socket, but not through nginx: {after.fault}{mend}"
+    return release_proxy.ask(paths, step.app, step.desired.proxy, step.desired.health)
 
 
 # -- prove -------------------------------------------------------------------------------------------------------
@@ -283,14 +246,23 @@ def _fail(paths: Paths, step: Step, systemd: ServiceManager, error: Exception) -
     if step.on_trial:
         serving = _switch_back(paths, step, systemd)
     journal = systemd.journal(error.unit if isinstance(error, FaultError) else step.unit, JOURNAL_LINES)
+    reason = str(error) or repr(error)
     if step.on_trial:
-        if units := _loaded_units(paths, step.app, step.number, systemd):
-            stop(*units)
-        forget(paths, step.app, step.number)
-        write_file(paths.release(step.app, step.number) / FAILED, f"{error}\n", 0o600)
-        prune(paths, step.app, step.desired.keep, systemd)
-        systemd.reload()
-    raise ReleaseError(_failure(step, serving, str(error) or repr(error), build, journal)) from error
+        try:
+            _clear_away(paths, step, systemd, stop, reason)
+        except (SystemdError, OSError) as trouble:  # must not hide why the release was given up
+            reason += f" (and cleaning up after it failed: {trouble})"
+    raise ReleaseError(_failure(step, serving, reason, build, journal)) from error
+
+
+def _clear_away(paths: Paths, step: Step, systemd: ServiceManager, stop: Callable[..., None], reason: str) -> None:
+    """Stop a release that was given up, and mark it."""
+    if units := _loaded_units(paths, step.app, step.number, systemd):
+        stop(*units)
+    forget(paths, step.app, step.number)
+    write_file(paths.release(step.app, step.number) / FAILED, f"{reason}\n", 0o600)
+    prune(paths, step.app, step.desired.keep, systemd)
+    systemd.reload()
 
 
 def _switch_back(paths: Paths, step: Step, systemd: ServiceManager) -> str:

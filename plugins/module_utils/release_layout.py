@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+START = "start"  # what starts the server
+PREPARE = "prepare"  # what runs before each program of the app, as its user; makes the directories that it writes to
 SETTINGS = "settings.conf"  # the unit's drop-in, kept with the release for the day it is gone back to
 UNITS = "units"  # the units beside the server's, likewise: <kind>/<app>.<name>@.service
 COMMANDS = "commands"  # what those units run
@@ -65,8 +67,16 @@ class Paths:
     def release(self, app: str, number: str) -> Path:
         return self.root / app / "releases" / number
 
+    def instance(self, app: str, number: str) -> Path:
+        """The instance's own directory, a small file system that its unit mounts: all it may write to in C(/run)."""
+        return self.run / app / number
+
     def socket(self, app: str, number: str) -> Path:
-        return self.run / app / f"{number}.sock"
+        return self.instance(app, number) / "sock"
+
+    def current_socket(self, app: str) -> Path:
+        """Where the proxy connects; root's, as is the directory it is in."""
+        return self.run / app / "current.sock"
 
     def cache(self, app: str) -> Path:
         """Where the proxy keeps the app's answers."""
@@ -101,6 +111,11 @@ def description(paths: Paths, app: str, number: str) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found
+
+
+def instances(paths: Paths, app: str) -> list[str]:
+    """The releases that have a directory for an instance."""
+    return [name for name in _names(paths.run / app) if name.isdigit()]
 
 
 def release_numbers(paths: Paths, app: str) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 
+from ansible_collections.webops.wsgi.plugins.module_utils import release_files
 from ansible_collections.webops.wsgi.plugins.module_utils.files import replace_link, write_file
 from ansible_collections.webops.wsgi.plugins.module_utils.release import (
     ReleaseError,
@@ -30,6 +31,10 @@ def prepare(paths: Paths, step: Step, systemd: ServiceManager) -> None:
     if step.kind == "deploy":
         step.number = str(int((release_numbers(paths, app) or ["0"])[-1]) + 1)
         assemble(paths, step.desired, step.number)
+    elif step.kind == "rollback":  # the files of an earlier release are nowhere else
+        replace_link(paths.release(app, step.number) / "socket", str(paths.socket(app, step.number)))
+    else:
+        release_files.restore(paths, step.desired, step.number)
     files = unit_files(paths, step)
     changed = [path for path, text in files.items() if read_text(path) != text]
     for path in changed:

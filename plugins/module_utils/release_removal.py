@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 from ansible_collections.webops.wsgi.plugins.module_utils.app_lock import lock
+from ansible_collections.webops.wsgi.plugins.module_utils.files import remove_tree
 from ansible_collections.webops.wsgi.plugins.module_utils.marks import KEPT
 from ansible_collections.webops.wsgi.plugins.module_utils.release import ServiceManager
-from ansible_collections.webops.wsgi.plugins.module_utils.release_layout import Paths, traces
+from ansible_collections.webops.wsgi.plugins.module_utils.release_layout import Paths, instances, traces
 from ansible_collections.webops.wsgi.plugins.module_utils.release_retirement import forget
 
 
@@ -27,7 +27,7 @@ def remove(paths: Paths, app: str, purge: bool, systemd: ServiceManager) -> None
             systemd.stop(pattern)
         if (paths.units / f"{app}.target").exists():
             systemd.stop(f"{app}.target")
-        for number in traces(paths, app):
+        for number in {*traces(paths, app), *instances(paths, app)}:
             forget(paths, app, number)
         for path in _files(paths, app):
             path.unlink(missing_ok=True)
@@ -36,12 +36,18 @@ def remove(paths: Paths, app: str, purge: bool, systemd: ServiceManager) -> None
             _keep_data(paths.state / app)
         folders = [paths.wants(app), paths.run / app, paths.root / app, paths.cache(app)]
         for folder in [*folders, *([paths.state / app] if purge else [])]:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_tree(folder)
 
 
 def _files(paths: Paths, app: str) -> list[Path]:
     """The app's files that belong to no release."""
-    names = (f"{app}@.service", f"{app}.target", f"{app}.listen.socket", f"{app}.listen.service")
+    names = (
+        f"{app}@.service",
+        f"{app}.instance@.service",
+        f"{app}.target",
+        f"{app}.listen.socket",
+        f"{app}.listen.service",
+    )
     wanted = paths.units / "multi-user.target.wants" / f"{app}.target"
     return [
         *(paths.units / name for name in names),
@@ -54,13 +60,14 @@ def _files(paths: Paths, app: str) -> list[Path]:
 def _keep_data(home: Path) -> None:
     """Close the data of an app whose user goes: the user's number may be given to the next app.
 
-    When the app comes back, systemd gives a C(StateDirectory) of another owner to the app's user.
+    The app wrote there, so what lies at the name of the mark may be anything: the directory is root's before it is
+    looked at. When the app comes back, systemd gives a C(StateDirectory) of another owner to the app's user.
     """
     if not home.is_dir() or home.is_symlink():
         return
-    os.chown(home, 0 if os.getuid() == 0 else -1, 0 if os.getuid() == 0 else -1)
+    os.chown(home, os.geteuid(), os.getegid())
     home.chmod(0o700)
-    (home / KEPT).unlink(missing_ok=True)
+    remove_tree(home / KEPT)
     os.close(os.open(home / KEPT, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
 
 

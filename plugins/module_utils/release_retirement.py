@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import os
-import shutil
+import subprocess
 import time
 
+from ansible_collections.webops.wsgi.plugins.module_utils.files import remove_tree
 from ansible_collections.webops.wsgi.plugins.module_utils.release import ServiceManager, Step
 from ansible_collections.webops.wsgi.plugins.module_utils.release_layout import (
     FAILED,
@@ -51,11 +52,10 @@ def retire(paths: Paths, step: Step, systemd: ServiceManager) -> None:
 def forget(paths: Paths, app: str, number: str) -> None:
     """Remove what a release has outside its directory."""
     for path in traces(paths, app).get(number, []):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-    paths.socket(app, number).unlink(missing_ok=True)
+        remove_tree(path)
+    if os.path.ismount(paths.instance(app, number)):  # its unit has unmounted it, unless something was killed
+        subprocess.run(["umount", "--lazy", str(paths.instance(app, number))], check=False, capture_output=True)
+    remove_tree(paths.instance(app, number))
 
 
 def prune(paths: Paths, app: str, keep: int, systemd: ServiceManager) -> None:
@@ -72,13 +72,13 @@ def prune(paths: Paths, app: str, keep: int, systemd: ServiceManager) -> None:
     kept = {current_release(paths, app), *good[-keep:], *withdrawn[-1:], *failed[-1:]}
     kept |= _busy(paths, app, [number for number in numbers if number not in kept], systemd)
     for number in set(numbers) - kept:
-        shutil.rmtree(paths.release(app, number))
+        remove_tree(paths.release(app, number))
     for leftover in (paths.root / app / "releases").glob(".*.partial"):
-        shutil.rmtree(leftover)
+        remove_tree(leftover)
     used = {os.path.basename(os.readlink(paths.release(app, number) / "app")) for number in release_numbers(paths, app)}
     for build in (paths.root / app / "builds").iterdir():
         if build.name not in used:
-            shutil.rmtree(build)
+            remove_tree(build)
 
 
 def _busy(paths: Paths, app: str, numbers: list[str], systemd: ServiceManager) -> set[str]:

@@ -99,7 +99,7 @@ def _row(
         "source": layout.description(paths, app, number).get("source", "") if number else "",
         "since": unit.get("ActiveEnterTimestamp", ""),
         "state": unit.get("ActiveState", "absent"),
-        "health": probe.ask(paths.run / app / "current.sock", check).fault if runs else "does not run",
+        "health": probe.ask(paths.current_socket(app), check).fault if runs else "does not run",
         "maintenance": (paths.maintenance / app).exists(),
         "workers": workers(int(unit.get("MainPID", "0"))),
         "beside": {

@@ -22,6 +22,9 @@ PROPERTIES = (
     "MemoryCurrent",
     "ActiveEnterTimestamp",
 )
+LEEWAY = 10.0  # seconds beyond a unit's time limit, for systemd itself on a busy host
+# Units of time spans as systemctl prints them, see systemd.time(7); those above hours are not used for limits here.
+SPANS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 PATIENCE = 3.0  # seconds that a unit which nobody waits for may take to end
 LINE_LENGTH = 1000  # characters of a line of the journal; what is longer is no message to a person
 COMMAND_TIMEOUT = 4000  # seconds; longer than any time limit a unit may have here (an hour, for hooks)
@@ -29,6 +32,10 @@ COMMAND_TIMEOUT = 4000  # seconds; longer than any time limit a unit may have he
 
 class SystemdError(Exception):
     """systemctl refused; the message is what it said."""
+
+
+class OverdueError(SystemdError):
+    """It took too long; the message says what."""
 
 
 @dataclass(frozen=True)
@@ -82,19 +89,40 @@ class Systemd:
         return {values["Id"]: values for values in blocks}
 
     def start(self, *units: str) -> None:
-        """Start units and wait until they are ready; what runs already is left alone."""
+        """Start units and wait until they are ready; what runs already is left alone.
+
+        Raises:
+            SystemdError: One failed, or was not ready in the time that its own settings allow.
+        """
         self._systemctl("reset-failed", *units, check=False)
-        self._systemctl("start", *units)
+        self._wait("start", *units, limit=self._limit(units, "TimeoutStartUSec"))
 
     def restart(self, unit: str) -> None:
-        """Restart a unit and wait until it is ready."""
-        self._systemctl("reset-failed", unit, check=False)
-        self._systemctl("restart", unit)
+        """Restart a unit and wait until it is ready; what :meth:`start` says goes for this too."""
+        self.stop(unit)
+        self.start(unit)
 
     def stop(self, *units: str) -> None:
-        """Stop units and wait until they are gone."""
-        self._systemctl("stop", *units)
+        """Stop units and wait until they are gone; what is not in the time that its own settings allow is killed."""
+        try:
+            self._wait("stop", *units, limit=self._limit(units, "TimeoutStopUSec"))
+        except OverdueError:
+            self._systemctl("kill", "--signal=SIGKILL", *units, check=False)
+            self._wait("stop", *units, limit=LEEWAY)
         self._systemctl("reset-failed", *units, check=False)
+
+    def _wait(self, verb: str, *units: str, limit: float) -> None:
+        """Start or stop units; a program may ask systemd for more time again and again, and is not waited for then."""
+        try:
+            _run(["systemctl", verb, *units], timeout=limit)
+        except OverdueError:
+            message = f"{', '.join(units)} took longer to {verb} than its settings allow ({limit - LEEWAY:g} s)"
+            raise OverdueError(message) from None
+
+    def _limit(self, units: Iterable[str], name: str) -> float:
+        """Seconds within which all of the units are to be ready, or gone, by their settings."""
+        text = self._systemctl("show", "--value", f"--property={name}", *units)
+        return max((_seconds(value) for value in text.split("\n") if value), default=0.0) + LEEWAY
 
     def end(self, *units: str) -> None:
         """Stop units that nobody waits for, and wait until they are gone: what does not go by itself is killed."""
@@ -132,18 +160,25 @@ class Systemd:
         return _run(["systemctl", *arguments], check)
 
 
-def _run(command: list[str], check: bool = True) -> str:
+def _run(command: list[str], check: bool = True, timeout: float | None = None) -> str:
+    limit = timeout or COMMAND_TIMEOUT
     try:
-        done = subprocess.run(
-            command, capture_output=True, check=False, timeout=COMMAND_TIMEOUT, text=True, errors="replace"
-        )
+        done = subprocess.run(command, capture_output=True, check=False, timeout=limit, text=True, errors="replace")
     except FileNotFoundError:
         raise SystemdError(f"{command[0]} does not exist on this host, which must run systemd") from None
     except subprocess.TimeoutExpired:
-        raise SystemdError(f"{' '.join(command)} did not end within {COMMAND_TIMEOUT} s") from None
+        raise OverdueError(f"{' '.join(command)} did not end within {limit:g} s") from None
     if check and done.returncode:
         raise SystemdError((done.stderr or done.stdout).strip())
     return done.stdout
+
+
+def _seconds(span: str) -> float:
+    """A time span as systemctl prints it, such as C(1min 30s), in seconds; what has no such limit gets the longest."""
+    parts = re.findall(r"(\d+)([a-z]+)", span)
+    if not parts or any(unit not in SPANS for _number, unit in parts):
+        return float(COMMAND_TIMEOUT)
+    return sum(int(number) * SPANS[unit] for number, unit in parts)
 
 
 def _state(values: Mapping[str, str]) -> UnitState:

@@ -61,6 +61,10 @@ options:
         description: Text of the instance's drop-in.
         type: str
         required: true
+      prepare:
+        description: Text of what runs before each program of the app, as its user; empty for nothing.
+        type: str
+        default: ""
       listen:
         description: Address on the host itself that the app is reached at; empty for none.
         type: str
@@ -228,6 +232,13 @@ options:
       - Nothing is built or written again. The release is started, checked and made current as a new one is.
     type: dict
     default: {}
+  activated:
+    description:
+      - What this run has done, by app, as RV(releases[].action) says it. Instead of deploying, see that it still
+        runs and answers, over its own socket and through the proxy.
+      - A new release that does not is followed by the one before, and the task fails.
+    type: dict
+    default: {}
   who:
     description: The person and machine that asked for it; the action plugin sets this.
     type: str
@@ -279,10 +290,16 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.webops.wsgi.plugins.module_utils import release, release_removal, release_run
+from ansible_collections.webops.wsgi.plugins.module_utils import (
+    release,
+    release_look,
+    release_removal,
+    release_run,
+)
 from ansible_collections.webops.wsgi.plugins.module_utils.app_lock import LockedError
 from ansible_collections.webops.wsgi.plugins.module_utils.health import Health
 from ansible_collections.webops.wsgi.plugins.module_utils.release_layout import KINDS, Paths, Unit
+from ansible_collections.webops.wsgi.plugins.module_utils.release_proxy import Proxy
 from ansible_collections.webops.wsgi.plugins.module_utils.systemd import Systemd, SystemdError
 
 HEALTH_OPTIONS: dict[str, Any] = {
@@ -318,6 +335,7 @@ RELEASE_OPTIONS: dict[str, Any] = {
     **{
         name: {"type": "str", "required": True} for name in ("name", "build", "source", "config", "settings", "runtime")
     },
+    "prepare": {"type": "str", "default": ""},
     "listen": {"type": "str", "default": ""},
     "files": {"type": "dict", "required": True},
     "environment": {"type": "str", "required": True, "no_log": True},
@@ -347,7 +365,7 @@ def desired_release(options: dict[str, Any]) -> release.Desired:
             **{name: value for name, value in options.items() if name != "masked"},
             "units": tuple(Unit(**unit) for unit in options["units"]),
             "health": Health(**{**health, "statuses": tuple(health["statuses"])}),
-            "proxy": release.Proxy(**{**proxy, "domains": tuple(proxy["domains"])}),
+            "proxy": Proxy(**{**proxy, "domains": tuple(proxy["domains"])}),
             "bake": release.Bake(**options["bake"]),
         }
     )
@@ -361,6 +379,16 @@ def diff(step: release.Step) -> dict[str, str]:
     return {"before_header": step.desired.name, "after_header": step.desired.name, "before": before, "after": after}
 
 
+def _look_again(module: AnsibleModule, paths: Paths, wanted: list[release.Desired], systemd: Systemd) -> None:
+    """End the module with what there is to say of releases that the run has activated."""
+    failures = []
+    if not module.check_mode:
+        failures = release_look.look_again(paths, wanted, module.params["activated"], systemd, module.params["who"])
+    if failures:
+        module.fail_json(msg="\n".join(failures))
+    module.exit_json(changed=False)
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -369,6 +397,7 @@ def main() -> None:
             "configs": {"type": "dict"},
             "releases": {"type": "list", "elements": "dict", "options": RELEASE_OPTIONS},
             "rollback": {"type": "dict", "default": {}},
+            "activated": {"type": "dict", "default": {}},
             "proxy_required": {"type": "bool", "default": False},
             "who": {"type": "str", "default": "unknown"},
             "absent": {"type": "list", "elements": "dict", "default": [], "options": ABSENT_OPTIONS},
@@ -381,6 +410,8 @@ def main() -> None:
     going = [app for app in module.params["absent"] if release_removal.leftovers(paths, app["name"], app["purge"])]
     try:
         back = module.params["rollback"]
+        if module.params["activated"]:
+            _look_again(module, paths, wanted, systemd)
         steps = release.plan_rollback(paths, wanted, back) if back else release.plan(paths, wanted, systemd)
         failures = []
         if not module.check_mode:

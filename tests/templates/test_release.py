@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +20,16 @@ BACKGROUND = {
         {"name": "tidy", "command": "flask tidy && true", "on_calendar": "daily", "random_delay": 9, "timeout": 60}
     ],
 }
+
+
+OF_THE_SERVER = (
+    "TimeoutStartSec",
+    "TimeoutStopSec",
+    "RestartSec",
+    "RestartSteps",
+    "RestartMaxDelaySec",
+    "ReadWritePaths",
+)
 
 
 def units(**overrides: Any) -> dict[str, Any]:
@@ -42,7 +55,6 @@ def sections(text: str) -> dict[str, dict[str, list[str]]]:
 def test_server_unit_has_its_surroundings_and_its_socket() -> None:
     service = sections(units()["files"]["api@.service"])["Service"]
     assert service["User"] == ["api"]
-    assert "WSGI_SOCKET=/run/api/%i.sock" in service["Environment"]
     assert service["EnvironmentFile"] == ["/srv/api/releases/%i/etc/environment"]
 
 
@@ -55,7 +67,7 @@ def test_everything_of_an_app_is_in_the_same_sandbox() -> None:
     assert len(beside) == 5
     for service in beside:
         for name, value in server.items():
-            if name not in ("TimeoutStartSec", "TimeoutStopSec", "RestartSec", "RestartSteps", "RestartMaxDelaySec"):
+            if name not in (*OF_THE_SERVER, "Environment"):
                 assert service[name] == value
         assert service["LoadCredential"] == ["k:/srv/api/releases/%i/credentials/k"]
 
@@ -84,7 +96,7 @@ def test_an_address_has_a_socket_and_what_hands_on() -> None:
     made = units(listen="127.0.0.1:8000")["files"]
     assert sections(made["api.listen.socket"])["Socket"]["ListenStream"] == ["127.0.0.1:8000"]
     assert sections(made["api.listen.service"])["Service"]["ExecStart"][0].endswith(" /run/api/current.sock")
-    assert set(units()["files"]) == {"api@.service", "api.target"}
+    assert set(units()["files"]) == {"api@.service", "api.instance@.service", "api.target"}
 
 
 @pytest.mark.parametrize("release", ["12", "13"])
@@ -101,16 +113,69 @@ def test_secrets_are_in_no_unit() -> None:
     assert len(list(processes(made))) == 4
 
 
-def test_nginx_may_read_what_it_serves_of_the_state_and_no_more() -> None:
-    def runtime(folder: str) -> str:
-        made = app("api", nginx={"static": {"/files/": folder}})
-        return Units(renderer("release"), [made]).of(made)["runtime"]
+def test_an_instance_writes_to_no_other_place_in_run_than_its_own() -> None:
+    made = units()
+    server = sections(made["settings"])
+    assert server["Service"]["ReadWritePaths"] == ["/run/api/%i"]
+    assert "WSGI_SOCKET=/run/api/%i/sock" in server["Service"]["Environment"]
+    assert server["Unit"]["Requires"] == ["api.instance@%i.service"]
+    directory = sections(made["files"]["api.instance@.service"])["Service"]
+    (mount,) = (command for command in directory["ExecStart"] if "mount -t" in command)
+    for option in ("size=", "nr_inodes=", "nosymfollow", "nodev", "nosuid", "noexec"):
+        assert option in mount
+    assert "d /run/api 0711 root root -" in made["runtime"].splitlines()
 
-    text = runtime("/var/lib/api/up")
-    assert text.splitlines()[-4:] == [
-        "d /var/lib/api 0750 api api -",
-        "a+ /var/lib/api - - - - u:www-data:--x",
-        "d /var/lib/api/up 0750 api api -",
-        "A+ /var/lib/api/up - - - - u:www-data:r-x,d:u:www-data:r-x",
+
+def test_systemd_changes_the_owner_of_no_directory_that_the_app_can_replace() -> None:
+    made = units(persistent=["instance", "data/deep"], **BACKGROUND)
+    for text in (made["settings"], *(unit["text"] for unit in made["units"] if unit["kind"] != "timer")):
+        service = sections(text)["Service"]
+        assert service["StateDirectory"] == ["api"]
+        assert service["ExecStartPre"] == ["/srv/api/releases/%i/prepare"], "not as the app's user"
+    assert units()["prepare"] == ""
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Callable[..., Path]:
+    """Runs what prepares the directories of an app; returns its home directory."""
+    release, home = tmp_path / "release", tmp_path / "home"
+    (release / "app").mkdir(parents=True)
+    home.mkdir()
+
+    def run(**overrides: Any) -> Path:
+        script = release / "prepare"
+        script.write_text(units(**overrides)["prepare"])
+        environment = {"PATH": "/usr/bin:/bin", "HOME": str(home), "WSGI_RELEASE_DIR": str(release)}
+        subprocess.run(["sh", str(script)], env=environment, check=True, umask=0o077)
+        return home
+
+    return run
+
+
+def test_directories_of_an_app_are_made_and_what_the_source_ships_is_there_once(
+    prepared: Callable[..., Path], tmp_path: Path
+) -> None:
+    seed = tmp_path / "release" / "app" / "seed" / "it's" / "deep"
+    seed.mkdir(parents=True)
+    (seed / "config.py").write_text("shipped")
+    home = prepared(persistent=["it's/deep", "instance"])
+    assert (home / "instance").is_dir()
+    kept = home / "it's" / "deep" / "config.py"
+    assert kept.read_text() == "shipped"
+    kept.write_text("changed by the app")
+    prepared(persistent=["it's/deep", "instance"])
+    assert kept.read_text() == "changed by the app"
+    assert sorted(path.name for path in home.iterdir()) == ["instance", "it's"]
+
+
+def test_nginx_may_read_what_it_serves_of_the_state_and_no_more() -> None:
+    def prepare(folder: str) -> str:
+        made = app("api", nginx={"static": {"/files/": folder}})
+        return str(Units(renderer("release"), [made]).of(made)["prepare"])
+
+    assert prepare("/var/lib/api/up").splitlines()[-5:-2] == [
+        'a+ "/var/lib/api" - - - - u:www-data:--x',
+        'A+ "/var/lib/api/up" - - - - u:www-data:r-x,d:u:www-data:r-x',
+        "END",
     ]
-    assert "/var/lib" not in runtime("static")
+    assert prepare("static") == ""

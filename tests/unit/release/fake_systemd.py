@@ -16,6 +16,7 @@ import threading
 from typing import Any
 
 from ansible_collections.webops.wsgi.plugins.module_utils import health, release, release_layout, release_run
+from ansible_collections.webops.wsgi.plugins.module_utils.files import replace_link
 from ansible_collections.webops.wsgi.plugins.module_utils.systemd import SystemdError, UnitState
 
 # A release belongs to the group that is named like its app; the test's own group always exists.
@@ -91,6 +92,7 @@ class FakeSystemd:
         if behaviour == "refuses":
             raise SystemdError(f"Job for {unit} failed")
         socket = self.paths.socket(app, number)
+        socket.parent.mkdir(exist_ok=True)
         socket.unlink(missing_ok=True)
         server = Server(str(socket), handler(int(behaviour), number))
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.005}, daemon=True).start()
@@ -120,8 +122,8 @@ class FakeSystemd:
     def create_runtime_files(self, configuration: str) -> None:
         folder = self.paths.run / APP
         folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / "current.sock").is_symlink():
-            (folder / "current.sock").symlink_to(self.paths.current(APP) / "socket")
+        folder.chmod(0o711)
+        replace_link(self.paths.current_socket(APP), str(self.paths.current(APP) / "socket"))
 
     def journal(self, unit: str, lines: int) -> str:
         return f"journal of {unit}"

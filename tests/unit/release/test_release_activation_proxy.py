@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from ansible_collections.webops.wsgi.plugins.module_utils import health, release, release_activation, release_layout
+from ansible_collections.webops.wsgi.plugins.module_utils import health, release_layout, release_proxy
 from fake_systemd import APP, FakeSystemd, desired, run, serving
 
 GOOD, REFUSED = health.Answer("", 200), health.Answer("GET / got no answer: refused", 0)
@@ -31,7 +31,7 @@ MAINTAINED = health.Answer("GET / answered 503", 503, True)
     ],
 )
 def test_answers_through_the_proxy(before: health.Answer, after: health.Answer, required: bool, fault: bool) -> None:
-    assert bool(release_activation.proxy_fault(before, after, required)) == fault
+    assert bool(release_proxy.fault_of_switch(before, after, required)) == fault
 
 
 def test_a_release_that_clients_do_not_get_to_is_taken_back(
@@ -43,11 +43,11 @@ def test_a_release_that_clients_do_not_get_to_is_taken_back(
     answers = iter([GOOD, BROKEN])
     asked = []
     monkeypatch.setattr(
-        release_activation.probe,
+        release_proxy.probe,
         "ask_through_proxy",
         lambda port, name, _: (asked.append((port, name)), next(answers))[1],
     )
-    proxy = release.Proxy(("new.example.com", "api.example.com"), http_port=8080, https_port=8443)
+    proxy = release_proxy.Proxy(("new.example.com", "api.example.com"), http_port=8080, https_port=8443)
     _step, failures = run(paths, systemd, desired(environment="2", proxy=proxy))
     assert "healthy on its own socket, but not through nginx: GET / answered 502" in failures[0]
     assert asked == [(8443, "api.example.com")] * 2
@@ -81,9 +81,9 @@ def test_an_app_below_a_path_is_asked_there(
         (folder / f"{name}.conf").write_text(text)
     seen: list[str] = []
     monkeypatch.setattr(
-        release_activation.probe, "ask_through_proxy", lambda _port, _name, check: (seen.append(check.path), GOOD)[1]
+        release_proxy.probe, "ask_through_proxy", lambda _port, _name, check: (seen.append(check.path), GOOD)[1]
     )
-    proxy = release.Proxy(("example.com",), "web", "/admin")
+    proxy = release_proxy.Proxy(("example.com",), "web", "/admin")
     check = dataclasses.replace(desired().health, path="/healthz")
     _step, failures = run(paths, systemd, desired(proxy=proxy, health=check))
     assert (failures, seen) == ([], asked)

@@ -14,6 +14,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils import (
     app_lock,
     release_activation,
     release_assembly,
+    release_files,
     release_layout,
     release_preparation,
     release_retirement,
@@ -65,11 +66,11 @@ def test_a_deployment_killed_after_the_switch_is_finished_or_taken_back(
 
 
 EFFECTS = {
-    release_assembly: ["write_file", "_own_by_group"],
+    release_assembly: ["write_file", "remove_tree"],
+    release_files: ["write_file", "replace_link"],
     release_preparation: ["write_file", "replace_link"],
     release_activation: ["write_file", "replace_link", "forget"],
-    release_retirement: ["forget"],
-    release_assembly.shutil: ["copytree", "rmtree"],
+    release_retirement: ["forget", "remove_tree"],
     Path: ["rename", "symlink_to", "unlink", "mkdir"],
     FakeSystemd: ["start", "stop", "reload", "create_runtime_files"],
 }

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A run that reports success has looked: at what changed by itself, and once more at the end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ansible_collections.webops.wsgi.plugins.module_utils import release_layout, release_look
+from fake_systemd import APP, FakeSystemd, configure, desired, full, run, serving
+
+DEPLOYED = {APP: "deploy"}
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SETTLED", "PAUSE"):
+        monkeypatch.setattr(release_look, name, 0.0)
+
+
+def look(paths: release_layout.Paths, systemd: FakeSystemd, action: str = "deploy") -> list[str]:
+    return release_look.look_again(paths, [desired()], {APP: action}, systemd, "me@here")
+
+
+def test_a_release_that_runs_is_left_alone(paths: release_layout.Paths, systemd: FakeSystemd) -> None:
+    run(paths, systemd, desired(environment="1"))
+    run(paths, systemd, desired(environment="2"))
+    assert look(paths, systemd) == []
+    assert release_look.look_again(paths, [desired()], {}, systemd, "me@here") == []
+    assert serving(paths) == "2"
+
+
+def test_a_release_that_died_after_it_went_live_is_followed_by_the_one_before(
+    paths: release_layout.Paths, systemd: FakeSystemd
+) -> None:
+    run(paths, systemd, desired(environment="1"))
+    run(paths, systemd, desired(environment="2"))
+    systemd.broken.add(f"{APP}@2.service")
+    (failure,) = look(paths, systemd)
+    assert f"release 2 went live and failed then, release 1 serves again: {APP}@2.service exited" in failure
+    assert f"journal of {APP}@2.service" in failure
+    assert serving(paths) == "1"
+    assert not release_layout.has_proved(paths, APP, "2")
+
+
+def test_without_an_earlier_release_it_is_said(paths: release_layout.Paths, systemd: FakeSystemd) -> None:
+    run(paths, systemd, desired())
+    systemd.broken.add(f"{APP}@1.service")
+    assert "and there is no earlier good release" in look(paths, systemd)[0]
+
+
+def test_restarts_of_long_ago_are_no_failure_of_a_run_that_put_something_right(
+    paths: release_layout.Paths, systemd: FakeSystemd
+) -> None:
+    run(paths, systemd, desired())
+    systemd.broken.add(f"{APP}@1.service")
+    assert look(paths, systemd, "heal") == []
+
+
+def test_an_app_that_answers_badly_by_now(paths: release_layout.Paths, systemd: FakeSystemd) -> None:
+    run(paths, systemd, desired(environment="1"))
+    run(paths, systemd, desired(environment="2"))
+    (paths.release(APP, "2") / "etc" / "behaviour").write_text("500")
+    systemd.restart(f"{APP}@2.service")
+    assert "answered 500" in look(paths, systemd)[0]
+    assert serving(paths) == "1"
+
+
+def replace(path: Path, text: str) -> None:
+    path.unlink()
+    path.write_text(text)
+
+
+def divert(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/run/other/current.sock")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda paths: (paths.release(APP, "1") / "start").unlink(),
+        lambda paths: (paths.release(APP, "1") / "etc" / "environment").unlink(),
+        lambda paths: (paths.release(APP, "1") / "etc" / "environment").chmod(0o644),
+        lambda paths: (paths.release(APP, "1") / "socket").unlink(),
+        lambda paths: divert(paths.release(APP, "1") / "socket"),
+        lambda paths: (paths.release(APP, "1") / "app").unlink(),
+        lambda paths: replace(paths.release(APP, "1") / "commands" / "celery", "exec something else"),
+        lambda paths: (paths.release(APP, "1") / "credentials" / "key").unlink(),
+        lambda paths: paths.current_socket(APP).unlink(),
+        lambda paths: divert(paths.current_socket(APP)),
+        lambda paths: paths.current_socket(APP).parent.chmod(0o777),
+    ],
+)
+def test_what_was_changed_by_hand_is_put_right_by_the_next_run(
+    paths: release_layout.Paths, systemd: FakeSystemd, damage: Callable[[release_layout.Paths], None]
+) -> None:
+    wanted = full(credentials={"key": "k"})
+    run(paths, systemd, wanted)
+    assert run(paths, systemd, wanted)[0].kind == "none"
+    damage(paths)
+    step, failures = run(paths, systemd, wanted)
+    assert (step.kind, failures) == ("heal", []), step.reasons
+    assert run(paths, systemd, wanted)[0].kind == "none"
+    assert serving(paths) == "1"
+
+
+def test_what_lies_where_root_wants_to_write_does_not_hide_why_a_release_failed(
+    paths: release_layout.Paths, systemd: FakeSystemd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(paths, systemd, desired())
+    configure(paths, "500")
+
+    def full_disk(*_arguments: object) -> None:
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr("ansible_collections.webops.wsgi.plugins.module_utils.release_activation.forget", full_disk)
+    _step, failures = run(paths, systemd, desired(environment="2"))
+    assert "answered 500" in failures[0]
+    assert "cleaning up after it failed: [Errno 28]" in failures[0]
