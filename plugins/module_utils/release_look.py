@@ -100,6 +100,7 @@ def _go_back(paths: Paths, desired: Desired, systemd: ServiceManager, who: str, 
         steps = plan_rollback(paths, [desired], {desired.name: PREVIOUS})
     except ReleaseError:
         return "and there is no earlier good release"
+    steps[0].reasons = [f"release {number} failed: {fault}"]
     failures = carry_out(paths, steps, systemd, 1, who)
     if failures:
         return f"and going back failed ({failures[0].splitlines()[0]})"
