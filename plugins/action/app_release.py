@@ -160,6 +160,7 @@ class ActionModule(ActionBase):
                 "log_sample": app["nginx"]["access_log_sample"],
             },
             "settle": settings["worker_settle"],
+            "look_after": settings["look_after"],
             "drain": settings["drain"],
             "keep": settings["keep"],
         }

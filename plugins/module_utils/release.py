@@ -100,6 +100,7 @@ class Desired:
         proxy: How clients reach it.
         bake: How long it is watched before the old instance goes.
         settle: Seconds a worker must run without ending.
+        look_after: Seconds for which it must have served when the run looks at it once more.
         drain: Seconds between the switch and the stop of the old instance.
         keep: How many releases stay on disk.
     """
@@ -122,6 +123,7 @@ class Desired:
     proxy: Proxy = field(default_factory=Proxy)
     bake: Bake = field(default_factory=Bake)
     settle: float = 3.0
+    look_after: float = 6.0
     drain: float = 1.0
     keep: int = 5
 

@@ -27,7 +27,6 @@ from ansible_collections.webops.wsgi.plugins.module_utils.release_layout import 
 )
 from ansible_collections.webops.wsgi.plugins.module_utils.release_run import carry_out
 
-SETTLED = 6.0  # seconds that a release has served when it is looked at: more than a connection usually waits (5 s)
 QUESTIONS = 3  # bad answers in a row that are no accident
 PAUSE = 1.0  # seconds between them
 # What was done to an app …
@@ -50,8 +49,7 @@ def look_again(
         who: The person and machine that asked for the run, for the history.
     """
     looked = [desired for desired in wanted if desired.name in activated and current_release(paths, desired.name)]
-    ages = [_age(paths, desired.name) for desired in looked]
-    time.sleep(max(0.0, SETTLED - min(ages, default=SETTLED)))
+    time.sleep(max((0.0, *(desired.look_after - _age(paths, desired.name) for desired in looked))))
     with ThreadPoolExecutor(8) as pool:
         faults = list(pool.map(lambda desired: _fault(paths, desired, activated[desired.name], systemd), looked))
     return [

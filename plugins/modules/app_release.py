@@ -210,6 +210,10 @@ options:
         description: Seconds a worker must run without ending.
         type: float
         default: 3
+      look_after:
+        description: Seconds for which a new release must have served when the run looks at it once more.
+        type: float
+        default: 6
       drain:
         description: Seconds between the switch and the stop of the old instance.
         type: float
@@ -348,6 +352,7 @@ RELEASE_OPTIONS: dict[str, Any] = {
     "proxy": {"type": "dict", "default": {}, "options": PROXY_OPTIONS},
     "bake": {"type": "dict", "default": {}, "options": BAKE_OPTIONS},
     "settle": {"type": "float", "default": 3},
+    "look_after": {"type": "float", "default": 6},
     "drain": {"type": "float", "default": 1},
     "keep": {"type": "int", "default": 5},
 }

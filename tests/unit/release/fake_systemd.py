@@ -140,7 +140,19 @@ def desired(**changes: Any) -> release.Desired:
     check = health.Health(statuses=("200",), timeout=0.3, interval=0.01)
     files = {f"{APP}@.service": "unit", f"{APP}.target": "target"}
     base = release.Desired(
-        APP, "b1", "source 1", "c1", "settings", files, "runtime", 'A="1"\n', health=check, settle=0, drain=0, keep=2
+        APP,
+        "b1",
+        "source 1",
+        "c1",
+        "settings",
+        files,
+        "runtime",
+        'A="1"\n',
+        health=check,
+        settle=0,
+        look_after=0,
+        drain=0,
+        keep=2,
     )
     return dataclasses.replace(base, **changes)
 

@@ -16,8 +16,7 @@ DEPLOYED = {APP: "deploy"}
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SETTLED", "PAUSE"):
-        monkeypatch.setattr(release_look, name, 0.0)
+    monkeypatch.setattr(release_look, "PAUSE", 0.0)
 
 
 def look(paths: release_layout.Paths, systemd: FakeSystemd, action: str = "deploy") -> list[str]:
