@@ -97,7 +97,9 @@ def runs_hook(app: str, host: str, hosts: list[str], apps_of: Mapping[str, Any])
 
 
 def _names(entries: Any) -> list[str]:
-    return [str(entry.get("name")) for entry in entries or [] if isinstance(entry, Mapping)]
+    """The apps that a host's C(wsgi_apps) wants there."""
+    present = [entry for entry in entries or [] if isinstance(entry, Mapping) and entry.get("state") != "absent"]
+    return [str(entry.get("name")) for entry in present]
 
 
 class ActionModule(ActionBase):
@@ -150,8 +152,8 @@ class ActionModule(ActionBase):
                 "domains": app["domains"],
                 "site": app["site"],
                 "path": app["path"],
-                "http_port": variables.get("nginx_proxy_http_port", 80),
-                "https_port": variables.get("nginx_proxy_https_port", 443),
+                "http_port": app["nginx"]["http_port"],
+                "https_port": app["nginx"]["https_port"],
                 "required": bool(self._task.args.get("proxy_required", False)),
             },
             "bake": {
