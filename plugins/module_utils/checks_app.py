@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import typing as t
 
 from ansible_collections.webops.wsgi.plugins.module_utils.settings import App, Problem, kind_of, show
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,29}")
-_ENTRYPOINT = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\(\))?", re.ASCII)
+_MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 # Users and groups of a Debian host.
@@ -80,7 +81,7 @@ def check_required(app: App) -> t.Iterator[Problem]:
     """Keys without which an app cannot run."""
     samples = {
         "source": "write source: with path, git and version, archive and sha256, or package and version",
-        "entrypoint": "write entrypoint: module:callable or module:factory()",
+        "entrypoint": "write entrypoint: module:callable or module:factory(arguments)",
         "domains": "write domains: with the app's host names, such as [api.example.com]",
     }
     for key, mend in samples.items():
@@ -89,17 +90,48 @@ def check_required(app: App) -> t.Iterator[Problem]:
 
 
 def check_entrypoint(app: App) -> t.Iterator[Problem]:
-    """``module:callable`` or ``module:factory()``, as gunicorn takes it."""
+    """``module:callable`` or ``module:factory(arguments)``, read as gunicorn reads it."""
     entrypoint = app.data["entrypoint"]
-    if not entrypoint or not app.usable("entrypoint") or _ENTRYPOINT.fullmatch(entrypoint):
+    if not entrypoint or not app.usable("entrypoint"):
         return
     module, colon, attribute = entrypoint.partition(":")
+    call = _call(attribute)
+    if colon and _MODULE.fullmatch(module) and call is not None:
+        if not _has_literals(call):
+            text = f"entrypoint is {show(entrypoint)}, and gunicorn takes only literals as arguments"
+            fix = f'write strings, numbers, lists and the like, such as {module}:{_name(call)}("production")'
+            yield app.problem(text, f"{fix}, or read them from the environment in the factory")
+        return
     module = re.sub(r"\.py$", "", module).strip("./").replace("/", ".")
-    attribute = re.sub(r"\(.*\)$", "()", attribute)
-    guess = f"{module}:{attribute}" if colon and attribute else f"{module}:app"
-    hint = f", such as {guess}" if _ENTRYPOINT.fullmatch(guess) else ""
-    text = f"entrypoint is {show(entrypoint)}, which is neither module:callable nor module:factory()"
+    guess = f"{module}:{attribute.strip() if _call(attribute.strip()) else 'app'}"
+    hint = f", such as {guess}" if _MODULE.fullmatch(module) else ""
+    text = f"entrypoint is {show(entrypoint)}, which is neither module:callable nor module:factory(arguments)"
     yield app.problem(text, f"write the module's dotted name, a colon and the callable in it{hint}")
+
+
+def _call(attribute: str) -> ast.Name | ast.Call | None:
+    """What gunicorn's import_app makes of the part after the colon; None when it refuses it."""
+    try:
+        expression = ast.parse(attribute, mode="eval").body
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return None
+    named = expression.func if isinstance(expression, ast.Call) else expression
+    return expression if isinstance(named, ast.Name) and isinstance(expression, (ast.Name, ast.Call)) else None
+
+
+def _name(call: ast.Name | ast.Call) -> str:
+    return ast.unparse(call.func if isinstance(call, ast.Call) else call)
+
+
+def _has_literals(call: ast.Name | ast.Call) -> bool:
+    if isinstance(call, ast.Name):
+        return True
+    try:
+        for argument in (*call.args, *(keyword.value for keyword in call.keywords)):
+            ast.literal_eval(argument)
+    except (ValueError, TypeError, MemoryError, RecursionError):
+        return False
+    return all(keyword.arg for keyword in call.keywords)
 
 
 def check_env(app: App) -> t.Iterator[Problem]:

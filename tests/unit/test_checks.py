@@ -176,10 +176,16 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
         ['app "api"', 'entrypoint is "reports.wsgi"', "module:callable", "such as reports.wsgi:app"],
     ),
     "entrypoint is a file": ({"entrypoint": "src/app.py:app"}, ["entrypoint", "src/app.py:app", "such as src.app:app"]),
-    "entrypoint with arguments": (
-        {"entrypoint": "app:create_app('x')"},
-        ["entrypoint", "module:factory()", "such as app:create_app()"],
+    "entrypoint with an argument that is a name": (
+        {"entrypoint": "app:create_app(os.environ)"},
+        ["entrypoint is", "app:create_app(os.environ)", "only literals", 'such as app:create_app("production")'],
     ),
+    "entrypoint with an unpacked argument": ({"entrypoint": "app:make(**{'a': 1})"}, ["entrypoint is", "literals"]),
+    "entrypoint with an argument without a hash": ({"entrypoint": "app:make({[]: 1})"}, ["entrypoint is", "literals"]),
+    "entrypoint that is not closed": ({"entrypoint": "app:make('x'"}, ["entrypoint is", "module:factory(arguments)"]),
+    "entrypoint of a method": ({"entrypoint": "app:site.make()"}, ["entrypoint is", "module:factory(arguments)"]),
+    "entrypoint with two calls": ({"entrypoint": "app:make()()"}, ["entrypoint is", "module:factory(arguments)"]),
+    "entrypoint with a null byte": ({"entrypoint": "app:a\0"}, ["entrypoint is", "such as app:app"]),
     "entrypoint with a space": ({"entrypoint": "app: app"}, ["entrypoint", '"app: app"', "module:callable"]),
     "unknown key": ({"domain": ["x.example.com"]}, ['app "api"', "domain is not a key", "did you mean domains?"]),
     "unknown key nothing like": ({"zzz": 1}, ['app "api"', "zzz is not a key", "known keys are name, state"]),
@@ -1029,6 +1035,16 @@ GOOD_SETTINGS: list[dict[str, t.Any]] = [
     {"name": "a--b"},
     *({"nginx": {"access_log": value}} for value in (False, "off", "journal")),
     {"gunicorn": {"workers": 3}},
+    *(
+        {"entrypoint": value}
+        for value in (
+            'app:create_app("production")',
+            "wsgi:make_app(config='x', debug=False)",
+            """app:make("it's", 'a "b" c', -1.5, [1, {"k": None}])""",
+            "app:make('größe $HOME `id`')",
+            "größe:büro",
+        )
+    ),
     {"persistent": ["data..old", ".cache"]},
     {"persistent": ["up"], "nginx": {"static": {"/up/": "up", "/a/": "./up/a", "/b/": "/var/lib/api/b"}}},
 ]
