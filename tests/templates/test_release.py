@@ -58,6 +58,30 @@ def test_server_unit_has_its_surroundings_and_its_socket() -> None:
     assert service["EnvironmentFile"] == ["/srv/api/releases/%i/etc/environment"]
 
 
+def test_the_journal_has_the_app_s_name() -> None:
+    made = units(**BACKGROUND, listen="127.0.0.1:8000", release={"before_activate": "flask db upgrade"})
+    services = {**made["files"], **{unit["name"]: unit["text"] for unit in made["units"]}}
+    named = {name: sections(text)["Service"]["SyslogIdentifier"] for name, text in services.items() if "Exec" in text}
+    assert named.pop("api@.service") == ["api"]
+    assert named.pop("api.rq.2@.service") == ["api.rq"]
+    assert named == {
+        f"{name}{at}.service": [name]
+        for name, at in [
+            ("api.celery", "@"),
+            ("api.rq", ".1@"),
+            ("api.tidy", "@"),
+            ("api.before-activate", "@"),
+            ("api.listen", ""),
+        ]
+    }
+
+
+def test_a_system_call_that_is_refused_is_an_error_the_app_sees() -> None:
+    made = units(listen="127.0.0.1:8000")
+    for text in (made["settings"], made["files"]["api.listen.service"]):
+        assert sections(text)["Service"]["SystemCallErrorNumber"] == ["EPERM"]
+
+
 def test_everything_of_an_app_is_in_the_same_sandbox() -> None:
     made = units(
         **BACKGROUND, release={"before_activate": "flask db upgrade", "memory_max": "1G"}, credentials={"k": "x"}
