@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.webops.wsgi.plugins.action.config_tree import Renderer
 from ansible_collections.webops.wsgi.plugins.module_utils.app_lock import caller
@@ -102,6 +104,22 @@ def _names(entries: Any) -> list[str]:
     return [str(entry.get("name")) for entry in present]
 
 
+class ReportedError(AnsibleActionFail):
+    """A failure whose report is shown once: in the error, while the task's result only names the apps.
+
+    ansible-core before 2.19 shows the result alone, and has the report in it.
+    """
+
+    @property
+    def result_contribution(self) -> Mapping[str, Any]:
+        apps = re.findall(r'^app "([^"]*)"', self.message, re.MULTILINE)
+        return (
+            {**super().result_contribution, "msg": f"failed: {', '.join(apps)}"}
+            if apps
+            else super().result_contribution
+        )
+
+
 class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
@@ -130,6 +148,8 @@ class ActionModule(ActionBase):
         result.update(
             self._execute_module(module_name="webops.wsgi.app_release", module_args=options, task_vars=variables)
         )
+        if result.get("failed") and 'app "' in str(result.get("msg")):
+            raise ReportedError(result.pop("msg"), result=result)
         if result.get("changed"):
             activated = {name: done["action"] for name, done in result["releases"].items() if done["action"] != "none"}
             result["ansible_facts"] = {"wsgi_activated": activated}

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from ansible_collections.webops.wsgi.plugins.module_utils import health as probe
 from ansible_collections.webops.wsgi.plugins.module_utils import release_proxy
+from ansible_collections.webops.wsgi.plugins.module_utils.failure_report import Failure, Journal, report
 from ansible_collections.webops.wsgi.plugins.module_utils.files import replace_link, write_file
 from ansible_collections.webops.wsgi.plugins.module_utils.release import ReleaseError, ServiceManager, Step, listeners
 from ansible_collections.webops.wsgi.plugins.module_utils.release_layout import (
@@ -38,7 +39,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.release_retirement imp
 from ansible_collections.webops.wsgi.plugins.module_utils.release_watch import AccessLog
 from ansible_collections.webops.wsgi.plugins.module_utils.systemd import SystemdError
 
-JOURNAL_LINES = 100  # the app's traceback, and the server's own ones that may follow it
+JOURNAL_LINES = 1000  # to look for the cause in: several workers' tracebacks, and the server's own ones after them
 LOOK = 1.0  # seconds between two looks at the states of units
 FAULTS_IN_A_ROW = 3  # bad answers during the bake window that are no accident
 BEFORE, AFTER = "before-activate", "after-activate"
@@ -245,7 +246,8 @@ def _fail(paths: Paths, step: Step, systemd: ServiceManager, error: Exception) -
     stop = systemd.stop if current_release(paths, step.app) == step.number else systemd.end
     if step.on_trial:
         serving = _switch_back(paths, step, systemd)
-    journal = systemd.journal(error.unit if isinstance(error, FaultError) else step.unit, JOURNAL_LINES)
+    unit = error.unit if isinstance(error, FaultError) else step.unit
+    journal = Journal(unit, systemd.journal(unit, JOURNAL_LINES))
     reason = str(error) or repr(error)
     if step.on_trial:
         try:
@@ -302,9 +304,8 @@ def _loaded_units(paths: Paths, app: str, number: str, systemd: ServiceManager) 
     return [unit for unit, state in systemd.states(units).items() if state.load == "loaded"]
 
 
-def _failure(step: Step, serving: str, reason: str, build: str, journal: str) -> str:
-    first = f'app "{step.app}": release {step.number} ({step.desired.source}) was not activated, {serving}: {reason}'
+def _failure(step: Step, serving: str, reason: str, build: str, journal: Journal) -> str:
+    state = f"release {step.number} ({step.desired.source}) was not activated, {serving}"
     if not step.on_trial:
-        mend = f"if somebody changed its files, remove {build} and run again, which makes it anew"
-        first = f'app "{step.app}": {serving}: {reason}; {mend}'
-    return f"{first}\nLast lines of its journal:\n{journal}"
+        state = f"{serving}; if its files were modified, remove {build} and run again to rebuild it"
+    return report(Failure(step.app, state, reason, journal, os.uname().nodename))

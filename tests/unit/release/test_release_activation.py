@@ -74,7 +74,8 @@ def test_whatever_goes_wrong_after_the_switch_the_old_one_serves(
 
     monkeypatch.setattr(release_activation, "_bake", fault)
     _step, failures = run(paths, systemd, desired(config="2"))
-    assert "release 1 still serves: 'utf-8' codec can't decode" in failures[0]
+    assert failures[0].startswith(f"""app "{APP}": 'utf-8' codec can't decode""")
+    assert "release 1 still serves" in failures[0]
     assert serving(paths) == "1"
     assert list(systemd.running) == [f"{APP}@1.service"]
 

@@ -1,0 +1,101 @@
+# Copyright (c) webops.wsgi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What to do about causes that many apps share, by the words that Python, the server and systemd use."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+_MACHINE_CODE = (
+    "the app makes machine code while it runs: set release_memory_deny_write_execute to false, for this app alone as "
+    "release: {memory_deny_write_execute: false}"
+)
+_FILTER = (
+    "if the sandbox refused a system call, allow it with release_system_call_filter, such as "
+    '["@system-service", "~@privileged @resources", "@chown", "CALL"]'
+)
+_MEMORY = "raise release_memory_max, or start fewer workers (gunicorn_workers); where no limit is set, the host is full"
+_STATE = "the code is read-only: keep what the app writes in a directory that persistent names, or below /var/lib/<app>"
+
+# The first that is found in an exception, in what a program wrote or in what systemd said decides.
+_REMEDIES: tuple[tuple[str, str], ...] = (
+    (
+        r"executable memory|write\+execute memory|Unable to allocate section memory|executable stack"
+        r"|mprotect.*(?:Permission denied|not permitted)",
+        _MACHINE_CODE,
+    ),
+    (
+        r"No module named '(?P<name>[^']*)'",
+        "add the package that has the module NAME to the app's requirements; if the module is the app's own, check "
+        "entrypoint and where the source begins",
+    ),
+    (
+        r"(?P<name>\S+): cannot open shared object file",
+        "install the Debian package that has NAME on the host",
+    ),
+    (
+        r"command '?\S*(?:gcc|cc|g\+\+|clang|rustc|cargo)\S*'? failed: No such file|unable to execute '\S*g?cc'"
+        r"|(?:gcc|cc|g\+\+|make|cargo): (?:command )?not found|No C compiler|No such file or directory: '(?:gcc|cc)'",
+        "a compiler is missing: install Debian's build-essential on the host, or use a package that has a wheel",
+    ),
+    (
+        r"Read-only file system: '(?!/srv/)(?P<name>/[^']*)'",
+        "let the app write there: add NAME to release_writable_paths",
+    ),
+    (r"(?:Read-only file system|Permission denied): '(?:/srv/|[^/'])|Read-only file system$", _STATE),
+    (r"unable to open database file|attempt to write a readonly database", _STATE),
+    (
+        r"Address already in use",
+        "another process has this address: choose another one. The app itself needs none, nginx reaches it by a socket",
+    ),
+    (r"Address family not supported", "allow this kind of socket with release_address_families"),
+    (r"Too many open files", "raise release_limit_nofile, or close what the app opens"),
+    (r"can't start new thread|\[Errno 11\] Resource temporarily unavailable", "raise release_tasks_max"),
+    (r"No such file or directory: '/proc/", "the sandbox hides it: set release_protect_proc to false"),
+    (
+        r"(?:No such file or directory|Permission denied): '/(?:home|root)/",
+        "the sandbox hides home directories: move the file elsewhere",
+    ),
+    (r"No space left on device", "make room on the host's disk"),
+    (
+        r"Failed to find attribute|Failed to find application object|Application object must be callable"
+        r"|Failed to parse .* as an attribute name",
+        "correct the app's entrypoint",
+    ),
+    (r": (?P<name>\S+): not found", "install NAME: in the app's requirements, or as a package of the host"),
+    (r"SIGSYS", _FILTER),
+    (r"^OSError: \[Errno 1\]|\[Errno 1\] Operation not permitted$", _FILTER),
+    (r"SIGKILL|OOM killer|oom-kill|^MemoryError\b", _MEMORY),
+    (
+        r"SIGSEGV|SIGABRT|SIGBUS|SIGILL|SIGTRAP",
+        "a compiled package crashed; if it makes machine code while it runs, set release_memory_deny_write_execute to "
+        "false, otherwise try another version of it",
+    ),
+    (r"WORKER TIMEOUT", "raise gunicorn_timeout, or answer sooner"),
+    (r"_activate failed:.*timeout was exceeded", "raise release_hook_timeout, or see what the command waits for"),
+    (r"timeout was exceeded|took longer to start", "raise release_start_timeout, or see what the app waits for"),
+)
+_COMPILED = tuple((re.compile(pattern, re.MULTILINE), fix) for pattern, fix in _REMEDIES)
+
+_ENVIRONMENT = re.compile(r"^KeyError: '(?P<name>[A-Z][A-Z0-9_]*)'$")
+_REFUSED = re.compile(r"^(?:PermissionError|OSError): \[Errno (?:1|13)\] \S+ \S+(?: \S+)?$")
+
+
+def remedy(words: str, code: Iterable[str] = ()) -> str:
+    """What to do about a failure; empty when its words are not known.
+
+    Args:
+        words: An exception's type and message, or what a program, the server or systemd said.
+        code: The lines of code in the exception's traceback, which tell two causes of the same message apart.
+    """
+    lines = list(code)
+    if (found := _ENVIRONMENT.match(words)) and any("environ" in line for line in lines):
+        return f"give the app the variable {found['name']} in env or secrets"
+    if _REFUSED.match(words) and any("mmap" in line or "mprotect" in line for line in lines):
+        return _MACHINE_CODE
+    for pattern, fix in _COMPILED:
+        if found := pattern.search(words):
+            return fix.replace("NAME", found.groupdict().get("name", "NAME"))
+    return ""
