@@ -12,10 +12,10 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.webops.wsgi.plugins.module_utils.settings import plain
-from ansible_collections.webops.wsgi.plugins.module_utils.status import history_table, table
+from ansible_collections.webops.wsgi.plugins.module_utils.status import history_table, overview
 
 FORMATS: dict[str, Callable[[list[dict[str, Any]]], str]] = {
-    "table": table,
+    "table": overview,
     "history": history_table,
     "json": lambda rows: json.dumps(rows, indent=2),
 }

@@ -11,14 +11,17 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.webops.wsgi.plugins.module_utils import health as probe
 from ansible_collections.webops.wsgi.plugins.module_utils import release_layout as layout
+from ansible_collections.webops.wsgi.plugins.module_utils.failure_faults import Fault, faults
 from ansible_collections.webops.wsgi.plugins.module_utils.release_run import HISTORY
 
 HISTORY_LINES = 20
+JOURNAL_LINES = 1000  # of each unit, to look for faults in
 
 COLUMNS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "HOST": lambda row: row["host"],
@@ -33,6 +36,7 @@ COLUMNS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "BESIDE": lambda row: " ".join(f"{name}:{state}" for name, state in row["beside"].items()) or "-",
     "MEMORY": lambda row: _size(row["memory_bytes"]),
     "RESTARTS": lambda row: str(row["restarts"]),
+    "FAULTS": lambda row: str(sum(fault["count"] for fault in row["faults"]) or "-"),
     "BACK TO": lambda row: " ".join(row["previous"]) or "-",
     "DISK": lambda row: _size(row["disk_bytes"]),
     "CERT DAYS": lambda row: _certificate(row["certificate_days"], row.get("certificate_problem", "")),
@@ -60,6 +64,7 @@ def read(
     checks: Mapping[str, probe.Health],
     properties: Callable[[Iterable[str]], Mapping[str, Mapping[str, str]]],
     certificates: Path,
+    journal: Callable[[str, int], str],
 ) -> list[dict[str, Any]]:
     """One row for each app.
 
@@ -68,6 +73,7 @@ def read(
         checks: What a healthy instance answers, by app.
         properties: Reads systemd's properties of units.
         certificates: Directory that leads to each app's certificate.
+        journal: Reads the last lines of a unit.
     """
     units = {
         app: layout.lasting_units(paths, app, number)
@@ -78,9 +84,16 @@ def read(
     with ThreadPoolExecutor(8) as pool:
         return list(
             pool.map(
-                lambda app: _row(
-                    paths, app, checks[app], {name: found.get(name, {}) for name in units.get(app, [])}, certificates
-                ),
+                lambda app: {
+                    **_row(
+                        paths,
+                        app,
+                        checks[app],
+                        {name: found.get(name, {}) for name in units.get(app, [])},
+                        certificates,
+                    ),
+                    "faults": _faults(app, units.get(app, []), journal),
+                },
                 checks,
             )
         )
@@ -119,6 +132,20 @@ def _row(
         "certificate_days": certificate_days(certificates / app / "fullchain.pem"),
         "history": history(paths, app),
     }
+
+
+def _faults(app: str, units: Iterable[str], journal: Callable[[str, int], str]) -> list[dict[str, Any]]:
+    """What ended processes of the release in service, and what its sandbox refused."""
+    found = []
+    for unit in units:
+        if unit.endswith(".service"):
+            name = unit.removeprefix(f"{app}.").partition("@")[0]
+            found += [_named(fault, "" if name == app else name) for fault in faults(journal(unit, JOURNAL_LINES))]
+    return found
+
+
+def _named(fault: Fault, process: str) -> dict[str, Any]:
+    return {"process": process, **asdict(fault)}
 
 
 def workers(master: int, proc: Path = Path("/proc")) -> int:
@@ -184,6 +211,18 @@ def history_table(rows: Iterable[Mapping[str, Any]]) -> str:
     """The history of every row as one table."""
     lines = [{"host": row["host"], "app": row["app"], **line} for row in rows for line in row["history"]]
     return table(lines, HISTORY_COLUMNS)
+
+
+def overview(rows: Iterable[Mapping[str, Any]]) -> str:
+    """The rows as a table, and under it every fault with what to do about it."""
+    shown = list(rows)
+    return "\n".join([table(shown), *(_note(row, fault) for row in shown for fault in row["faults"])])
+
+
+def _note(row: Mapping[str, Any], fault: Mapping[str, Any]) -> str:
+    where = f"{row['host']}, {row['app']}{' ' if fault['process'] else ''}{fault['process']}, release {row['release']}"
+    times = f", {fault['count']} times" if fault["count"] > 1 else ""
+    return f"{where}: {fault['text']}{times}{'. Fix: ' if fault['fix'] else ''}{fault['fix']}"
 
 
 def table(

@@ -11,6 +11,7 @@ short_description: Read what the apps of a host are doing
 version_added: 0.1.0
 description:
   - Reads release, state, health, maintenance, workers, memory, restarts, disk and certificate of every app in one call.
+  - The journal of the release in service is searched for processes that a signal ended and for what its sandbox refused.
   - For each domain the certificate on the wire is compared with the one on disk.
 author: webops.wsgi contributors (@webops)
 attributes:
@@ -73,6 +74,11 @@ apps:
       beside: {celery: active}
       memory_bytes: 81000000
       restarts: 0
+      faults:
+        - process: ""
+          text: a worker was ended by SIGSEGV
+          count: 3
+          fix: a compiled package crashed; ...
       previous: ["4", "3"]
       failed: []
       disk_bytes: 61000000
@@ -110,7 +116,8 @@ def main() -> None:
         app: Health(**{**check, "statuses": tuple(check["statuses"])}) for app, check in module.params["checks"].items()
     }
     try:
-        rows = status.read(Paths(), checks, Systemd().properties, Path("/etc/nginx/tls"))
+        systemd = Systemd()
+        rows = status.read(Paths(), checks, systemd.properties, Path("/etc/nginx/tls"), systemd.journal)
     except SystemdError as error:
         module.fail_json(msg=str(error))
     wrong = certificate_status.problems(
