@@ -41,7 +41,7 @@ class Fault:
     count: int = 1
 
     def __str__(self) -> str:
-        return f"{self.text}, {self.count} times" if self.count > 1 else self.text
+        return f"{self.text} ({self.count} times)" if self.count > 1 else self.text
 
 
 def faults(journal: str) -> list[Fault]:

@@ -221,8 +221,8 @@ def overview(rows: Iterable[Mapping[str, Any]]) -> str:
 
 def _note(row: Mapping[str, Any], fault: Mapping[str, Any]) -> str:
     where = f"{row['host']}, {row['app']}{' ' if fault['process'] else ''}{fault['process']}, release {row['release']}"
-    times = f", {fault['count']} times" if fault["count"] > 1 else ""
-    return f"{where}: {fault['text']}{times}{'. Fix: ' if fault['fix'] else ''}{fault['fix']}"
+    seen = str(Fault(fault["text"], count=fault["count"])).rstrip(".")
+    return f"{where}: {seen}{'. Fix: ' if fault['fix'] else ''}{fault['fix']}"
 
 
 def table(

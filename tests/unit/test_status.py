@@ -105,7 +105,7 @@ def test_faults_of_the_release_in_service_stand_under_the_table_with_their_fix(
     )
     head, line, server, worker = status.overview([{"host": "web1", **row}]).splitlines()
     assert line[head.index("FAULTS") :].split()[0] == "3"
-    assert server.startswith("web1, api, release 3: a worker was ended by SIGSYS, 2 times. Fix: ")
+    assert server.startswith("web1, api, release 3: a worker was ended by SIGSYS (2 times). Fix: ")
     assert "release_system_call_filter" in server
     assert worker.startswith("web1, api celery, release 3: the process was ended by SIGKILL. Fix: ")
 

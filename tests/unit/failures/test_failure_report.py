@@ -91,9 +91,13 @@ TRACEBACKS: dict[str, tuple[str, list[str], str]] = {
 
 # Journal: why the release was given up, the first line after the app's name, words of the fix.
 OTHERS: dict[str, tuple[str, str, str]] = {
-    "worker_segfault": ("not healthy within 5 s", "a worker was ended by SIGSEGV, 15 times", MACHINE_CODE),
-    "worker_sigsys": ("not healthy within 5 s", "a worker was ended by SIGSYS, 16 times", "release_system_call_filter"),
-    "worker_sigkill": ("not healthy within 5 s", "a worker was ended by SIGKILL, ", "release_memory_max"),
+    "worker_segfault": ("not healthy within 5 s", "a worker was ended by SIGSEGV (15 times)", MACHINE_CODE),
+    "worker_sigsys": (
+        "not healthy within 5 s",
+        "a worker was ended by SIGSYS (16 times)",
+        "release_system_call_filter",
+    ),
+    "worker_sigkill": ("not healthy within 5 s", "a worker was ended by SIGKILL (", "release_memory_max"),
     "worker_timeout": (
         "not healthy within 4 s",
         "a worker exceeded the server's time limit for a request",
@@ -236,7 +240,7 @@ def test_what_was_ended_for_want_of_memory_is_named_so() -> None:
     (alone,) = failure_faults.deaths(text)
     assert str(alone) == "a process was ended by SIGKILL because memory ran out"
     (worker,) = failure_faults.deaths(f"{text}\n{journal('worker_sigkill')}")
-    assert re.fullmatch(r"a worker was ended by SIGKILL because memory ran out, \d times", str(worker))
+    assert re.fullmatch(r"a worker was ended by SIGKILL because memory ran out \(\d times\)", str(worker))
     assert "release_memory_max" in worker.fix
 
 
