@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from ansible_collections.webops.wsgi.plugins.module_utils.failure_report import Failure, Journal, report
 from ansible_collections.webops.wsgi.plugins.module_utils.files import write_file
 from ansible_collections.webops.wsgi.plugins.module_utils.release import (
     PREVIOUS,
@@ -18,12 +20,14 @@ from ansible_collections.webops.wsgi.plugins.module_utils.release import (
     health_fault,
     plan_rollback,
 )
+from ansible_collections.webops.wsgi.plugins.module_utils.release_activation import JOURNAL_LINES
 from ansible_collections.webops.wsgi.plugins.module_utils.release_layout import (
     FAILED,
     PROVED,
     Paths,
     current_release,
     lasting_units,
+    unit_name,
 )
 from ansible_collections.webops.wsgi.plugins.module_utils.release_run import carry_out
 
@@ -86,9 +90,10 @@ def _report(paths: Paths, desired: Desired, fault: str, action: str, systemd: Se
     app, number = desired.name, current_release(paths, desired.name)
     own = not fault.startswith("healthy ")  # the proxy is not repaired by another release
     serving = _go_back(paths, desired, systemd, who, fault) if own and action in GOES_BACK else "it is still in service"
-    journal = systemd.journal(lasting_units(paths, app, number)[0], 100) if own else ""
-    told = f"\nLast lines of its journal:\n{journal}" if journal else ""
-    return f'app "{app}": release {number} went live and failed then, {serving}: {fault}{told}'
+    unit = unit_name(app, number) if own else "nginx.service"
+    state = f"release {number} went live and failed then, {serving}"
+    journal = Journal(unit, systemd.journal(unit, JOURNAL_LINES))
+    return report(Failure(app, state, fault, journal, os.uname().nodename))
 
 
 def _go_back(paths: Paths, desired: Desired, systemd: ServiceManager, who: str, fault: str) -> str:
