@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,8 +16,10 @@ from ansible_collections.webops.wsgi.plugins.module_utils.app_lock import caller
 from ansible_collections.webops.wsgi.plugins.module_utils.edge import state_folders
 from ansible_collections.webops.wsgi.plugins.module_utils.release_layout import HOOK, JOB, TIMER, WORKER
 from ansible_collections.webops.wsgi.plugins.module_utils.systemd import environment_file
+from ansible_collections.webops.wsgi.plugins.plugin_utils.app_failures import FACT, ReportedError, by_app, settle
 
 MASKED_LENGTH = 6  # characters; masking a shorter secret would hide every other word of a message
+ACTIVATED = "wsgi_activated"  # among a host's facts: what this play has done, by app
 NO_BUILD = {"digest": "", "source": ""}  # a rollback has nothing to build
 HOOKS = {"before-activate": "before_activate", "after-activate": "after_activate"}  # unit -> setting
 
@@ -104,20 +105,27 @@ def _names(entries: Any) -> list[str]:
     return [str(entry.get("name")) for entry in present]
 
 
-class ReportedError(AnsibleActionFail):
-    """A failure whose report is shown once: in the error, while the task's result only names the apps.
+def withheld(host: str, hosts: list[str], facts_of: Mapping[str, Any], names: list[str]) -> dict[str, str]:
+    """Apps that a host must not activate, since they failed on the one that went first, and why.
 
-    ansible-core before 2.19 shows the result alone, and has the report in it.
+    Args:
+        host: The host that follows.
+        hosts: All hosts of the play, in its order.
+        facts_of: The facts of each.
+        names: The host's apps.
+
+    Raises:
+        AnsibleActionFail: The host that was to go first has not activated anything.
     """
-
-    @property
-    def result_contribution(self) -> Mapping[str, Any]:
-        apps = re.findall(r'^app "([^"]*)"', self.message, re.MULTILINE)
-        return (
-            {**super().result_contribution, "msg": f"failed: {', '.join(apps)}"}
-            if apps
-            else super().result_contribution
-        )
+    first = next((name for name in hosts if name != host and facts_of[name].get(ACTIVATED) is not None), "")
+    if not first:
+        raise AnsibleActionFail("the host that goes first has activated nothing, so nothing is activated here")
+    failed = facts_of[first].get(FACT) or {}
+    return {
+        name: f'app "{name}": was not activated on {host}, since it failed on {first}, which goes first'
+        for name in names
+        if name in failed
+    }
 
 
 class ActionModule(ActionBase):
@@ -125,6 +133,8 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments, variables = self._task.args, task_vars or {}
         present = [app for app in arguments["apps"] if app["state"] == "present"]
+        failures = self._withheld(present, variables) if arguments.get("follows") else {}
+        present = [app for app in present if app["name"] not in failures]
         builds, configs = arguments.get("builds", {}), arguments.get("configs", {})
         units = Units(Renderer(self, variables), present)
         options = {
@@ -142,18 +152,25 @@ class ActionModule(ActionBase):
                 {"name": app["name"], "purge": app["purge"]} for app in arguments["apps"] if app["state"] == "absent"
             ],
             "rollback": arguments.get("rollback", {}),
-            "activated": arguments.get("activated", {}),
+            "activated": arguments.get("activated"),
             "who": caller(),
         }
         result.update(
             self._execute_module(module_name="webops.wsgi.app_release", module_args=options, task_vars=variables)
         )
+        releases = result.get("releases") or {}
+        activated = {name: done["action"] for name, done in releases.items() if done["action"] != "none"}
+        if "builds" in arguments or options["rollback"]:
+            result["ansible_facts"] = {ACTIVATED: activated}
+        settle(self, result, failures | by_app(result.pop("failures", [])), variables)
         if result.get("failed") and 'app "' in str(result.get("msg")):
             raise ReportedError(result.pop("msg"), result=result)
-        if result.get("changed"):
-            activated = {name: done["action"] for name, done in result["releases"].items() if done["action"] != "none"}
-            result["ansible_facts"] = {"wsgi_activated": activated}
         return result
+
+    def _withheld(self, present: list[dict[str, Any]], variables: dict[str, Any]) -> dict[str, str]:
+        hosts = variables["ansible_play_hosts_all"]
+        facts_of = {host: variables["hostvars"][host].get("ansible_facts") or {} for host in hosts}
+        return withheld(variables["inventory_hostname"], hosts, facts_of, [app["name"] for app in present])
 
     def _facts(self, app: Mapping[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         settings = app["release"]

@@ -57,6 +57,8 @@ class ActionModule(ActionBase):
             return result
         # The apps carry their secrets, so nothing of this result may be displayed, at any verbosity.
         result.update(apps=findings.apps, _ansible_no_log=True)
+        # What the play does with them from here on; facts may be cached from one run to the next.
+        result["ansible_facts"] = {"wsgi_activated": None, "wsgi_failed": {}}
         return result
 
     def _inventory(self, schema: Schema, variables: dict[str, t.Any], problems: list[Problem]) -> dict[str, t.Any]:

@@ -164,6 +164,7 @@ class Step:
         reasons: Why, in a person's words.
         number: Number of the release that serves when all went well.
         seconds: How long each part took.
+        failed: Whether the release could not be brought into service.
     """
 
     desired: Desired
@@ -172,6 +173,7 @@ class Step:
     reasons: list[str] = field(default_factory=list)
     number: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
+    failed: bool = False
 
     @property
     def app(self) -> str:

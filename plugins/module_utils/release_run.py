@@ -58,8 +58,10 @@ def carry_out(
             # Only now do the targets no longer want the old instances, which starting them would start again.
             systemd.reload()
             systemd.start(*(f"{step.app}.target" for step in retired))
+        for step in pending:
+            step.failed = step not in proved
         for step in held:
-            _record(paths, step, who, "ok" if step in proved else "failed")
+            _record(paths, step, who, "failed" if step.failed else "ok")
     return failures
 
 

@@ -242,7 +242,12 @@ options:
         runs and answers, over its own socket and through the proxy.
       - A new release that does not is followed by the one before, and the task fails.
     type: dict
-    default: {}
+  follows:
+    description:
+      - Whether another host of the play has gone first; an app that failed there is not activated here. The action
+        plugin reads this.
+    type: bool
+    default: false
   who:
     description: The person and machine that asked for it; the action plugin sets this.
     type: str
@@ -283,6 +288,11 @@ releases:
   type: dict
   sample:
     api: {release: "5", previous: "4", action: deploy, reasons: [build]}
+failures:
+  description: What failed, a message for each app; the action plugin makes it a fact of the host or fails the task.
+  returned: failure
+  type: list
+  elements: str
 removed:
   description: Apps that were removed.
   returned: success
@@ -390,7 +400,7 @@ def _look_again(module: AnsibleModule, paths: Paths, wanted: list[release.Desire
     if not module.check_mode:
         failures = release_look.look_again(paths, wanted, module.params["activated"], systemd, module.params["who"])
     if failures:
-        module.fail_json(msg="\n".join(failures))
+        module.fail_json(msg="\n".join(failures), failures=failures)
     module.exit_json(changed=False)
 
 
@@ -402,7 +412,8 @@ def main() -> None:
             "configs": {"type": "dict"},
             "releases": {"type": "list", "elements": "dict", "options": RELEASE_OPTIONS},
             "rollback": {"type": "dict", "default": {}},
-            "activated": {"type": "dict", "default": {}},
+            "activated": {"type": "dict"},
+            "follows": {"type": "bool", "default": False},
             "proxy_required": {"type": "bool", "default": False},
             "who": {"type": "str", "default": "unknown"},
             "absent": {"type": "list", "elements": "dict", "default": [], "options": ABSENT_OPTIONS},
@@ -415,7 +426,7 @@ def main() -> None:
     going = [app for app in module.params["absent"] if release_removal.leftovers(paths, app["name"], app["purge"])]
     try:
         back = module.params["rollback"]
-        if module.params["activated"]:
+        if module.params["activated"] is not None:
             _look_again(module, paths, wanted, systemd)
         steps = release.plan_rollback(paths, wanted, back) if back else release.plan(paths, wanted, systemd)
         failures = []
@@ -425,23 +436,24 @@ def main() -> None:
                 release_removal.remove(paths, app["name"], app["purge"], systemd)
     except (SystemdError, release.ReleaseError, LockedError) as error:
         module.fail_json(msg=str(error))
-    if failures:
-        module.fail_json(msg="\n".join(failures))
     changes = [step for step in steps if step.kind != "none"]
-    module.exit_json(
-        changed=bool(changes or going),
-        releases={
+    result = {
+        "changed": bool(changes or going),
+        "releases": {
             step.desired.name: {
                 "release": step.number,
                 "previous": step.previous,
-                "action": step.kind,
+                "action": "none" if step.failed else step.kind,
                 "reasons": step.reasons,
             }
             for step in steps
         },
-        removed=[app["name"] for app in going],
-        diff=[diff(step) for step in changes],
-    )
+        "removed": [app["name"] for app in going],
+        "diff": [diff(step) for step in changes],
+    }
+    if failures:
+        module.fail_json(msg="\n".join(failures), failures=failures, **result)
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

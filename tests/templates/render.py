@@ -84,7 +84,7 @@ def render(role: str, template: str, **variables: Any) -> str:
 def renderer(role: str, **variables: Any) -> Renderer:
     """What config_tree renders a role's templates with."""
     folder = ROOT / "roles" / role
-    values = {"__wsgi_host": HOST, "__wsgi_apps": [], **_role_variables(role), **variables}
+    values = {"__wsgi_host": HOST, "__wsgi_apps": [], "__wsgi_left_out": [], **_role_variables(role), **variables}
     action = SimpleNamespace(
         _find_needle=lambda _kind, name: str(folder / "templates" / name),
         _loader=_loader(),

@@ -63,6 +63,7 @@ def test_the_journal_has_the_app_s_name() -> None:
     services = {**made["files"], **{unit["name"]: unit["text"] for unit in made["units"]}}
     named = {name: sections(text)["Service"]["SyslogIdentifier"] for name, text in services.items() if "Exec" in text}
     assert named.pop("api@.service") == ["api"]
+    assert named.pop("api.instance@.service") == ["api"]
     assert named.pop("api.rq.2@.service") == ["api.rq"]
     assert named == {
         f"{name}{at}.service": [name]

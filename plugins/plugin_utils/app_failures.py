@@ -1,0 +1,78 @@
+# Copyright (c) webops.wsgi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What becomes of a play when some of its apps fail: by default the others go on, and the play fails at its end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+FACT = "wsgi_failed"  # among a host's facts: what failed in this play, a message by app
+_APP = re.compile(r'app "([^"]*)"')
+
+
+class ReportedError(AnsibleActionFail):
+    """A failure whose report is shown once: in the error, while the task's result only names the apps.
+
+    ansible-core before 2.19 shows the result alone, and has the report in it.
+    """
+
+    @property
+    def result_contribution(self) -> Mapping[str, Any]:
+        apps = re.findall(r'^app "([^"]*)"', self.message, re.MULTILINE)
+        return (
+            {**super().result_contribution, "msg": f"failed: {', '.join(apps)}"}
+            if apps
+            else super().result_contribution
+        )
+
+
+def by_app(messages: Iterable[str]) -> dict[str, str]:
+    """Messages by the app that each of them begins with; one that names none is everybody's, under an empty name."""
+    found: dict[str, str] = {}
+    for message in messages:
+        named = _APP.match(message)
+        app = named.group(1) if named else ""
+        found[app] = f"{found[app]}\n{message}" if app in found else message
+    return found
+
+
+def settle(
+    action: ActionBase, result: dict[str, Any], failures: Mapping[str, str], task_vars: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A task's result with the failures of some apps in it.
+
+    In a play that collects failures (C(__wsgi_failures) is C(collect)) they become a fact of the host: the play leaves
+    these apps out from then on and reports them at its end. In any other play the task fails.
+
+    Args:
+        action: The action that runs the task.
+        result: The result of the task, which is returned.
+        failures: A message by app.
+        task_vars: The task's variables.
+    """
+    if not failures:
+        return result
+    if action._templar.template(task_vars.get("__wsgi_failures", "stop")) != "collect" or "" in failures:
+        result.update(failed=True, msg="\n".join(failures.values()))
+        return result
+    host = task_vars.get("inventory_hostname")
+    for app, message in failures.items():
+        Display().warning(f'{host}: app "{app}" failed, the others go on: {_cause(message)}')
+    earlier = (task_vars.get("ansible_facts") or {}).get(FACT) or {}
+    result.setdefault("ansible_facts", {})[FACT] = {**earlier, **failures}
+    for name in ("failed", "msg", "exception"):
+        result.pop(name, None)
+    return result
+
+
+def _cause(message: str) -> str:
+    """The first line of a message, without the app that it begins with."""
+    first = message.splitlines()[0]
+    return re.sub(rf"{_APP.pattern}:? ?", "", first, count=1)
