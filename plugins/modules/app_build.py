@@ -163,9 +163,9 @@ from os import cpu_count
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.webops.wsgi.plugins.module_utils import build, users
 from ansible_collections.webops.wsgi.plugins.module_utils.app_lock import LockedError, lock
+from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
 
 ROOT = Path("/srv")
 BUILD_OPTIONS: dict[str, Any] = {
@@ -209,7 +209,7 @@ def make_all(builds: list[build.BuildInputs], archives: dict[str, str], who: str
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = QuietModule(
         argument_spec={
             "apps": {"type": "list", "elements": "dict"},
             "host": {"type": "dict"},
@@ -220,7 +220,6 @@ def main() -> None:
             "who": {"type": "str", "default": "unknown"},
         },
         supports_check_mode=True,
-        no_log=True,  # options hold secrets, and not all of them would be masked in the journal
     )
     wanted = [build.BuildInputs(**options) for options in module.params["builds"] or []]
     missing = [inputs for inputs in wanted if not build.is_complete(build.build_path(ROOT, inputs))]

@@ -340,7 +340,6 @@ import shlex
 import traceback
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.webops.wsgi.plugins.module_utils import (
     certbot_setup,
     certificate_adopt,
@@ -349,6 +348,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils import (
     certificate_store,
     certificates,
 )
+from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
 
 
 def argument_spec() -> dict[str, t.Any]:
@@ -467,7 +467,7 @@ def check_apps(apps: t.Sequence[certificates.App], placeholder: bool) -> None:
 
 
 def run_phase(
-    module: AnsibleModule, host: certificate_store.Host, apps: t.Sequence[certificates.App]
+    module: QuietModule, host: certificate_store.Host, apps: t.Sequence[certificates.App]
 ) -> certificate_store.Outcome:
     """Run the phase that was asked for. Raises CertificateError."""
     params = module.params
@@ -493,7 +493,7 @@ def run_phase(
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    module = QuietModule(argument_spec=argument_spec(), supports_check_mode=True)
     params = module.params
 
     def run(command: t.Sequence[str], environment: t.Mapping[str, str]) -> certificate_store.Completed:

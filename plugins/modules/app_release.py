@@ -303,7 +303,6 @@ removed:
 import os
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.webops.wsgi.plugins.module_utils import (
     release,
     release_look,
@@ -312,6 +311,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils import (
 )
 from ansible_collections.webops.wsgi.plugins.module_utils.app_lock import LockedError
 from ansible_collections.webops.wsgi.plugins.module_utils.health import Health
+from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
 from ansible_collections.webops.wsgi.plugins.module_utils.release_layout import KINDS, Paths, Unit
 from ansible_collections.webops.wsgi.plugins.module_utils.release_proxy import Proxy
 from ansible_collections.webops.wsgi.plugins.module_utils.systemd import Systemd, SystemdError
@@ -394,7 +394,7 @@ def diff(step: release.Step) -> dict[str, str]:
     return {"before_header": step.desired.name, "after_header": step.desired.name, "before": before, "after": after}
 
 
-def _look_again(module: AnsibleModule, paths: Paths, wanted: list[release.Desired], systemd: Systemd) -> None:
+def _look_again(module: QuietModule, paths: Paths, wanted: list[release.Desired], systemd: Systemd) -> None:
     """End the module with what there is to say of releases that the run has activated."""
     failures = []
     if not module.check_mode:
@@ -405,7 +405,7 @@ def _look_again(module: AnsibleModule, paths: Paths, wanted: list[release.Desire
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = QuietModule(
         argument_spec={
             "apps": {"type": "list", "elements": "dict"},
             "builds": {"type": "dict"},
@@ -419,7 +419,6 @@ def main() -> None:
             "absent": {"type": "list", "elements": "dict", "default": [], "options": ABSENT_OPTIONS},
         },
         supports_check_mode=True,
-        no_log=True,  # options hold secrets, and not all of them would be masked in the journal
     )
     paths, systemd = Paths(), Systemd()
     wanted = [desired_release(options) for options in module.params["releases"] or []]

@@ -94,15 +94,15 @@ import datetime
 import typing as t
 from pathlib import Path
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.webops.wsgi.plugins.module_utils import certificate_status, certificate_store, status
 from ansible_collections.webops.wsgi.plugins.module_utils.health import Health
+from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
 from ansible_collections.webops.wsgi.plugins.module_utils.release_layout import Paths
 from ansible_collections.webops.wsgi.plugins.module_utils.systemd import Systemd, SystemdError
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = QuietModule(
         argument_spec={
             "apps": {"type": "list", "elements": "dict"},
             "checks": {"type": "dict", "default": {}},

@@ -65,12 +65,12 @@ purged:
 import time
 from pathlib import Path
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.webops.wsgi.plugins.module_utils.cache_purge import KEPT_OPEN, purge
+from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = QuietModule(
         argument_spec={"folder": {"type": "path", "required": True}, "url": {"type": "str", "default": ""}},
         supports_check_mode=True,
     )

@@ -221,10 +221,10 @@ log:
   elements: str
 """
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.webops.wsgi.plugins.module_utils.config_tree import apply
 from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_files import TreeError, TreeFile, unpack
 from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_spec import Spec
+from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
 
 FILE_OPTIONS = {
     "dest": {"type": "str", "required": True},
@@ -251,12 +251,11 @@ ARGUMENTS = {
     "journal": {"type": "str", "default": ""},
     "logs": {"type": "list", "elements": "path", "default": []},
     "in_place": {"type": "str", "default": ""},
-    # Not secret: no_log keeps a large value out of the host's journal and of the result.
-    "packed": {"type": "str", "no_log": True},
+    "packed": {"type": "str"},
 }
 
 
-def files_of(module: AnsibleModule) -> list[TreeFile]:
+def files_of(module: QuietModule) -> list[TreeFile]:
     """The rendered files: packed by the action, or given as plain content."""
     if module.params["packed"]:
         return unpack(module.params["packed"])
@@ -267,7 +266,7 @@ def files_of(module: AnsibleModule) -> list[TreeFile]:
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    module = QuietModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     given = module.params
     try:
         spec = Spec(

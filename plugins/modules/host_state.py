@@ -162,10 +162,10 @@ uv:
 
 from pathlib import Path
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.webops.wsgi.plugins.module_utils import host
 from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_spec import Spec
 from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_state import in_place
+from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
 
 TREE_OPTIONS = {
     "root": {"type": "path", "required": True},
@@ -176,7 +176,7 @@ TREE_OPTIONS = {
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = QuietModule(
         argument_spec={
             "apps": {"type": "list", "elements": "str", "default": []},
             "packages": {"type": "list", "elements": "str", "default": []},
