@@ -53,7 +53,7 @@ def spellings(secrets: Iterable[str]) -> set[str]:
     Args:
         secrets: Their values. Those too short to be told from ordinary words are left out.
     """
-    long_enough = [secret for secret in secrets if len(secret) >= SHORTEST]
+    long_enough = [secret for secret in map(str.strip, secrets) if len(secret) >= SHORTEST]
     encoded = {spelled for secret in long_enough for spelled in _base64(secret)}
     return encoded | {spelled for secret in long_enough for part in _parts(secret) for spelled in _spelled(part)}
 

@@ -124,7 +124,7 @@ SOURCE_KINDS = ("path", "git", "archive", "package")
 _SENSITIVE = re.compile(
     r"secret|passw|token|credential|private|basic_auth|fallbacks|(?<!limit)(?<!cache)(^|_)key$", re.IGNORECASE
 )
-_URL_USER = re.compile(r"://[^/@\s]*@")
+_URL_USER = re.compile(r"://[^/\s]*@")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -244,13 +244,14 @@ def _git(arguments: list[str], url: str) -> str:
     except subprocess.TimeoutExpired:
         raise SourceError(f"{_without_credentials(url)} did not answer git in {10 * NETWORK_TIMEOUT} s") from None
     except subprocess.CalledProcessError as error:
-        reason = error.stderr.decode(errors="replace").strip().replace(url, _without_credentials(url))
+        reason = _without_credentials(error.stderr.decode(errors="replace").strip())
         raise SourceError(f"source.git {_without_credentials(url)}: {reason}") from None
     return run.stdout.decode()
 
 
-def _without_credentials(url: str) -> str:
-    return re.sub(r"(?<=://)[^/@]+@", "", url)
+def _without_credentials(text: str) -> str:
+    """A URL, or a text with some, without passwords and without queries, which hold the tokens of signed addresses."""
+    return re.sub(r"(://[^\s?#'\"]*)\?[^\s#'\"]*", r"\1", re.sub(r"(?<=://)[^/\s]*@", "", text))
 
 
 # -- an archive --------------------------------------------------------------------------------------------------
@@ -261,7 +262,7 @@ def _resolve_archive(location: str, sha256: str, cache: Path) -> Source:
     return Source(
         {"archive": sha256},
         f"{_without_credentials(location)} ({sha256[:12]})",
-        lambda target: _repack(_stored_archive(location, sha256, stored), location, target),
+        lambda target: _repack(_stored_archive(location, sha256, stored), _without_credentials(location), target),
     )
 
 
@@ -358,7 +359,7 @@ def _common_folder(names: list[str]) -> str:
 @contextmanager
 def _exclusive(path: Path) -> Iterator[None]:
     """Hold the lock of a cache entry: hosts are served by parallel processes of one controller."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # sources may be private
     with open(path.parent / f"{path.name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

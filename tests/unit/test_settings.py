@@ -187,6 +187,7 @@ def test_plain_makes_ordinary_values():
         ("x", "", '"x"'),
         (True, "", "true"),
         ("https://me:pw@host/x", "", '"https://***@host/x"'),
+        ("https://me:p@w@host/x", "", '"https://***@host/x"'),
         ("hunter2", "gunicorn.db_password", "(hidden)"),
         ("y" * 200, "", '"' + "y" * 96 + "..."),
     ],

@@ -164,10 +164,31 @@ def test_unknown_git_version_names_it_and_the_repository(repository: Path, tmp_p
         source.resolve({"kind": "git", "git": str(repository), "version": "v9"}, tmp_path)
 
 
-def test_credentials_of_a_git_url_are_not_shown(tmp_path: Path) -> None:
+@pytest.mark.parametrize("password", ["hunter2", "hun%40ter2", "hun@ter2"])
+def test_credentials_of_a_git_url_are_not_shown(tmp_path: Path, password: str) -> None:
     with pytest.raises(source.SourceError) as caught:
-        source.resolve({"kind": "git", "git": "http://user:hunter2@127.0.0.1:9/x.git", "version": "v1"}, tmp_path)
-    assert "hunter2" not in str(caught.value)
+        source.resolve({"kind": "git", "git": f"http://user:{password}@127.0.0.1:9/x.git", "version": "v1"}, tmp_path)
+    assert "ter2" not in str(caught.value)
+    assert "http://127.0.0.1:9/x.git" in str(caught.value)
+
+
+def test_credentials_of_an_archive_are_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "archives").mkdir()
+    text = b"no archive"
+    digest = hashlib.sha256(text).hexdigest()
+    (tmp_path / "archives" / digest).write_bytes(text)
+    location = "https://user:hunter2@files.example.test/a.tar.gz?signature=hunter3"
+    found = source.resolve({"kind": "archive", "archive": location, "sha256": digest}, tmp_path)
+    assert found.label == f"https://files.example.test/a.tar.gz ({digest[:12]})"
+    with pytest.raises(source.SourceError, match="https://files.example.test/a.tar.gz is not") as caught:
+        archived(found, tmp_path)
+    assert "hunter" not in str(caught.value)
+
+
+def test_kept_sources_are_readable_by_the_person_alone(repository: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    archived(source.resolve({"kind": "git", "git": str(repository), "version": "v1"}, cache), tmp_path)
+    assert (cache / "git").stat().st_mode & 0o077 == 0
 
 
 def make_archive(path: Path, members: dict[str, str], links: dict[str, str] | None = None) -> str:
