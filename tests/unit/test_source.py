@@ -180,7 +180,7 @@ def test_credentials_of_an_archive_are_not_shown(tmp_path: Path) -> None:
     location = "https://user:hunter2@files.example.test/a.tar.gz?signature=hunter3"
     found = source.resolve({"kind": "archive", "archive": location, "sha256": digest}, tmp_path)
     assert found.label == f"https://files.example.test/a.tar.gz ({digest[:12]})"
-    with pytest.raises(source.SourceError, match="https://files.example.test/a.tar.gz is not") as caught:
+    with pytest.raises(source.SourceError, match=r"https://files\.example\.test/a\.tar\.gz is not") as caught:
         archived(found, tmp_path)
     assert "hunter" not in str(caught.value)
 
