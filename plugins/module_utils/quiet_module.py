@@ -8,16 +8,19 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.warnings import get_warning_messages
 
 SHORTEST = 6  # characters; masking a shorter secret would hide every other word of a message
 SHORTEST_LINE = 12  # of a secret of several lines; shorter ones are words such as "end"
-LONGEST = 128  # characters; a longer line may be cut off in a message, so it is recognised by its pieces too
+LONGEST = 48  # characters; a longer line may be cut off in a message, so it is recognised by its pieces too
 PIECE = 32  # characters
+# -vvv shows all options; a header of the health check may be a secret too, though nobody has said so.
+NO_OPTIONS = {"invocation": {"module_args": "hidden: options may hold secrets"}}
 
 
 class QuietModule(AnsibleModule):
@@ -33,18 +36,24 @@ class QuietModule(AnsibleModule):
 
     def exit_json(self, **kwargs: Any) -> None:
         """End well; the result shows neither options nor secrets."""
-        self._hide(kwargs)
-        super().exit_json(**kwargs)
+        told = "\n".join(_texts([kwargs, get_warning_messages()]))
+        # Ansible looks for each in every text of the result, which has one for every app.
+        self.no_log_values: set[str] = {text for text in spellings(self.no_log_values) if text in told}
+        super().exit_json(**{**kwargs, **NO_OPTIONS})
 
     def fail_json(self, msg: str, **kwargs: Any) -> None:
         """Fail; the result shows neither options nor secrets."""
-        self._hide(kwargs)
-        super().fail_json(msg, **kwargs)
+        self.no_log_values = spellings(self.no_log_values)
+        super().fail_json(msg, **{**kwargs, **NO_OPTIONS})
 
-    def _hide(self, result: dict[str, Any]) -> None:
-        # -vvv shows all options; a header of the health check may be a secret too, though nobody has said so.
-        result["invocation"] = {"module_args": "hidden: options may hold secrets"}
-        self.no_log_values: set[str] = spellings(self.no_log_values)
+
+def _texts(result: Any) -> Iterator[str]:
+    if isinstance(result, str):
+        yield result
+    elif isinstance(result, Mapping):
+        yield from (text for value in result.values() for text in _texts(value))
+    elif isinstance(result, Iterable):
+        yield from (text for value in result for text in _texts(value))
 
 
 def spellings(secrets: Iterable[str]) -> set[str]:
@@ -53,21 +62,28 @@ def spellings(secrets: Iterable[str]) -> set[str]:
     Args:
         secrets: Their values. Those too short to be told from ordinary words are left out.
     """
-    long_enough = [secret for secret in map(str.strip, secrets) if len(secret) >= SHORTEST]
-    encoded = {spelled for secret in long_enough for spelled in _base64(secret)}
-    return encoded | {spelled for secret in long_enough for part in _parts(secret) for spelled in _spelled(part)}
+    found: set[str] = set()
+    for secret in secrets:
+        whole = secret.strip()
+        if len(whole) >= SHORTEST:
+            found.update(spelled for part in _parts(whole) for spelled in _spelled(part))
+            found.update(piece for encoded in _base64({secret, whole}) for piece in _pieces(encoded))
+    return found
 
 
 def _parts(secret: str) -> Iterator[str]:
     """The secret, and what of it may show alone."""
     yield secret
-    lines = secret.splitlines()
-    if len(lines) > 1:
-        yield from (line for line in lines if len(line) >= SHORTEST_LINE and not line.startswith("-----"))
-    for line in lines:
-        if len(line) > LONGEST:
-            yield from (line[start : start + PIECE] for start in range(0, len(line) - PIECE + 1, PIECE))
+    for line in secret.splitlines():
+        if len(line) >= SHORTEST_LINE and not line.startswith("-----"):
+            yield from _pieces(line)
     yield from (password for password in _passwords(secret) if len(password) >= SHORTEST)
+
+
+def _pieces(line: str) -> Iterator[str]:
+    yield line
+    if len(line) > LONGEST:
+        yield from (line[start : start + PIECE] for start in range(0, len(line) - PIECE + 1, PIECE))
 
 
 def _passwords(secret: str) -> Iterator[str]:
@@ -84,8 +100,10 @@ def _passwords(secret: str) -> Iterator[str]:
 
 def _spelled(text: str) -> Iterator[str]:
     """A text as it is, and as Python, JSON, a shell, an environment file and a URL write it."""
-    data = text.encode(errors="surrogateescape")
     yield text
+    if text.isascii() and text.isalnum():
+        return
+    data = text.encode(errors="surrogateescape")
     # With both quotes in it Python writes one of them with a backslash; which one it is depends on what is around.
     for notation in (repr(f"{text}'\"")[1:-4], ascii(f"{text}'\"")[1:-4], repr(data + b"'\"")[2:-4]):
         yield notation
@@ -100,7 +118,7 @@ def _spelled(text: str) -> Iterator[str]:
     yield quote_plus(data)
 
 
-def _base64(text: str) -> Iterator[str]:
-    data = text.encode(errors="surrogateescape")
-    yield base64.b64encode(data).decode()
-    yield base64.urlsafe_b64encode(data).decode()
+def _base64(texts: Iterable[str]) -> Iterator[str]:
+    for data in (text.encode(errors="surrogateescape") for text in texts):
+        yield base64.b64encode(data).decode()
+        yield base64.urlsafe_b64encode(data).decode()
