@@ -85,6 +85,18 @@ def deploy(play, api) -> Callable[..., Any]:
 
 
 @pytest.fixture
+def as_before(on_all, deploy) -> Iterator[None]:
+    """Deploy the inventory's own app again when the test is over, which tests after this one build on."""
+    yield
+
+    def again(host: Any) -> None:
+        run = deploy(host.name)
+        assert run.code == 0, f"{host.name}: the inventory's own app cannot be deployed again: {run.output}"
+
+    on_all(again)
+
+
+@pytest.fixture
 def start(command, api) -> Callable[..., subprocess.Popen[bytes]]:
     """Start to deploy the app to one host, in a process group of its own."""
 
