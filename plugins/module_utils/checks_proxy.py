@@ -20,6 +20,7 @@ _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 # By these a client finds the end of an answer and decodes it (RFC 9110 and 9112); a second one breaks answers apart.
 _OF_THE_MESSAGE = frozenset({"connection", "content-encoding", "content-length", "content-range", "transfer-encoding"})
 _VARIABLES = re.compile(r"([A-Za-z0-9_.:/-]*\$[a-z_][a-z0-9_]*)+[A-Za-z0-9_.:/-]*")
+_COOKIE = re.compile(r"[A-Za-z0-9_.-]+\*?|\*")
 _STATUSES = re.compile(r"any|[1-5][0-9]{2}( [1-5][0-9]{2})*")
 _BUFFERS = re.compile(r"[1-9][0-9]? [0-9]+[kKmM]?")
 _ADDRESS = re.compile(r"([0-9.]+|\[[0-9a-f:]+\])?:[0-9]{1,5}")
@@ -187,6 +188,10 @@ def check_cache(app: App) -> t.Iterator[Problem]:
             if not re.fullmatch(r"\$[a-z_][a-z0-9_]*", variable):
                 text = f"{where('cache_bypass')} has {show(variable)}, which is no variable of nginx"
                 yield app.problem(text, "write such as $cookie_session or $http_authorization")
+        for cookie in settings.get("cache_ignore_cookies", []):
+            if not _COOKIE.fullmatch(cookie):
+                text = f"{where('cache_ignore_cookies')} has {show(cookie)}, which is not the name of a cookie"
+                yield app.problem(text, "write letters, digits, dots, hyphens and underscores, and * only at the end")
         key = settings.get("cache_key", "")
         if key and not _VARIABLES.fullmatch(key):
             text = f"{where('cache_key')} is {show(key)}, which has no variable of nginx"
@@ -214,6 +219,19 @@ def check_headers(app: App) -> t.Iterator[Problem]:
             first, dot, rest = name.partition(".")
             text = f"{app.setting('nginx', first)}{dot}{rest} is {show(value)}, which is not one line of text"
             yield app.problem(text, "write it on one line, with YAML's >- if it is long")
+
+
+def check_dropped_headers(app: App) -> t.Iterator[Problem]:
+    """Names of headers, none of which nginx sets itself."""
+    for scope in scopes(app):
+        for name in scope.settings.get("drop_headers", []):
+            where = scope.where("drop_headers")
+            if not _HEADER.fullmatch(name):
+                text = f"{where} has {show(name)}, which is not the name of a header"
+                yield app.problem(text, "use letters, digits and hyphens, such as X-Forwarded-User")
+            elif name.lower() in edge.SET_HEADERS:
+                text = f"{where} has {show(name)}, which nginx sets itself, whatever a client sends"
+                yield app.problem(text, f"remove {name}")
 
 
 def check_preload(app: App) -> t.Iterator[Problem]:
@@ -247,6 +265,9 @@ def check_error_pages(app: App) -> t.Iterator[Problem]:
     if not folder or not app.usable("nginx.error_pages"):
         return
     wrong, mend = folder_problem(folder, tree_at_hand(app))
+    if not wrong and app.usable("persistent") and edge.outside(app.data, folder):
+        wrong = "a directory of persistent, where the app could show any file of nginx's as a page"
+        mend = "write one that comes with the source and stays as it is"
     if wrong:
         yield app.problem(f"{app.setting('nginx', 'error_pages')} is {show(folder)}, {wrong}", mend)
 
@@ -292,6 +313,7 @@ CHECKS: tuple[t.Callable[[App], t.Iterator[Problem]], ...] = (
     check_limits,
     check_cache,
     check_headers,
+    check_dropped_headers,
     check_preload,
     check_sample,
     check_error_pages,

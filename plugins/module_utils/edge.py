@@ -55,6 +55,16 @@ UNLIKE_ITS_URL = (
     "$wsgi_upgrade",
 )
 
+# By these a client gives a request another method than the one that was allowed.
+METHOD_OVERRIDES = ("X-HTTP-Method", "X-HTTP-Method-Override", "X-Method-Override")
+
+# What proxy_set_header already sets or removes in every location, in small letters; see location.j2.
+SET_HEADERS = frozenset(
+    {"connection", "forwarded", "host", "proxy", "upgrade", "x-client-cert-subject", "x-client-cert-verify"}
+    | {"x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-prefix", "x-forwarded-proto"}
+    | {"x-forwarded-protocol", "x-forwarded-ssl", "x-real-ip", "x-request-id"}
+)
+
 # Headers that protect browsers: the app's own wins, so each is sent only where the app's answer has none.
 SECURITY = {
     "frame_options": "X-Frame-Options",
@@ -84,9 +94,11 @@ def site(app: Data) -> Data:
         "rate_zones": _zones(location["rate"] for location in locations),
         "connection_zones": _zones(location["connections"] for location in locations),
         "cached": any(location["cache"] for location in locations),
+        "cookies": _cookies(app, locations),
         "security_headers": _security_headers(app),
         "headers": _headers(app),
         "static": _statics(app),
+        "written_by_the_app": _unserved(app),
         "open_files": OPEN_FILES,
         "refusals": _refusals(app, locations),
         "static_guard": _guard(app, STATIC, app["nginx"]),
@@ -153,15 +165,34 @@ def static_folders(app: t.Mapping[str, t.Any]) -> dict[str, str]:
     databases are there."""
     nginx = app["nginx"]
     written = {static_url(prefix): folder for prefix, folder in nginx["static"].items()}
-    taken = {split_location(location)[1] for location in nginx.get("locations") or {}} | set(written)
-    found: dict[str, str] = {}
-    for prefix, folder in written.items():
+    taken = _prefixes(nginx) | set(written)
+    found = {url: path for url, path, inside in _persistent_below(app, written) if inside != "." and url not in taken}
+    return {**written, **found}
+
+
+def _prefixes(nginx: t.Mapping[str, t.Any]) -> set[str]:
+    """Paths of the locations that take all that begins with them."""
+    split = [split_location(location) for location in nginx.get("locations") or {}]
+    return {path for modifier, path in split if modifier in ("", "^~")}
+
+
+def _persistent_below(app: t.Mapping[str, t.Any], served: t.Mapping[str, str]) -> t.Iterator[tuple[str, str, str]]:
+    """Persistent directories inside directories of static files in the source tree: URL, path, and the latter."""
+    for prefix, folder in served.items():
         inside = os.path.normpath(folder)
         for path in app["persistent"]:
-            url = f"{prefix}{path.removeprefix(f'{inside}/')}/"
-            if inside != "." and path.startswith(f"{inside}/") and url not in taken:
-                found[url] = path
-    return {**written, **found}
+            below_it = path if inside == "." else path.removeprefix(f"{inside}/")
+            if inside == "." or below_it != path:
+                yield f"{prefix}{below_it}/", path, inside
+
+
+def _unserved(app: Data) -> list[str]:
+    """URLs at which a link of the source tree would lead into a directory that the app writes to, past the check of
+    symlinks that such directories have when they are served themselves."""
+    served = static_folders(app)
+    taken = set(served) | _prefixes(app["nginx"])
+    urls = {url for url, _path, _inside in _persistent_below(app, served)}
+    return [below(app["path"], url) for url in sorted(urls - taken)]
 
 
 def outside(app: t.Mapping[str, t.Any], folder: str) -> str:
@@ -262,9 +293,10 @@ def _location(app: Data, path: str, settings: Data) -> Data:
         "rate": rate,
         "connections": connections,
         "retry_after": rate["retry_after"] if rate else 1 if connections else 0,
-        "cache": _cache(settings, bool(app["nginx"]["client_ca"])),
+        "cache": _cache(app, settings),
         "log": _access_log(app, settings),
         "allowed_methods": _methods(settings["methods"]),
+        "dropped": _dropped(settings),
         **_guard(app, path, settings),
     }
 
@@ -289,6 +321,12 @@ def _refusals(app: Data, locations: list[Data]) -> list[int]:
 
 def _client_ca(app: Data) -> bool:
     return bool(app["nginx"]["client_ca"]) and app["scheme"] == "https"
+
+
+def _dropped(settings: Data) -> list[str]:
+    """Headers of the client that the app does not get, each once."""
+    names = [*settings["drop_headers"], *(METHOD_OVERRIDES if settings["methods"] else ())]
+    return list({name.lower(): name for name in names}.values())
 
 
 def _methods(methods: list[str]) -> list[str]:
@@ -383,21 +421,46 @@ def _zones(limits: t.Iterable[Data | None]) -> list[Data]:
 # ---------------------------------------------------------------- cache
 
 
-def _cache(settings: Data, certified: bool) -> Data | None:
+def _cache(app: Data, settings: Data) -> Data | None:
     if settings["cache"] == "off":
         return None
     # What an app says to a client with a certificate is for that client alone.
-    client = " $ssl_client_fingerprint" if certified else ""
+    client = " $ssl_client_fingerprint" if app["nginx"]["client_ca"] else ""
     valid = MICRO_VALID if settings["cache"] == "micro" else settings["cache_valid"]
     return {
         "valid": [{"statuses": str(statuses), "time": str(time)} for statuses, time in valid.items()],
         # The first word is what playbooks/purge.yml looks for; a URL in a request has no space. The port is what the
         # client says, and an app that writes whole URLs repeats it: others must not get it.
         "key": f"$wsgi_scheme://$host$request_uri $wsgi_host_port {settings['cache_key']}".strip() + client,
-        "bypass": " ".join([*settings["cache_bypass"], *UNLIKE_ITS_URL]),
+        "bypass": " ".join([*settings["cache_bypass"], _cookie_variable(app, settings), *UNLIKE_ITS_URL]),
         "stale": settings["cache_stale"],
         "open_valid": f"{KEPT_OPEN}s",
     }
+
+
+def _cookie_variable(app: Data, settings: Data) -> str:
+    """The variable that has a value when a request has a cookie that may tell clients apart."""
+    names = settings["cache_ignore_cookies"]
+    if not names:
+        return "$http_cookie"
+    return f"${variable(app)}_cookie_{hashlib.sha256(' '.join(names).encode()).hexdigest()[:8]}"
+
+
+def _cookies(app: Data, locations: list[Data]) -> list[Data]:
+    """Maps for caches that ignore some cookies: the variable, and what a request matches that has no other ones."""
+    used = [location for location in locations if location["cache"] and location["cache_ignore_cookies"]]
+    found = {_cookie_variable(app, location): cookie_pattern(location["cache_ignore_cookies"]) for location in used}
+    return [{"variable": name, "pattern": pattern} for name, pattern in found.items()]
+
+
+def cookie_pattern(names: t.Iterable[str]) -> str:
+    """Regular expression for a C(Cookie) header that has none but these, in which C(*) stands for any end of a name.
+
+    What parts two cookies is in no name and no value, so that no header takes long to match.
+    """
+    known = "|".join(re.escape(name).replace(r"\*", "[^=;]*") for name in names)
+    cookie = f"(?:{known})=[^;]*"
+    return f"^{cookie}(?:; *{cookie})*(?:; *)?$"
 
 
 # ---------------------------------------------------------------- headers
@@ -452,12 +515,15 @@ def _statics(app: Data) -> list[Data]:
 
 def _static(app: Data, prefix: str, folder: str) -> Data:
     """A static mapping: URL prefix and directory, both with a slash at the end so that neither can be left; where the
-    files of earlier releases are whose names carry a digest; and C(within), the directory that no symlink leaves, for
-    one that is not part of the build."""
+    files of earlier releases are whose names carry a digest; and C(within), for one that is not part of the build, the
+    directory below which no symlink is followed. It is one that only root can replace: the app's state directory, or
+    the top of the file system."""
     url = below(app["path"], static_url(prefix))
     elsewhere = outside(app, folder)
     if elsewhere:
-        return {"url": url, "folder": f"{elsewhere}/", "kept": "", "within": elsewhere}
+        state = f"/var/lib/{app['name']}"
+        within = state if f"{elsewhere}/".startswith(f"{state}/") else "/"
+        return {"url": url, "folder": f"{elsewhere}/", "kept": "", "within": within}
     inside = os.path.normpath(folder.strip("/") or ".")
     deeper = "" if inside == "." else f"{inside}/"
     kept = f"/srv/{app['name']}/{ASSETS}/{deeper}" if app["nginx"]["static_fingerprint"] else ""

@@ -49,7 +49,11 @@ def test_headers_that_a_client_could_forge_are_set_or_removed(make: Make) -> Non
     removed = {name for name, value in headers.items() if value == ""}
     ours = {"X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Protocol", "X-Forwarded-Ssl", "Forwarded", "Proxy"}
     client = {"X-Client-Cert-Verify", "X-Client-Cert-Subject"}
-    assert removed == ours | client | {"SCRIPT_NAME", "PATH_INFO"}
+    assert removed == ours | client | {"SCRIPT_NAME", "PATH_INFO"} | set(
+        defaults("nginx_proxy")["nginx_proxy_drop_headers"]
+    )
+    asked_for = {"CF-Connecting-IP", "True-Client-IP", "X-Original-URL", "X-Rewrite-URL", "X-Forwarded-User"}
+    assert asked_for | {"X-Forwarded-Server", "Remote-User"} <= removed
     assert not [value for value in headers.values() if "proxy_add_x_forwarded_for" in value or value == "$http_host"]
 
 
@@ -432,12 +436,54 @@ def test_cache(make: Make) -> None:
     assert cached.all("proxy_cache_valid") == [["200", "5m"]]
     bypass = cached.one("proxy_cache_bypass")
     assert bypass == cached.one("proxy_no_cache")
-    assert bypass.split() == ["$http_authorization", "$http_x_api_key", "$cookie_session", *edge.UNLIKE_ITS_URL]
+    assert bypass.split() == ["$http_authorization", "$http_x_api_key", "$http_cookie", *edge.UNLIKE_ITS_URL]
     assert {"updating", "error", "timeout", "http_503"} <= set(cached.one("proxy_cache_use_stale").split())
     assert cached.one("proxy_cache_lock") == "on"
     assert cached.one("open_file_cache_valid") == "1s", "longer than playbooks/purge.yml waits"
     assert micro.all("proxy_cache_use_stale") == []
     assert server.location("/").all("proxy_cache") == []
+
+
+def test_cookies_that_a_cache_ignores(make: Make) -> None:
+    config = make(app("api", nginx={"cache": "on", "cache_ignore_cookies": ["_ga"]}))
+    bypass = config.server("api.example.com", "443").location("/").one("proxy_cache_bypass").split()
+    (ignored,) = [block for block in config.http.blocks("map") if block.args[0] == "$http_cookie"]
+    assert ignored.args[1] in bypass
+    rules = {found["directive"]: found["args"] for found in ignored.directives}
+    assert rules == {"default": ["1"], "": [""], f"~{edge.cookie_pattern(['_ga'])}": [""]}
+
+
+@pytest.mark.parametrize(
+    ("host", "refused"),
+    [
+        ("example.com", False),
+        ("example.com:", False),
+        ("example.com:1", False),
+        ("example.com:8443", False),
+        ("example.com:65535", False),
+        ("example.com:65536", True),
+        ("example.com:99999", True),
+        ("example.com:0", True),
+        ("example.com:00443", True),
+        ("example.com:123456", True),
+        ("example.com:80:90000", True),
+        ("example.com:https", True),
+        ("[2001:db8::1]", False),
+        ("[2001:db8::1]:443", False),
+        ("[2001:db8::1]:70000", True),
+    ],
+)
+def test_what_is_no_port_is_refused(make: Make, host: str, refused: bool) -> None:
+    config = make(
+        app("api", domains=["api.example.com", "www.example.com"], nginx={"canonical_domain": "api.example.com"})
+    )
+    (ports,) = [block for block in config.http.blocks("map") if block.args == ["$http_host", "$wsgi_no_port"]]
+    patterns = [(found["directive"], found["args"][0]) for found in ports.directives if found["directive"] != "default"]
+    found = next((value for pattern, value in patterns if re.search(pattern.removeprefix("~"), host)), "")
+    assert bool(found) is refused
+    for name, port in (("api.example.com", "80"), ("api.example.com", "443"), ("www.example.com", "443")):
+        (block,) = [block for block in config.server(name, port).blocks("if") if block.args == ["$wsgi_no_port"]]
+        assert block.one("return") == "400"
 
 
 def test_requests_are_sent_again_only_when_told(make: Make) -> None:
@@ -675,13 +721,25 @@ def test_no_symlink_leads_out_of_what_the_app_writes(make: Make) -> None:
     given = app("api", persistent=["up"], nginx={"static": {"/up/": "up", "/static/": "static"}})
     server = make(given).server("api.example.com", "443")
     uploads = server.location("^~", "/up/")
-    assert (uploads.one("alias"), uploads.one("disable_symlinks")) == ("/var/lib/api/up/", "on from=/var/lib/api/up")
+    assert (uploads.one("alias"), uploads.one("disable_symlinks")) == ("/var/lib/api/up/", "on from=/var/lib/api")
     assert uploads.location("~", r"/\.").all("internal") == [[]]
+    assert uploads.location("~", r"/\.").all("deny") == [["all"]], "the app may lead there by X-Accel-Redirect"
     assert uploads.all("add_header") == [], "those of the server are dropped"
     digest = next(block for block in uploads.blocks("location") if block.all("add_header"))
     assert "X-Content-Type-Options" in {args[0] for args in digest.all("add_header")}
     assert digest.all("open_file_cache") == [], "the app may write another one under the name"
     assert server.location("^~", "/static/").all("disable_symlinks") == []
+
+
+def test_no_symlink_leads_out_of_a_directory_elsewhere(make: Make) -> None:
+    server = make(app("api", nginx={"static": {"/m/": "/data/media"}})).server("api.example.com", "443")
+    assert server.location("^~", "/m/").one("disable_symlinks") == "on from=/"
+
+
+def test_what_the_app_writes_is_not_served_by_a_link_of_the_source(make: Make) -> None:
+    given = app("api", persistent=["up"], nginx={"static": {"/all/": "."}})
+    closed = make(given).server("api.example.com", "443").location("^~", "/all/up/")
+    assert (closed.all("internal"), closed.all("deny")) == ([[]], [["all"]])
 
 
 def test_second_files_are_looked_for_where_builds_make_them(make: Make) -> None:

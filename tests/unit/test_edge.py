@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import time
 import typing as t
 
 import pytest
@@ -226,7 +227,84 @@ def test_persistent_directories_among_static_files(static, persistent, locations
     app = {**resolved(static=static, locations=locations), "persistent": persistent}
     assert edge.static_folders(app) == expected
     (kept,) = [s for s in edge.site(app)["static"] if s["url"] == "/s/uploads/"] or [None]
-    assert kept is None or (kept["within"], kept["kept"]) == ("/var/lib/api/static/uploads", "")
+    assert kept is None or (kept["within"], kept["kept"]) == ("/var/lib/api", "")
+
+
+@pytest.mark.parametrize(
+    ("static", "persistent", "locations", "expected"),
+    [
+        ({"/s": "."}, ["instance", "static/up"], {}, ["/s/instance/", "/s/static/up/"]),
+        ({"/s": "static"}, ["static/up"], {"= /s/up/": {}}, []),
+        ({"/s": "static"}, ["static/up"], {"/s/up/": {}}, []),
+        ({"/s": "."}, ["up"], {"= /s/up/": {}}, ["/s/up/"]),
+        ({"/s": "."}, ["up"], {"^~ /s/up/": {}}, []),
+        ({"/s": ".", "/s/up": "up"}, ["up"], {}, []),
+    ],
+)
+def test_no_link_of_the_source_leads_nginx_to_what_the_app_writes(static, persistent, locations, expected):
+    app = {**resolved(static=static, locations=locations), "persistent": persistent}
+    assert edge.site(app)["written_by_the_app"] == expected
+
+
+COOKIES = ["_ga", "_ga_*", "consent.v1"]
+
+
+@pytest.mark.parametrize(
+    ("header", "ignored"),
+    [
+        ("_ga=1", True),
+        ("_ga=GA1.2=3; _ga_X1Y=x", True),
+        ("consent.v1=; _ga=1;", True),
+        ("_ga=1;_ga=2", True),
+        ("sid=1", False),
+        ("_ga=1; sid=1", False),
+        ("sid=_ga=1", False),
+        ("my_ga=1", False),
+        ("consentxv1=1", False),
+        ("_ga=1; sid", False),
+        ("_ga", False),
+        ("_ga =1", False),
+    ],
+)
+def test_cookies_that_a_cache_ignores(header, ignored):
+    assert bool(re.search(edge.cookie_pattern(COOKIES), header)) is ignored
+
+
+def test_all_cookies_may_be_ignored():
+    assert re.search(edge.cookie_pattern(["*"]), "sid=1; other=2")
+
+
+def test_no_cookie_takes_long_to_match():
+    started = time.monotonic()
+    assert not re.search(edge.cookie_pattern(COOKIES), "_ga=" * 20000 + "; x")
+    assert not re.search(edge.cookie_pattern(COOKIES), "_ga=1; " * 10000 + "x")
+    assert time.monotonic() - started < 1
+
+
+def test_a_cache_that_ignores_cookies_has_a_variable_for_what_is_left():
+    settings = {"cache": "on", "cache_ignore_cookies": ["_ga"]}
+    locations = {"/a": settings, "/b": settings, "/c": {"cache": "on"}, "/d": {"cache_ignore_cookies": ["x"]}}
+    site = edge.site(resolved(locations=locations))
+    (cookie,) = site["cookies"]
+    bypass = {
+        location["path"]: location["cache"]["bypass"].split() for location in site["locations"] if location["cache"]
+    }
+    assert cookie["variable"] in bypass["/a"]
+    assert bypass["/a"] == bypass["/b"]
+    assert "$http_cookie" not in bypass["/a"]
+    assert "$http_cookie" in bypass["/c"]
+
+
+def test_a_header_cannot_change_a_method_that_was_allowed():
+    site = edge.site(resolved(drop_headers=["x-method-override", "Y"], locations={"/r": {"methods": ["GET"]}}))
+    dropped = {location["path"]: location["dropped"] for location in site["locations"]}
+    assert dropped["/"] == ["x-method-override", "Y"]
+    assert sorted(map(str.lower, dropped["/r"])) == [
+        "x-http-method",
+        "x-http-method-override",
+        "x-method-override",
+        "y",
+    ]
 
 
 def test_static_files_are_guarded_as_the_app_is():
@@ -275,7 +353,9 @@ def test_where_clients_find_an_app(changes, nginx, url):
 def test_static_files_outside_the_source_tree(folder, place):
     app = {**resolved(static={"/s": folder}), "persistent": ["up"]}
     (static,) = edge.site(app)["static"]
-    assert (edge.outside(app, folder), static["within"]) == (place, place)
+    assert edge.outside(app, folder) == place
+    # What only root can replace, so that no link is put in the way to the directory.
+    assert static["within"] == ("/var/lib/api" if place.startswith("/var/lib/api/") else place and "/")
     assert bool(edge.public_folders(app)) is not bool(place)
     assert static["folder"] == (f"{place}/" if place else f"/srv/api/current/app/src/{folder}/")
 
