@@ -31,7 +31,10 @@ class ActionModule(ActionBase):
     _VALID_ARGS: frozenset[str] = frozenset()
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        """Return ``apps``, the resolved entries of ``wsgi_apps``; fail with every problem there is, one a line."""
+        """Return ``apps``, the resolved entries of ``wsgi_apps``, and ``on_host``, what the host is to judge of them.
+
+        Fails with every problem there is, one a line.
+        """
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
         schema = load_schema()
@@ -56,7 +59,7 @@ class ActionModule(ActionBase):
             result.update(failed=True, msg=checks.report(problems))
             return result
         # The apps carry their secrets, so nothing of this result may be displayed, at any verbosity.
-        result.update(apps=findings.apps, _ansible_no_log=True)
+        result.update(apps=findings.apps, on_host=findings.on_host, _ansible_no_log=True)
         # What the play does with them from here on; facts may be cached from one run to the next.
         result["ansible_facts"] = {"wsgi_activated": None, "wsgi_failed": {}}
         return result

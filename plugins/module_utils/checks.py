@@ -17,6 +17,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils import (
     checks_background,
     checks_edge,
     checks_paths,
+    checks_places,
     checks_proxy,
     checks_server,
     checks_source,
@@ -40,11 +41,12 @@ CHECKS = (
 
 @dataclasses.dataclass
 class Findings:
-    """Result of :func:`examine`: the resolved apps, what is wrong, and what is only odd."""
+    """Result of :func:`examine`: the resolved apps, what is wrong, what is only odd, and what the host is to judge."""
 
     apps: list[dict[str, t.Any]]
     problems: list[Problem]
     warnings: list[str]
+    on_host: dict[str, t.Any] = dataclasses.field(default_factory=dict)
 
 
 def examine(
@@ -82,6 +84,7 @@ def examine(
     problems.extend(check_duplicates(apps))
     problems.extend(checks_background.check_shared_addresses(apps))
     problems.extend(checks_tls.check_shared_handshake(apps))
+    problems.extend(checks_places.check_places(apps))
     for app in apps:
         if app.usable("persistent"):
             app.data["persistent"] = [os.path.normpath(path) for path in app.data["persistent"]]
@@ -89,7 +92,8 @@ def examine(
         app.data["secrets"] = checks_app.environment(app.data["secrets"])
     order = {app.label: number for number, app in reversed(list(enumerate(apps)))}
     problems.sort(key=lambda problem: order.get(problem.app, -1))
-    return Findings([app.data for app in apps], problems, warnings)
+    judged_there = {} if problems else checks_places.on_host(apps)
+    return Findings([app.data for app in apps], problems, warnings, judged_there)
 
 
 def check_app(app: App) -> t.Iterator[Problem]:

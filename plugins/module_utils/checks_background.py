@@ -71,7 +71,7 @@ def check_numbers(app: App) -> t.Iterator[Problem]:
 
 
 def check_calendar(app: App) -> t.Iterator[Problem]:
-    """systemd itself judges the expression on the host; what can never be one is refused here."""
+    """systemd itself judges the expression on the host (``host_wishes``); what can never be one is refused here."""
     for number, entry in enumerate(_entries(app, "timers")):
         if not _CALENDAR.fullmatch(entry["on_calendar"]):
             text = f"timers[{number}].on_calendar is {show(entry['on_calendar'])}, which systemd does not take"
@@ -124,13 +124,13 @@ def check_listen(app: App) -> t.Iterator[Problem]:
         text = f"listen is {show(listen)}, which others than this host could reach past nginx"
         yield app.problem(text, "write a loopback address, 127.0.0.1 or [::1]; nginx serves everybody else")
     port = int(found["port"])
-    if not 1 <= port <= 65535:
-        yield app.problem(f"listen is {show(listen)}, whose port is outside 1 to 65535", mend)
-    for name in ("http_port", "https_port"):
-        if port == app.data["nginx"].get(name):
-            yield app.problem(
-                f"listen is {show(listen)}, the port nginx has (nginx_proxy_{name})", "choose another port"
-            )
+    of_nginx = [name for name in ("http_port", "https_port") if port == app.data["nginx"].get(name)]
+    if of_nginx:
+        text = f"listen is {show(listen)}, the port nginx has (nginx_proxy_{of_nginx[0]})"
+        yield app.problem(text, "choose another port")
+    elif not 1024 <= port <= 65535:
+        # Those below are for programs of root's.
+        yield app.problem(f"listen is {show(listen)}, whose port is outside 1024 to 65535", mend)
 
 
 def check_shared_addresses(apps: list[App]) -> t.Iterator[Problem]:

@@ -188,10 +188,6 @@ def check_cache(app: App) -> t.Iterator[Problem]:
             if not re.fullmatch(r"\$[a-z_][a-z0-9_]*", variable):
                 text = f"{where('cache_bypass')} has {show(variable)}, which is no variable of nginx"
                 yield app.problem(text, "write such as $cookie_session or $http_authorization")
-        for cookie in settings.get("cache_ignore_cookies", []):
-            if not _COOKIE.fullmatch(cookie):
-                text = f"{where('cache_ignore_cookies')} has {show(cookie)}, which is not the name of a cookie"
-                yield app.problem(text, "write letters, digits, dots, hyphens and underscores, and * only at the end")
         key = settings.get("cache_key", "")
         if key and not _VARIABLES.fullmatch(key):
             text = f"{where('cache_key')} is {show(key)}, which has no variable of nginx"
@@ -199,6 +195,15 @@ def check_cache(app: App) -> t.Iterator[Problem]:
         inactive = settings.get("cache_inactive", "1d")
         if not re.fullmatch(NGINX_TIME, inactive):
             yield app.problem(f"{where('cache_inactive')} is {show(inactive)}, which is no time", "write such as 1d")
+
+
+def check_cookies(app: App) -> t.Iterator[Problem]:
+    """Names of cookies, which may end with an asterisk."""
+    for scope in scopes(app):
+        for cookie in scope.settings.get("cache_ignore_cookies", []):
+            if not _COOKIE.fullmatch(cookie):
+                text = f"{scope.where('cache_ignore_cookies')} has {show(cookie)}, which is not the name of a cookie"
+                yield app.problem(text, "write letters, digits, dots, hyphens and underscores, and * only at the end")
 
 
 def check_headers(app: App) -> t.Iterator[Problem]:
@@ -265,7 +270,7 @@ def check_error_pages(app: App) -> t.Iterator[Problem]:
     if not folder or not app.usable("nginx.error_pages"):
         return
     wrong, mend = folder_problem(folder, tree_at_hand(app))
-    if not wrong and app.usable("persistent") and edge.outside(app.data, folder):
+    if not folder.startswith("/") and app.usable("persistent") and edge.outside(app.data, folder):
         wrong = "a directory of persistent, where the app could show any file of nginx's as a page"
         mend = "write one that comes with the source and stays as it is"
     if wrong:
@@ -312,6 +317,7 @@ CHECKS: tuple[t.Callable[[App], t.Iterator[Problem]], ...] = (
     check_basic_auth,
     check_limits,
     check_cache,
+    check_cookies,
     check_headers,
     check_dropped_headers,
     check_preload,

@@ -17,11 +17,6 @@ _PYTHON = re.compile(r"3\.([0-9]+)")
 _OLDEST_PYTHON = 10  # 3.10, which gunicorn 27 needs
 _DIRECTORY = re.compile(r"[A-Za-z0-9._/-]+")
 _PREFIX = re.compile(r"/[A-Za-z0-9._~/-]*")
-# Below these nothing is for visitors: code, secrets and state of apps and of the system.
-_CLOSED = re.compile(
-    r"/(srv/[^/]+/(builds|releases|current)/|(boot|dev|etc|home|proc|root|run|sys|usr|var/log|var/lib/nginx)/"
-    r"|(srv/|var/|var/lib/)?$)"
-)
 _PLAIN = re.compile(r"[A-Za-z0-9._/-]+")
 _FOLDER = re.compile(r"""[^"$\\\x00-\x1f\x7f]*""")
 _INDEX = re.compile(
@@ -254,9 +249,6 @@ def _elsewhere_problem(folder: str, name: str) -> tuple[str, str]:
     """What is wrong with a directory outside the source tree, and the mend; two empty strings when nothing is."""
     if os.path.normpath(folder) != (folder.rstrip("/") or "/") or not _FOLDER.fullmatch(folder):
         return "which is no plain path", "write it without dots, quotes, dollar signs and backslashes"
-    inside = f"{folder.rstrip('/')}/"
-    if _CLOSED.match(inside) or inside == f"/srv/{name}/":
-        return "where the host keeps what is not for visitors", "write a directory of its own, such as /var/www/media"
     if folder.rstrip("/") == f"/var/lib/{name}":
         return "all that the app keeps", f"write a directory in it, such as {folder.rstrip('/')}/uploads"
     return "", ""

@@ -9,7 +9,7 @@ import os
 import pwd
 import re
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from ansible_collections.webops.wsgi.plugins.module_utils.build import BuildError, choose_python
@@ -73,7 +73,9 @@ def listeners(ports: Iterable[int], proc: Path = Path("/proc")) -> dict[str, str
 
     Programs whose name the kernel does not tell are called C(pid unknown).
     """
-    inodes = _listening_inodes(proc)
+    inodes: dict[int, set[str]] = {}
+    for _address, port, inode in _listening(proc):
+        inodes.setdefault(port, set()).add(inode)
     wanted = {str(port): inodes.get(port, set()) for port in ports}
     owners = _owners(set().union(*wanted.values()), proc) if any(wanted.values()) else {}
     return {
@@ -82,8 +84,13 @@ def listeners(ports: Iterable[int], proc: Path = Path("/proc")) -> dict[str, str
     }
 
 
-def _listening_inodes(proc: Path) -> dict[int, set[str]]:
-    found: dict[int, set[str]] = {}
+def listening_addresses(port: int, proc: Path = Path("/proc")) -> set[str]:
+    """The addresses, as the kernel writes them, on which somebody listens at a TCP port."""
+    return {address for address, found, _inode in _listening(proc) if found == port}
+
+
+def _listening(proc: Path) -> Iterator[tuple[str, int, str]]:
+    """Address, port and inode of every TCP socket that listens."""
     for table in ("tcp", "tcp6"):
         try:
             lines = (proc / "net" / table).read_text().splitlines()[1:]
@@ -91,8 +98,8 @@ def _listening_inodes(proc: Path) -> dict[int, set[str]]:
             continue
         for fields in map(str.split, lines):
             if fields[3] == LISTEN:
-                found.setdefault(int(fields[1].rpartition(":")[2], 16), set()).add(fields[9])
-    return found
+                address, _colon, port = fields[1].rpartition(":")
+                yield address, int(port, 16), fields[9]
 
 
 def _owners(inodes: set[str], proc: Path) -> dict[str, str]:

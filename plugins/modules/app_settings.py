@@ -116,6 +116,11 @@ apps:
     certbot:
       description: Effective C(certbot_*) settings without the prefix.
       type: dict
+on_host:
+  description: What only the host can judge, for O(webops.wsgi.host_state#module:wanted).
+  returned: success
+  type: dict
+  sample: {calendars: [], listens: {api: "127.0.0.1:8000"}, paths: []}
 msg:
   description: What is wrong, one problem a line.
   returned: failure

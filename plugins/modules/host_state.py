@@ -72,6 +72,27 @@ options:
         description: Host header for O(trees[].running).
         type: str
         default: ""
+  wanted:
+    description:
+      - What the inventory asks of the host and only the host can judge, as M(webops.wsgi.app_settings) returns it in
+        C(on_host). What it cannot give is an error.
+    type: dict
+    default: {}
+    suboptions:
+      calendars:
+        description: Times of timers, each with C(app), C(setting) and C(value); systemd must take them.
+        type: list
+        elements: dict
+        default: []
+      listens:
+        description: App to the loopback address that it is to have beside nginx; no other program may have it.
+        type: dict
+        default: {}
+      paths:
+        description: Paths that apps may write to or nginx shows; where they lead must be nobody else's.
+        type: list
+        elements: dict
+        default: []
   root:
     description: Directory of all apps.
     type: path
@@ -162,7 +183,7 @@ uv:
 
 from pathlib import Path
 
-from ansible_collections.webops.wsgi.plugins.module_utils import host
+from ansible_collections.webops.wsgi.plugins.module_utils import host, host_wishes
 from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_spec import Spec
 from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_state import in_place
 from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
@@ -172,6 +193,12 @@ TREE_OPTIONS = {
     "links": {"type": "dict", "default": {}},
     "running": {"type": "str", "default": ""},
     "running_host": {"type": "str", "default": ""},
+}
+
+WANTED_OPTIONS = {
+    "calendars": {"type": "list", "elements": "dict", "default": []},
+    "listens": {"type": "dict", "default": {}},
+    "paths": {"type": "list", "elements": "dict", "default": []},
 }
 
 
@@ -185,6 +212,7 @@ def main() -> None:
             "uv": {"type": "path"},
             "files": {"type": "list", "elements": "path", "default": []},
             "trees": {"type": "list", "elements": "dict", "default": [], "options": TREE_OPTIONS},
+            "wanted": {"type": "dict", "default": {}, "options": WANTED_OPTIONS},
             "root": {"type": "path", "default": "/srv"},
         },
         supports_check_mode=True,
@@ -199,6 +227,8 @@ def main() -> None:
     problems += host.foreign_sites() if module.params["ports"] else []
     found = host.interpreters()
     problems += host.missing_pythons(module.params["pythons"], found, default)
+    managed = host.managed_apps(root)
+    problems += host_wishes.problems(module.params["wanted"], {*module.params["apps"], *managed})
     if problems:
         module.fail_json(msg="This host cannot be set up:\n" + "\n".join(f"- {problem}" for problem in problems))
     uv = module.params["uv"] or ""
@@ -211,7 +241,7 @@ def main() -> None:
         "packages_missing": host.missing_packages(Path("/var/lib/dpkg/status").read_text(), module.params["packages"]),
         "users": host.existing_users(module.params["apps"]),
         "builds": host.builds(module.params["apps"], root),
-        "orphans": sorted(set(host.managed_apps(root)) - set(module.params["apps"])),
+        "orphans": sorted(set(managed) - set(module.params["apps"])),
         "certificates": host.with_certificate(module.params["apps"]),
         "ipv6": host.has_ipv6(),
         "files": [path for path in module.params["files"] if Path(path).is_file()],

@@ -242,7 +242,7 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
     "listen for everybody": ({"listen": "0.0.0.0:8000"}, ['listen is "0.0.0.0:8000"', "past nginx", "127.0.0.1"]),
     "listen on a name": ({"listen": "localhost:8000"}, ['listen is "localhost:8000"', "no address with a port"]),
     "listen on nginx's port": ({"listen": "127.0.0.1:443"}, ['listen is "127.0.0.1:443"', "nginx_proxy_https_port"]),
-    "listen on no port": ({"listen": "[::1]:70000"}, ['listen is "[::1]:70000"', "outside 1 to 65535"]),
+    "listen on no port": ({"listen": "[::1]:70000"}, ['listen is "[::1]:70000"', "outside 1024 to 65535"]),
     "kind of source on the app": ({"git": "x"}, ["git is not a key", 'write source: {git: "x"}']),
     "host-wide variable on the app": (
         {"nginx_proxy_http_port": 81},
@@ -661,23 +661,23 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
     ),
     "static directory of the system": (
         {"nginx": {"static": {"/s/": "/etc/ssl"}}},
-        ["nginx.static", '"/etc/ssl"', "not for visitors", "/var/www/media"],
+        ['nginx.static["/s/"] has "/etc/ssl", which belongs to the host', "release: {foreign_paths: [/etc/ssl]}"],
     ),
     "static directory in a release": (
         {"nginx": {"static": {"/s/": "/srv/api/current/etc"}}},
-        ["nginx.static", '"/srv/api/current/etc"', "not for visitors"],
+        ["nginx.static", '"/srv/api/current/etc"', "where root keeps the app's releases"],
     ),
     "static directory that is the host": (
         {"nginx": {"static": {"/s/": "/"}}},
-        ['nginx.static maps "/s/" to "/"', "not for visitors", "/var/www/media"],
+        ['nginx.static["/s/"] has "/"', "which has /bin in it"],
     ),
     "static directory with all apps": (
         {"nginx": {"static": {"/s/": "/srv/"}}},
-        ['nginx.static maps "/s/" to "/srv/"', "not for visitors", "/var/www/media"],
+        ['nginx.static["/s/"] has "/srv/"', "which has /srv/api in it"],
     ),
     "static directory with all of the app": (
         {"nginx": {"static": {"/s/": "/srv/api"}}},
-        ['nginx.static maps "/s/" to "/srv/api"', "not for visitors", "/var/www/media"],
+        ['nginx.static["/s/"] has "/srv/api"', "where root keeps the app's releases"],
     ),
     "static prefix of nginx": (
         {"nginx": {"static": {"/__wsgi/kept": "static"}}},
@@ -819,6 +819,23 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
         {"nginx": {"access_log": "/var/log/x"}},
         ['nginx.access_log is "/var/log/x"', "file, journal, off"],
     ),
+    "error pages that the app writes": (
+        {"nginx": {"error_pages": "pages"}, "persistent": ["pages"]},
+        ['nginx.error_pages is "pages"', "persistent", "comes with the source"],
+    ),
+    "header that nginx sets": (
+        {"nginx": {"drop_headers": ["x-forwarded-for"]}},
+        ['nginx.drop_headers has "x-forwarded-for"', "sets itself", "remove"],
+    ),
+    "header to drop that is none": (
+        {"nginx": {"locations": {"/a": {"drop_headers": ["X_User"]}}}},
+        ['nginx.locations["/a"].drop_headers has "X_User"', "X-Forwarded-User"],
+    ),
+    "cookie to ignore that is none": (
+        {"nginx": {"cache_ignore_cookies": ["a=b"]}},
+        ['nginx.cache_ignore_cookies has "a=b"', "not the name of a cookie"],
+    ),
+    "cookie to ignore with an asterisk inside": ({"nginx": {"cache_ignore_cookies": ["a*b"]}}, ['"a*b"', "at the end"]),
     "error pages that do not exist": ({"nginx": {"error_pages": "nope"}}, ['nginx.error_pages is "nope"', "create it"]),
     "maintenance for a name": ({"nginx": {"maintenance_allow": ["office"]}}, ["nginx.maintenance_allow", "no address"]),
     "time of a location": (
@@ -976,6 +993,43 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
         {"release": {"writable_paths": ["/srv/my data"]}},
         ["release.writable_paths", '"/srv/my data"', "white space"],
     ),
+    **{
+        f"writable path {path}": (
+            {"release": {"writable_paths": [path]}},
+            [f'release.writable_paths has "{path}"', word, f"release: {{foreign_paths: [{path.removeprefix('-')}]}}"],
+        )
+        for path, word in {
+            "/": "which has /bin in it",
+            "/etc": "belongs to the host",
+            "-/etc/nginx": "belongs to the host",
+            "/etc/systemd/system": "belongs to the host",
+            "/root": "belongs to the host",
+            "/home/ann": "belongs to the host",
+            "/run": "belongs to the host",
+            "/proc/sys": "belongs to the host",
+            "/usr/share": "belongs to the host",
+            "/var": "which has /var/backups in it",
+            "/var/lib": "belongs to the host",
+            "/var/lib/postgresql": "belongs to the host",
+            "/var/log": "belongs to the host",
+            "/var/www/acme": "belongs to the host",
+            "/srv": "which has /srv/api in it",
+            "/srv/api": "where root keeps the app's releases",
+            "/srv/gone/releases": "where root keeps the releases of an app",
+        }.items()
+    },
+    "writable path written oddly": (
+        {"release": {"writable_paths": ["//etc//ssl/"]}},
+        ['"//etc//ssl/"', "foreign_paths: [/etc/ssl]"],
+    ),
+    "writable path in another one": (
+        {"release": {"writable_paths": ["/mnt/a", "/mnt/a/b"]}},
+        ['release.writable_paths has "/mnt/a/b"', 'in "/mnt/a" already', "remove /mnt/a/b"],
+    ),
+    "foreign path relative": (
+        {"release": {"foreign_paths": ["etc"]}},
+        ['release.foreign_paths has "etc"', "absolute"],
+    ),
     "writable path with dots": (
         {"release": {"writable_paths": ["/srv/../etc"]}},
         ['"/srv/../etc"', "a part ..", "without"],
@@ -1025,7 +1079,10 @@ GOOD_SETTINGS: list[dict[str, t.Any]] = [
     {"python": {"extra_index_urls": ["https://a.example", "https://[2001:db8::1]/simple/"]}},
     *({"release": {"memory_max": value}} for value in ("512M", "1G", "50%", "infinity")),
     {"release": {"unit_extra": ["CPUWeight=50", "Environment=A=b", "LoadCredential="]}},
-    {"release": {"writable_paths": ["/srv/data", "-/srv/maybe", "/a..b"]}},
+    {"release": {"writable_paths": ["/srv/data", "-/srv/maybe", "/a..b", "/var/lib/api/x", "/mnt//api/"]}},
+    {"release": {"writable_paths": ["/var/lib/shared/x"], "foreign_paths": ["/var/lib/shared/"]}},
+    {"release": {"foreign_paths": ["/etc/motd.d"]}, "nginx": {"static": {"/motd/": "/etc/motd.d"}}},
+    {"nginx": {"static": {"/js/": "/usr/share/javascript", "/m/": "/srv/media", "/w/": "/var/www/html"}}},
     {"release": {"health_headers": {"X-Health": 1, "Authorization": "Bearer x"}}},
     *(
         {"release": {"address_families": value}}
@@ -1431,3 +1488,32 @@ def test_fifty_apps_are_checked_quickly(base):
     started = time.perf_counter()
     assert checks.examine(settings.load_schema(), [], {}, entries, [str(base)]).problems == []
     assert time.perf_counter() - started < 0.3
+
+
+def test_the_places_of_another_app_are_its_own(base):
+    other = {**GOOD, "name": "other", "domains": ["other.example.com"]}
+    for path in ("/srv/other/x", "/var/lib/other"):
+        for changes in ({"release": {"writable_paths": [path]}}, {"nginx": {"static": {"/s/": path}}}):
+            (line,) = found(base, [{**GOOD, **changes}, other])
+            assert f'has "{path}", which belongs to the app "other"' in line
+            meant = {**changes, "release": {**changes.get("release", {}), "foreign_paths": [path]}}
+            assert found(base, [{**GOOD, **meant}, other]) == []
+
+
+def test_the_host_is_asked_for_what_only_it_can_judge(base):
+    timer = {"name": "t", "command": "x", "on_calendar": "daily"}
+    static = {"/m/": "/mnt/m", "/own/": "/var/lib/api/x", "/rel/": "up", "/w/": "/mnt/w/x"}
+    app = {
+        **GOOD,
+        "timers": [timer],
+        "listen": "127.0.0.1:8123",
+        "persistent": ["up"],
+        "nginx": {"static": static},
+        "release": {"writable_paths": ["-/mnt/w/"]},
+    }
+    gone = {"name": "gone", "state": "absent"}
+    wanted = checks.examine(SCHEMA, ["wsgi_apps"], {}, [app, gone], [str(base)]).on_host
+    assert wanted["calendars"] == [{"app": "api", "setting": "timers[0].on_calendar", "value": "daily"}]
+    assert wanted["listens"] == {"api": "127.0.0.1:8123"}
+    # Where the app may write anyway, nginx follows no symlink, and what is there is not the inventory's word.
+    assert [(path["path"], path["writable"]) for path in wanted["paths"]] == [("-/mnt/w/", True), ("/mnt/m", False)]

@@ -53,9 +53,9 @@ TROUBLE = {
     ),
     "a time that is none": (
         {"timers": [{"name": "tick", "command": "true", "on_calendar": "Fooday"}]},
-        ["systemd does not take api.tick@", "systemd-analyze verify"],
+        ['timers[0].on_calendar is "Fooday", which systemd does not take', "Mon..Fri 06:30"],
     ),
-    "an address that is taken": ({"listen": "127.0.0.1:22"}, ["listen is 127.0.0.1:22", "in use"]),
+    "an address that is taken": ({"listen": "127.0.0.1:2222"}, ["listen is 127.0.0.1:2222", "has that port"]),
     "a package that does not exist": (
         {"python": {"packages": ["no-such-package-of-anyone==1.0"]}},
         ["no-such-package-of-anyone"],
