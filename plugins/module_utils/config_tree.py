@@ -27,6 +27,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_access import close, loose
 from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_commands import has_program, run
 from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_files import TreeError
 from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_generation import (
@@ -56,12 +57,13 @@ from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_validation
 
 @dataclass
 class Outcome:
-    """What was done, or in check mode would be done."""
+    """What was done, or in check mode would be done; C(due) is what the program has to be told of."""
 
     changed: bool
     generation: str
     digests: Mapping[str, str]
     reloaded: bool = False
+    due: bool = False
     diff: list[dict[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -90,6 +92,7 @@ def apply(spec: Spec, *, check: bool = False, step: Step = no_step) -> Outcome:
     if fresh:
         os.mkdir(spec.store)
         os.chmod(spec.store, 0o755)
+        close(item for item in loose(spec) if item.path == spec.store)
     with locked(spec.store):
         try:
             return _Transaction(spec, step).run()
@@ -107,13 +110,17 @@ def _compare(spec: Spec) -> tuple[Live, Plan, Outcome]:
     if reason:
         outcome.changed = True
         outcome.diff.append(entry(f"{spec.base} in service", f"{reason}\n", f"{plan.generation}\n"))
+    outcome.due = outcome.changed
+    for item in loose(spec):
+        outcome.changed = True
+        outcome.diff.append(entry(f"{item.path} (access)", str(item.found or ""), str(item.wanted)))
     return live, plan, outcome
 
 
 def _predict(spec: Spec) -> Outcome:
     _live, plan, outcome = _compare(spec)
-    outcome.reloaded = outcome.changed and bool(spec.reload)
-    if outcome.changed and spec.validate:
+    outcome.reloaded = outcome.due and bool(spec.reload)
+    if outcome.due and spec.validate:
         if has_program(spec.validate):
             folder = tempfile.mkdtemp(prefix="config_tree-")
             try:
@@ -140,7 +147,10 @@ class _Transaction:
         spec = self.spec
         self.sweep()
         live, plan, outcome = _compare(spec)
-        if not outcome.changed:
+        if outcome.changed:
+            close(loose(spec))
+            self.step("closed")
+        if not outcome.due:
             self.mark(live, plan)
             return outcome
         tree = self.write(plan) if plan.tree_changed else self.store.path(live.name)

@@ -14,9 +14,10 @@ from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_files impo
 COMMAND_TIMEOUT = 120.0
 
 
-def run(command: str) -> subprocess.CompletedProcess[str]:
+def run(command: str, umask: int = -1) -> subprocess.CompletedProcess[str]:
     """Run a command line without a shell.
 
+    :param umask: permissions that files which the command makes do not get; those of this process by default.
     :raises TreeError: its program does not exist, or it does not end within COMMAND_TIMEOUT seconds.
     """
     environment = {**os.environ, "PATH": search_path(), "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8"}
@@ -29,6 +30,7 @@ def run(command: str) -> subprocess.CompletedProcess[str]:
             errors="replace",
             timeout=COMMAND_TIMEOUT,
             env=environment,
+            umask=umask,
             check=False,
         )
     except FileNotFoundError as error:

@@ -26,6 +26,10 @@ class Spec:
     timeout: float = 10.0
     journal: str = ""
     logs: Sequence[str] = ()
+    readers: str = ""
+    private_logs: Sequence[str] = ()
+    private_logs_owner: str = ""
+    private_logs_group: str = ""
 
     @property
     def parent(self) -> str:
@@ -51,6 +55,9 @@ def check_spec(spec: Spec) -> None:
     _check_files(spec.files)
     for path in spec.keep:
         _check_relative("keep", path.rstrip("/"))
+    for path in spec.private_logs:
+        if not _is_absolute(path):
+            raise TreeError(f'private_logs: "{path}" must be an absolute, normal path')
     for path in spec.links:
         if not _is_absolute(path):
             raise TreeError(f'links: "{path}" must be an absolute, normal path')

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_access import loose
 from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_files import TreeError
 from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_generation import read_live
 from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_plan import make_plan
@@ -25,7 +26,8 @@ def in_place(spec: Spec) -> str:
         live = read_live(spec)
         plan = make_plan(replace(spec, files=(), keep=tuple(live.files)), live)
         store = Store(spec)
-        settled = not plan.changed and store.served == live.name and not store.clutter() and not stale(spec, live.name)
+        tidy = store.served == live.name and not store.clutter() and not loose(spec)
+        settled = not plan.changed and tidy and not stale(spec, live.name)
     except (TreeError, OSError, ValueError, KeyError):  # such as a name that is no text, or a group that has none
         return ""  # config_tree tells, or mends it
     return live.name if settled else ""

@@ -26,7 +26,8 @@ def validate(spec: Spec, plan: Plan, tree: str, preview: str) -> list[str]:
     build_preview(spec, preview, tree)
     try:
         command = spec.validate.replace("{preview}", shlex.quote(preview))
-        result = run(command)
+        # nginx opens its logs to validate them, in a check run as well.
+        result = run(command, umask=0o027)
     finally:
         shutil.rmtree(preview, ignore_errors=True)
     output = (result.stderr.strip() + "\n" + result.stdout.strip()).strip()

@@ -120,6 +120,27 @@ options:
     type: list
     elements: path
     default: []
+  readers:
+    description:
+      - Group whose members may look into the tree beside the user that runs the module; empty for everybody.
+      - The directory of the generations is then C(0750).
+    type: str
+    default: ""
+  private_logs:
+    description:
+      - Logs of the program that are to be C(0640). Those that are missing are made before the program makes them for
+        everybody to read. Of other files in their directories, such as rotated logs, others lose their access.
+    type: list
+    elements: path
+    default: []
+  private_logs_owner:
+    description: Owner of O(private_logs), when not the user that runs the module.
+    type: str
+    default: ""
+  private_logs_group:
+    description: Group of O(private_logs), when not that of the user that runs the module.
+    type: str
+    default: ""
   in_place:
     description:
       - Name of the generation that M(webops.wsgi.host_state) has found untouched and in service, empty for none.
@@ -148,7 +169,7 @@ attributes:
     description: Templates are rendered on the controller.
     support: full
 notes:
-  - Directories are C(0755) and files O(files[].mode), owned by the user that runs the module.
+  - Directories in the tree are C(0755) and files O(files[].mode), owned by the user that runs the module.
 seealso:
   - module: ansible.builtin.template
 """
@@ -250,6 +271,10 @@ ARGUMENTS = {
     "timeout": {"type": "float", "default": 10},
     "journal": {"type": "str", "default": ""},
     "logs": {"type": "list", "elements": "path", "default": []},
+    "readers": {"type": "str", "default": ""},
+    "private_logs": {"type": "list", "elements": "path", "default": []},
+    "private_logs_owner": {"type": "str", "default": ""},
+    "private_logs_group": {"type": "str", "default": ""},
     "in_place": {"type": "str", "default": ""},
     "packed": {"type": "str"},
 }
@@ -281,6 +306,10 @@ def main() -> None:
             timeout=given["timeout"],
             journal=given["journal"],
             logs=given["logs"],
+            readers=given["readers"],
+            private_logs=given["private_logs"],
+            private_logs_owner=given["private_logs_owner"],
+            private_logs_group=given["private_logs_group"],
         )
         outcome = apply(spec, check=module.check_mode)
     except TreeError as error:

@@ -72,6 +72,23 @@ options:
         description: Host header for O(trees[].running).
         type: str
         default: ""
+      private_logs:
+        description: Logs that only their owner and their group may read.
+        type: list
+        elements: path
+        default: []
+      private_logs_owner:
+        description: Owner of O(trees[].private_logs).
+        type: str
+        default: ""
+      private_logs_group:
+        description: Group of O(trees[].private_logs).
+        type: str
+        default: ""
+      readers:
+        description: Group that may look into the tree, empty for everybody.
+        type: str
+        default: ""
   wanted:
     description:
       - What the inventory asks of the host and only the host can judge, as M(webops.wsgi.app_settings) returns it in
@@ -193,6 +210,10 @@ TREE_OPTIONS = {
     "links": {"type": "dict", "default": {}},
     "running": {"type": "str", "default": ""},
     "running_host": {"type": "str", "default": ""},
+    "private_logs": {"type": "list", "elements": "path", "default": []},
+    "private_logs_owner": {"type": "str", "default": ""},
+    "private_logs_group": {"type": "str", "default": ""},
+    "readers": {"type": "str", "default": ""},
 }
 
 WANTED_OPTIONS = {

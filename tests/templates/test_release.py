@@ -219,3 +219,14 @@ def test_the_hook_runs_on_the_first_host_that_has_the_app(apps: dict[str, list[s
     told = {host: {"wsgi_apps": [{"name": "api", "state": state} for state in states]} for host, states in apps.items()}
     having = [host for host in hosts if "present" in apps[host]]
     assert [host for host in having if runs_hook("api", host, hosts, told)] == [first]
+
+
+def test_an_app_does_not_see_the_others() -> None:
+    paths = ["/srv/shared", "-/srv/maybe", "/mnt/data", "/srvdata"]
+    service = sections(units(release={"writable_paths": paths})["settings"])["Service"]
+    assert "/srv:ro" in service["TemporaryFileSystem"]
+    # The whole directory, so that no release is held by a mount.
+    assert service["BindReadOnlyPaths"] == ["/srv/api"]
+    assert service["BindPaths"] == ["/srv/shared", "-/srv/maybe"]
+    hidden = " ".join(service["InaccessiblePaths"]).split()
+    assert {"-/etc/wsgi.d", "-/etc/nginx", "-/etc/letsencrypt", "-/var/log/nginx"} <= set(hidden)

@@ -55,7 +55,7 @@ TROUBLE = {
         {"timers": [{"name": "tick", "command": "true", "on_calendar": "Fooday"}]},
         ['timers[0].on_calendar is "Fooday", which systemd does not take', "Mon..Fri 06:30"],
     ),
-    "an address that is taken": ({"listen": "127.0.0.1:2222"}, ["listen is 127.0.0.1:2222", "has that port"]),
+    "an address that is taken": ({"listen": "127.0.0.1:6379"}, ["listen is 127.0.0.1:6379", "has that port"]),
     "a package that does not exist": (
         {"python": {"packages": ["no-such-package-of-anyone==1.0"]}},
         ["no-such-package-of-anyone"],
