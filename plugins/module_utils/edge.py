@@ -98,7 +98,6 @@ def site(app: Data) -> Data:
         "security_headers": _security_headers(app),
         "headers": _headers(app),
         "static": _statics(app),
-        "written_by_the_app": _unserved(app),
         "open_files": OPEN_FILES,
         "refusals": _refusals(app, locations),
         "static_guard": _guard(app, STATIC, app["nginx"]),
@@ -166,7 +165,13 @@ def static_folders(app: t.Mapping[str, t.Any]) -> dict[str, str]:
     nginx = app["nginx"]
     written = {static_url(prefix): folder for prefix, folder in nginx["static"].items()}
     taken = _prefixes(nginx) | set(written)
-    found = {url: path for url, path, inside in _persistent_below(app, written) if inside != "." and url not in taken}
+    found: dict[str, str] = {}
+    for prefix, folder in written.items():
+        inside = os.path.normpath(folder)
+        for path in app["persistent"]:
+            url = f"{prefix}{path.removeprefix(f'{inside}/')}/"
+            if inside != "." and path.startswith(f"{inside}/") and url not in taken:
+                found[url] = path
     return {**written, **found}
 
 
@@ -174,25 +179,6 @@ def _prefixes(nginx: t.Mapping[str, t.Any]) -> set[str]:
     """Paths of the locations that take all that begins with them."""
     split = [split_location(location) for location in nginx.get("locations") or {}]
     return {path for modifier, path in split if modifier in ("", "^~")}
-
-
-def _persistent_below(app: t.Mapping[str, t.Any], served: t.Mapping[str, str]) -> t.Iterator[tuple[str, str, str]]:
-    """Persistent directories inside directories of static files in the source tree: URL, path, and the latter."""
-    for prefix, folder in served.items():
-        inside = os.path.normpath(folder)
-        for path in app["persistent"]:
-            below_it = path if inside == "." else path.removeprefix(f"{inside}/")
-            if inside == "." or below_it != path:
-                yield f"{prefix}{below_it}/", path, inside
-
-
-def _unserved(app: Data) -> list[str]:
-    """URLs at which a link of the source tree would lead into a directory that the app writes to, past the check of
-    symlinks that such directories have when they are served themselves."""
-    served = static_folders(app)
-    taken = set(served) | _prefixes(app["nginx"])
-    urls = {url for url, _path, _inside in _persistent_below(app, served)}
-    return [below(app["path"], url) for url in sorted(urls - taken)]
 
 
 def outside(app: t.Mapping[str, t.Any], folder: str) -> str:

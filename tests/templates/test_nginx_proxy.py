@@ -736,12 +736,6 @@ def test_no_symlink_leads_out_of_a_directory_elsewhere(make: Make) -> None:
     assert server.location("^~", "/m/").one("disable_symlinks") == "on from=/"
 
 
-def test_what_the_app_writes_is_not_served_by_a_link_of_the_source(make: Make) -> None:
-    given = app("api", persistent=["up"], nginx={"static": {"/all/": "."}})
-    closed = make(given).server("api.example.com", "443").location("^~", "/all/up/")
-    assert (closed.all("internal"), closed.all("deny")) == ([[]], [["all"]])
-
-
 def test_second_files_are_looked_for_where_builds_make_them(make: Make) -> None:
     """And never before a dotfile is refused: of expressions, the first that matches wins."""
     server = make(app("api", nginx={"static": {"/static/": "static"}})).server("api.example.com", "443")

@@ -131,6 +131,49 @@ def test_forwarded_says_what_happened(host, client, version):
     assert told == f'for={address};host="{host.domain("probe")}";proto=https'
 
 
+CLAIMS = {
+    "CF-Connecting-IP": "192.0.2.99",
+    "True-Client-IP": "192.0.2.99",
+    "X-Client-IP": "192.0.2.99",
+    "X-Original-URL": "/admin",
+    "X-Rewrite-URL": "/admin",
+    "X-Forwarded-Server": "evil.example",
+    "X-Forwarded-User": "root",
+    "X-Remote-User": "root",
+    "Remote-User": "root",
+    "Remote_User": "root",
+    "X_Forwarded_User": "root",
+    "X_Forwarded_For": "192.0.2.99",
+}
+
+
+@pytest.mark.parametrize("version", ["--http1.1", "--http2"])
+def test_what_a_client_claims_to_be_does_not_reach_the_app(host, client, version):
+    sent = [word for name, value in CLAIMS.items() for word in ("-H", f"{name}: {value}")]
+    told = client.get(host.url("probe", "/seen"), version, *sent, "-H", "X-Kept: kept").json["headers"]
+    assert told["X-Kept"] == "kept"
+    assert not [name for name, value in told.items() if value in CLAIMS.values()], told
+    trusting = client.get(host.url("probe", "/seen/trusting"), version, *sent).json["headers"]
+    assert trusting["X-Forwarded-User"] == "root", "a list of one's own does not count"
+    assert "X-Original-Url" not in trusting
+
+
+def test_a_trusted_proxy_s_word_on_the_client_counts(host):
+    """The host itself is one, see nginx_proxy_trusted_proxies."""
+    domain = host.domain("probe")
+    ask = f"curl -sk --resolve {domain}:443:127.0.0.1 -H 'X-Forwarded-For: 192.0.2.7' -H 'CF-Connecting-IP: 192.0.2.8'"
+    told = json.loads(host.run(f"{ask} https://{domain}/seen"))["headers"]
+    assert told["X-Real-Ip"] == told["X-Forwarded-For"] == "192.0.2.7"
+    assert "Cf-Connecting-Ip" not in told
+
+
+def test_a_header_does_not_change_a_method(host, client):
+    told = client.get(host.url("probe", "/api/read/seen"), "-H", "X-HTTP-Method-Override: DELETE")
+    assert "X-Http-Method-Override" not in told.json["headers"]
+    open_part = client.get(host.url("probe", "/seen"), "-H", "X-HTTP-Method-Override: PUT")
+    assert open_part.json["headers"]["X-Http-Method-Override"] == "PUT"
+
+
 def _log(host):
     time.sleep(1.2)  # nginx writes what it has collected once a second
     return [json.loads(line) for line in host.run("tail -n 50 /var/log/nginx/probe.access.log").splitlines()]

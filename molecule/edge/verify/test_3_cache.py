@@ -23,7 +23,13 @@ def test_an_answer_is_kept(host, client, path):
     assert "x-cache" not in client.get(host.url("probe")).headers
 
 
-SOMEBODY = [["-u", "ann:password"], ["-b", "session=of-somebody"]]
+SOMEBODY = [
+    ["-u", "ann:password"],
+    ["-b", "session=of-somebody"],
+    ["-b", "sid=of-somebody"],
+    ["-b", "_ga=1"],
+    ["-H", "X-API-Key: of-somebody"],
+]
 # What the app may answer otherwise, and the URL does not say.
 UNLIKE = [
     ["--http1.1", "-X", "GET", "-d", "body"],
@@ -40,6 +46,30 @@ def test_who_is_somebody_is_neither_answered_nor_kept(host, client, path, sent):
     assert personal.headers["x-cache"] == "BYPASS"
     assert personal.json != kept.json
     assert client.get(url).json == kept.json, "a personal answer went to everybody"
+
+
+@pytest.mark.parametrize(
+    ("cookies", "answer"),
+    [
+        ("_ga=1", "HIT"),
+        ("_ga=1; _ga_X0=2", "HIT"),
+        ("_ga=1; sid=of-somebody", "BYPASS"),
+        ("sid=of-somebody", "BYPASS"),
+        ("my_ga=1", "BYPASS"),
+    ],
+)
+@pytest.mark.parametrize("version", ["--http1.1", "--http2"])
+def test_cookies_that_are_nobody(host, client, cookies, answer, version):
+    url = host.url("probe", f"/cached/shared/{time.time_ns()}?control=max-age=60")
+    client.get(url)
+    assert client.get(url, version, "-b", cookies).headers["x-cache"] == answer
+
+
+def test_a_page_of_one_user_in_the_micro_cache(host, client):
+    url = host.url("probe", "/micro")
+    mine = client.get(url, "-b", "sid=mine")
+    assert mine.headers["x-cache"] == "BYPASS"
+    assert client.get(url).json != mine.json
 
 
 def test_a_port_that_a_client_made_up_is_not_for_others(host, client, path):

@@ -76,6 +76,25 @@ def test_no_link_leads_out_of_the_uploads(host, client, target):
     assert answer.status in (403, 404), f"a link of the app's shows {target}"
 
 
+@pytest.mark.parametrize("path", ["etc/passwd", "var/log/nginx/below.access.log", "uploads-aside/page.html"])
+def test_a_link_in_the_place_of_the_uploads(host, client, path):
+    """The directory is the app's own: it may rename it and put a link to anywhere there."""
+    client.get(host.url("probe", "/keep/page.html"), "-X", "PUT", "--data", "uploaded")
+    target = "/" if not path.startswith("uploads") else "/var/lib/probe"
+    assert client.get(host.url("probe", f"/swap/uploads?link={target}"), "-X", "PUT").status == 200
+    try:
+        answer = client.get(host.url("probe", f"/uploads/{path}"))
+    finally:
+        client.get(host.url("probe", "/swap/uploads"), "-X", "PUT")
+    assert answer.status in (403, 404), f"nginx follows the app's link to {target}: {answer.body[:80]}"
+    assert client.get(host.url("probe", "/uploads/page.html")).body == "uploaded"
+
+
+def test_an_app_does_not_lead_clients_to_what_is_not_for_them(host, client):
+    assert client.get(host.url("probe", "/leads-to/static/.env")).status in (403, 404)
+    assert client.get(host.url("probe", "/leads-to/static/style.css")).status == 200
+
+
 def test_uploads_among_the_static_files(host, client):
     assert client.get(host.url("probe", "/keep/page.html?to=static/media"), "-X", "PUT", "--data", "mine").status == 200
     answer = client.get(host.url("probe", "/static/media/page.html"))

@@ -25,6 +25,8 @@ def hello(_path: str = "") -> Response:
 
 
 @app.get("/seen")
+@app.get("/seen/trusting")
+@app.get("/api/read/seen")
 def seen() -> Response:
     """The request as it arrived."""
     return jsonify(client=request.remote_addr, uri=request.environ["RAW_URI"], headers=dict(request.headers))
@@ -78,6 +80,36 @@ def upload() -> Response:
     first = next(pieces, b"")
     started = time.monotonic()
     return jsonify(length=len(first) + sum(map(len, pieces)), seconds=time.monotonic() - started)
+
+
+@app.get("/leads-to/<path:path>")
+def leads_to(path: str) -> Response:
+    """Leaves the answer to nginx."""
+    return Response(headers={"X-Accel-Redirect": f"/{path}"})
+
+
+@app.put("/swap/<folder>")
+def swap(folder: str) -> Response:
+    """Put a link in the place of a directory of the app's own; without C(?link) put the directory back."""
+    place, aside = state / folder, state / f"{folder}-aside"
+    if place.is_symlink():
+        place.unlink()
+        aside.rename(place)
+    if "link" in request.args:
+        place.rename(aside)
+        place.symlink_to(request.args["link"])
+    return jsonify(swapped=folder)
+
+
+@app.get("/looks/<path:path>")
+def looks(path: str) -> Response:
+    """What the app finds at a path of the host: the names in a directory, a file's beginning, or why it does not."""
+    place = pathlib.Path("/", path)
+    try:
+        names = sorted(os.listdir(place)) if place.is_dir() else [place.read_text(errors="replace")[:200]]
+    except OSError as error:
+        return jsonify(error=error.strerror)
+    return jsonify(found=names)
 
 
 @app.put("/keep/<name>")
