@@ -11,8 +11,7 @@ short_description: Read what the apps of a host are doing
 version_added: 0.1.0
 description:
   - Reads release, state, health, maintenance, workers, memory, restarts, disk and certificate of every app in one call.
-  - The journal of the release in service is searched for processes that a signal ended and for what its sandbox
-    refused.
+  - The journal of the release in service is searched for processes that a signal ended and what its sandbox refused.
   - For each domain the certificate on the wire is compared with the one on disk.
 author: webops.wsgi contributors (@webops)
 attributes:
