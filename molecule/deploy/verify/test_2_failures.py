@@ -8,7 +8,7 @@ import pytest
 
 # what is wrong: the change, words of the message
 TROUBLE = {
-    "cannot be imported": ({"env": {"TROUBLE": "import"}}, ["No module named 'no_such_module'"]),
+    "cannot be imported": ({"env": {"TROUBLE": "import"}}, ["No module named 'no_such_module'", "app's requirements"]),
     "boots too slowly": (
         {"env": {"TROUBLE": "slow boot"}, "release": {"start_timeout": 3}, "gunicorn": {"preload": True}},
         ["timeout was exceeded"],
@@ -86,6 +86,7 @@ def test_bad_releases(names, hosts, on_all, deploy, under_load, whole):
         assert run.code != 0, f"the run reports success:\n{run.output[-2000:]}"
         for word in ['app "api"', *words]:
             assert word in run.output, f"the message does not have {word!r}:\n{run.output[-4000:]}"
+        assert run.output.count("was not activated") <= 1, f"the message is shown twice:\n{run.output[-4000:]}"
         if name == "never answers":
             assert time.monotonic() - started < GRACEFUL, "the run waited for a release that nobody waits for"
         noticed = sum(count for outcome, count in outcomes.items() if outcome not in ("ok", "repeated"))
