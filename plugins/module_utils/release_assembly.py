@@ -43,7 +43,7 @@ def assemble(paths: Paths, desired: Desired, number: str) -> None:
 
 
 def _refuse(paths: Paths, desired: Desired) -> None:
-    if not (paths.root / desired.name / "builds" / desired.build).is_dir():
+    if not desired.build or not (paths.root / desired.name / "builds" / desired.build).is_dir():
         raise ReleaseError(
             f'app "{desired.name}": build {desired.build} is gone, another run has removed it meanwhile; run again'
         )

@@ -75,7 +75,9 @@ def prune(paths: Paths, app: str, keep: int, systemd: ServiceManager) -> None:
         remove_tree(paths.release(app, number))
     for leftover in (paths.root / app / "releases").glob(".*.partial"):
         remove_tree(leftover)
-    used = {os.path.basename(os.readlink(paths.release(app, number) / "app")) for number in release_numbers(paths, app)}
+    # Somebody may have removed the link of one.
+    builds = [paths.release(app, number) / "app" for number in release_numbers(paths, app)]
+    used = {os.path.basename(os.readlink(build)) for build in builds if build.is_symlink()}
     for build in (paths.root / app / "builds").iterdir():
         if build.name not in used:
             remove_tree(build)

@@ -33,6 +33,14 @@ def test_going_back_again_and_again_never_uses_up_what_there_is_to_go_back_to(
     assert serving(paths) == "1", "releases that somebody went back from have pushed the good ones out"
 
 
+def test_an_old_release_without_its_link_is_in_nobody_s_way(paths: release_layout.Paths, systemd: FakeSystemd) -> None:
+    run(paths, systemd, desired())
+    run(paths, systemd, desired(environment="2"))
+    (paths.release(APP, "1") / "app").unlink()
+    _step, failures = run(paths, systemd, desired(environment="3"))
+    assert (failures, serving(paths)) == ([], "3")
+
+
 def test_a_release_whose_job_runs_is_kept(paths: release_layout.Paths, systemd: FakeSystemd) -> None:
     run(paths, systemd, full())
     systemd.up.add(f"{APP}.tidy@1.service")
