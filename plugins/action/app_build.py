@@ -18,12 +18,8 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.webops.wsgi.plugins.module_utils.app_lock import caller
-from ansible_collections.webops.wsgi.plugins.module_utils.build import (
-    BuildError,
-    BuildInputs,
-    build_path,
-    choose_python,
-)
+from ansible_collections.webops.wsgi.plugins.module_utils.build import build_path
+from ansible_collections.webops.wsgi.plugins.module_utils.build_inputs import BuildError, BuildInputs, choose_python
 from ansible_collections.webops.wsgi.plugins.module_utils.edge import public_folders
 from ansible_collections.webops.wsgi.plugins.module_utils.settings import plain
 from ansible_collections.webops.wsgi.plugins.module_utils.source import Source, SourceError, resolve

@@ -9,6 +9,7 @@ import typing as t
 
 from ansible_collections.webops.wsgi.plugins.module_utils import edge, settings
 from ansible_collections.webops.wsgi.plugins.module_utils.settings import App, Problem, show
+from ansible_collections.webops.wsgi.plugins.module_utils.source import GIT_PROTOCOLS, git_protocol
 
 _EXACT_VERSION = re.compile(r"[0-9][A-Za-z0-9.!+_-]*")
 _PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?(\[[A-Za-z0-9._,\s-]*\])?")
@@ -72,8 +73,14 @@ def _check_path(app: App, source: dict[str, t.Any]) -> t.Iterator[Problem]:
 
 
 def _check_git(app: App, source: dict[str, t.Any]) -> t.Iterator[Problem]:
+    protocol = git_protocol(source["git"])
     if not source["git"] or source["git"].startswith("-"):
-        yield app.problem(f"source.git is {show(source['git'])}, which is no URL", "write the repository's URL")
+        yield app.problem(f"source.git is {show(source['git'])}, not a valid URL", "write the repository's URL")
+    elif protocol not in GIT_PROTOCOLS:
+        yield app.problem(
+            f"source.git is {show(source['git'])}, and the protocol {show(protocol)} is not allowed",
+            f"use one of {', '.join(GIT_PROTOCOLS)}",
+        )
     version = source.get("version")
     if not version:
         yield app.problem(

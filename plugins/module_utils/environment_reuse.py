@@ -3,7 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Virtual environments that a build takes over from an earlier one with the same requirements.
 
-A deployment of changed code alone installs nothing then: the files of the environment are linked, not copied.
+A deployment of changed code alone installs nothing then: the files of the environment are linked, not copied. All of
+them are root's, and no build can change them.
+
+This module has no imports beyond the standard library: its text is sent into the sandbox of a build.
 """
 
 from __future__ import annotations
@@ -53,14 +56,20 @@ def is_pinned(requirement: str) -> bool:
 
 def earlier(builds: Path, wanted: str) -> Path | None:
     """The environment of a complete build that was made by a recipe; None where there is none."""
+    return recipes(builds).get(wanted)
+
+
+def recipes(builds: Path) -> dict[str, Path]:
+    """The environments of complete builds that others can take over, by recipe."""
+    found: dict[str, Path] = {}
     for description in sorted(builds.glob("*/build.json")):
         try:
-            made = json.loads(description.read_text())
+            made = json.loads(description.read_text()).get("recipe")
         except ValueError:
             continue
-        if wanted and made.get("recipe") == wanted and (description.parent / "venv").is_dir():
-            return description.parent / "venv"
-    return None
+        if made and (description.parent / "venv").is_dir():
+            found.setdefault(made, description.parent / "venv")
+    return found
 
 
 def take_over(environment: Path, venv: Path) -> None:

@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from ansible_collections.webops.wsgi.plugins.module_utils.build import BuildError, choose_python
+from ansible_collections.webops.wsgi.plugins.module_utils.build_inputs import BuildError, choose_python
 from ansible_collections.webops.wsgi.plugins.module_utils.marks import KEPT, UNIT_MARK, USER_MARK
 
 LISTEN = "0A"  # the state TCP_LISTEN in /proc/net/tcp, see include/net/tcp_states.h of Linux

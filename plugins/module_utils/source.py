@@ -11,23 +11,39 @@ credentials of a private repository, and all hosts of a run get the same bytes.
 from __future__ import annotations
 
 import fcntl
+import gzip
 import hashlib
+import lzma
 import os
 import re
+import signal
 import stat
 import subprocess
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-# Never part of a release: version control data and what Python and its tools write beside the code.
+from ansible_collections.webops.wsgi.plugins.module_utils import tree_archive
+
+# Never part of a release: version control data and what Python and its tools write beside the code. Nor are virtual
+# environments, whatever their name: they are the controller's.
 IGNORED_NAMES = frozenset({".git", "__pycache__", ".venv", ".mypy_cache", ".ruff_cache", ".pytest_cache"})
 COMMIT = re.compile(r"[0-9a-f]{40}")
 NETWORK_TIMEOUT = 60  # seconds for one answer of a git or archive server
+FETCH_TIMEOUT = 600  # seconds for all of a repository
+# What git may speak. Other transports start any program (ext), read descriptors that nobody has opened (fd) or are
+# helpers that happen to be installed. http is as weak as git; with a full commit as version, neither can be forged.
+GIT_PROTOCOLS = ("https", "http", "ssh", "git", "file")
+# Git sets these for its hooks: every git that a hook starts then works on the repository of the hook, whatever its
+# arguments say.
+GIT_SURROUNDINGS = re.compile(
+    r"GIT_(DIR|WORK_TREE|INDEX_FILE|COMMON_DIR|OBJECT_DIRECTORY|ALTERNATE_OBJECT_DIRECTORIES|NAMESPACE|PREFIX|CONFIG.*)"
+)
 
 
 class SourceError(Exception):
@@ -88,21 +104,31 @@ def list_files(root: Path) -> list[str]:
     """The files and symlinks below a directory that belong to the app, relative and sorted, honouring .gitignore."""
     listed = _git_listed(root)
     names = _walk(root) if listed is None else listed
-    return sorted(name for name in names if _belongs(root, name))
+    belonging = [name for name in names if _belongs(root, name)]
+    environments = {name.removesuffix("pyvenv.cfg") for name in belonging if name.endswith("/pyvenv.cfg")}
+    return sorted(name for name in belonging if not _below(name, environments))
+
+
+def _below(name: str, folders: set[str]) -> bool:
+    return any(name.startswith(folder) for folder in folders)
 
 
 def _belongs(root: Path, name: str) -> bool:
     if IGNORED_NAMES.intersection(PurePosixPath(name).parts):
         return False
-    # lexists: git also lists files that were deleted in the work tree but not yet in a commit.
-    return os.path.lexists(root / name) and not name.endswith(".pyc") and not (root / name).is_dir()
+    try:
+        mode = (root / name).lstat().st_mode
+    except OSError:  # git also lists files that were deleted in the work tree but not yet in a commit
+        return False
+    # Sockets and pipes are what a program left there, and are not content.
+    return not name.endswith(".pyc") and (stat.S_ISREG(mode) or stat.S_ISLNK(mode))
 
 
 def _git_listed(root: Path) -> list[str] | None:
     """What git would take along; None when the directory has no use for git."""
     ask = ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
-        answer = subprocess.run(ask, capture_output=True, check=False)
+        answer = subprocess.run(ask, capture_output=True, check=False, env=git_environment())
         if answer.returncode == 0:
             names = [name for name in answer.stdout.decode(errors="surrogateescape").split("\0") if name]
             return [inner for name in names for inner in _with_submodule(root, name)]
@@ -110,9 +136,10 @@ def _git_listed(root: Path) -> list[str] | None:
             return None
         with tempfile.TemporaryDirectory() as scratch:
             # Outside any repository an empty one lends its reading of .gitignore.
-            subprocess.run(["git", "init", "--quiet", scratch], check=True, capture_output=True)
+            make = ["git", "init", "--quiet", scratch]
+            subprocess.run(make, check=True, capture_output=True, env=git_environment())
             lend = ["git", f"--git-dir={scratch}/.git", f"--work-tree={root}", "-C", str(root)]
-            listed = subprocess.run([*lend, *ask[3:]], capture_output=True, check=True)
+            listed = subprocess.run([*lend, *ask[3:]], capture_output=True, check=True, env=git_environment())
             return [name for name in listed.stdout.decode(errors="surrogateescape").split("\0") if name]
     except FileNotFoundError:
         if any(root.rglob(".gitignore")):
@@ -155,22 +182,22 @@ def tree_digest(root: Path, files: list[str]) -> str:
 
 
 def write_tree(root: Path, files: list[str], target: Path) -> None:
-    """Write the files as a compressed tar archive with owners and times left out."""
-    with tarfile.open(target, "w:gz", compresslevel=3, format=tarfile.PAX_FORMAT) as archive:
-        for name in files:
-            archive.add(root / name, arcname=name, recursive=False, filter=_canonical)
-            # Otherwise the second name of a hard-linked file is stored as a link to the first.
-            archive.inodes.clear()  # type: ignore[attr-defined]
+    """Write the files as a compressed tar archive with owners and times left out.
+
+    Raises:
+        SourceError: They hold what is not taken to a host.
+    """
+    with _naming(f"source.path {root}"):
+        tree_archive.pack(root, files, target)
 
 
-def _canonical(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    if not (entry.isreg() or entry.issym() or entry.isdir() or entry.islnk()):
-        return None
-    entry.uid = entry.gid = 0
-    entry.uname = entry.gname = "root"
-    entry.mtime = 0
-    entry.mode = 0o755 if entry.mode & stat.S_IXUSR or entry.isdir() else 0o644
-    return entry
+@contextmanager
+def _naming(what: str) -> Iterator[None]:
+    """Say of what source a tree is that is not taken."""
+    try:
+        yield
+    except tree_archive.TreeError as error:
+        raise SourceError(f"{what} {error}; remove it from the source, or replace it with a plain file") from None
 
 
 # -- a git repository --------------------------------------------------------------------------------------------
@@ -188,11 +215,10 @@ def _resolve_git(url: str, version: str, cache: Path) -> Source:
 
 def _ask_commit(url: str, version: str) -> str:
     """The commit that a tag or branch names on the server now."""
-    answer = _git(
-        ["ls-remote", "--", url, f"refs/tags/{version}^{{}}", f"refs/tags/{version}", f"refs/heads/{version}"], url
-    )
+    names = (f"refs/tags/{version}^{{}}", f"refs/tags/{version}", f"refs/heads/{version}")
+    answer = _git(["ls-remote", "--", url, *names], url, NETWORK_TIMEOUT)
     commits = {name: commit for commit, name in (line.split("\t") for line in answer.splitlines())}
-    for name in (f"refs/tags/{version}^{{}}", f"refs/tags/{version}", f"refs/heads/{version}"):
+    for name in names:
         if name in commits:
             return commits[name]
     raise SourceError(
@@ -210,7 +236,12 @@ def _export_commit(url: str, version: str, commit: str, mirror: Path, target: Pa
         if not _has_commit(mirror, commit):
             raise SourceError(f"source.version {version!r} (commit {commit}) is not in {_without_credentials(url)}")
         _refuse_submodules(url, mirror, commit)
-        _git(["-C", str(mirror), "archive", "--format=tar.gz", "-3", "-o", str(target), commit], url)
+        with tempfile.TemporaryDirectory() as scratch:
+            exported = Path(scratch) / "tree.tar"
+            _git(["-C", str(mirror), "archive", "--format=tar", "-o", str(exported), commit], url)
+            # What a person commits with git is a tree; what somebody writes into a repository need not be.
+            with _naming(f"source.git {_without_credentials(url)} {version}"):
+                tree_archive.repack(exported, target)
 
 
 def _refuse_submodules(url: str, mirror: Path, commit: str) -> None:
@@ -225,28 +256,59 @@ def _refuse_submodules(url: str, mirror: Path, commit: str) -> None:
 
 def _has_commit(mirror: Path, commit: str) -> bool:
     ask = ["git", "-C", str(mirror), "cat-file", "-e", f"{commit}^{{commit}}"]
-    return subprocess.run(ask, capture_output=True, check=False).returncode == 0
+    return subprocess.run(ask, capture_output=True, check=False, env=git_environment()).returncode == 0
 
 
-def _git(arguments: list[str], url: str) -> str:
-    # Nobody sits at this terminal: a question for a password would wait for ever.
-    environment = {
-        **os.environ,
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_SSH_COMMAND": os.environ.get("GIT_SSH_COMMAND", "ssh -o BatchMode=yes"),
-    }
+def _git(arguments: list[str], url: str, limit: int = FETCH_TIMEOUT) -> str:
     try:
-        run = subprocess.run(
-            ["git", *arguments], capture_output=True, check=True, env=environment, timeout=10 * NETWORK_TIMEOUT
-        )
+        return _run(["git", *arguments], limit)
     except FileNotFoundError:
         raise SourceError("a git source needs the program git on the controller: install it") from None
     except subprocess.TimeoutExpired:
-        raise SourceError(f"{_without_credentials(url)} did not answer git in {10 * NETWORK_TIMEOUT} s") from None
+        raise SourceError(f"source.git {_without_credentials(url)} did not answer git within {limit} s") from None
     except subprocess.CalledProcessError as error:
         reason = _without_credentials(error.stderr.decode(errors="replace").strip())
         raise SourceError(f"source.git {_without_credentials(url)}: {reason}") from None
-    return run.stdout.decode()
+
+
+def _run(command: list[str], limit: int) -> str:
+    """Run git, and end it with every program it has started when it takes too long."""
+    pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
+    with subprocess.Popen(
+        command, stdin=nothing, stdout=pipe, stderr=pipe, env=git_environment(), start_new_session=True
+    ) as git:
+        try:
+            output, errors = git.communicate(timeout=limit)
+        except subprocess.TimeoutExpired:
+            # ssh and git-remote-https hold the pipes too, and would be waited for.
+            os.killpg(git.pid, signal.SIGKILL)
+            raise
+    if git.returncode:
+        raise subprocess.CalledProcessError(git.returncode, command, output, errors)
+    return output.decode()
+
+
+def git_environment() -> dict[str, str]:
+    """The environment of every git: nothing in it says which repository, and nothing waits for a person."""
+    kept = {name: value for name, value in os.environ.items() if not GIT_SURROUNDINGS.fullmatch(name)}
+    return {
+        **kept,
+        "GIT_ALLOW_PROTOCOL": ":".join(GIT_PROTOCOLS),
+        # Nobody sits at this terminal: a question for a password would wait for ever.
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_SSH_COMMAND": kept.get("GIT_SSH_COMMAND", "ssh -o BatchMode=yes"),
+    }
+
+
+def git_protocol(url: str) -> str:
+    """The protocol that git would speak to a repository.
+
+    See https://git-scm.com/docs/git-clone#_git_urls and https://git-scm.com/docs/gitremote-helpers.
+    """
+    named = re.match(r"([A-Za-z0-9][A-Za-z0-9+.-]*)(::|://)", url)
+    if named:
+        return re.sub(r"^(git\+ssh|ssh\+git)$", "ssh", named.group(1))  # two old spellings of git's
+    return "ssh" if re.match(r"[^/]*:", url) else "file"
 
 
 def _without_credentials(text: str) -> str:
@@ -310,50 +372,12 @@ def _opened(location: str) -> IO[bytes]:
 
 def _repack(archive: Path, location: str, target: Path) -> None:
     """Copy an archive's files, without the single top-level directory that release archives have."""
+    shown = _without_credentials(location)
     try:
-        with tarfile.open(archive) as source, tarfile.open(target, "w:gz", compresslevel=3) as copy:
-            members = [member for member in source.getmembers() if member.name not in (".", "")]
-            prefix = _common_folder([member.name for member in members])
-            for member in members:
-                name = str(PurePosixPath(member.name).relative_to(prefix))
-                canonical = _canonical(member)
-                if name == "." or canonical is None:
-                    continue
-                _refuse_outside(name, member, location)
-                copy.addfile(*_entry(source, member, canonical, name))
-    except tarfile.TarError as error:
-        raise SourceError(f"source.archive {location} is not a tar archive: {error}") from None
-
-
-def _entry(
-    source: tarfile.TarFile, member: tarfile.TarInfo, canonical: tarfile.TarInfo, name: str
-) -> tuple[tarfile.TarInfo, IO[bytes] | None]:
-    """The entry and content to copy; a hard link becomes the file it names."""
-    canonical.name = name
-    if not (member.isreg() or member.islnk()):
-        return canonical, None
-    content = source.extractfile(member)
-    if member.islnk() and content is not None:
-        canonical.type, canonical.linkname = tarfile.REGTYPE, ""
-        canonical.size = content.seek(0, os.SEEK_END)
-        content.seek(0)
-    return canonical, content
-
-
-def _refuse_outside(name: str, member: tarfile.TarInfo, location: str) -> None:
-    inside = PurePosixPath("/src")
-    ends = [PurePosixPath(name)]
-    if member.issym():
-        ends.append(PurePosixPath(name).parent / member.linkname)
-    for end in ends:
-        if not PurePosixPath(os.path.normpath(inside / end)).is_relative_to(inside):
-            raise SourceError(f"source.archive {location} holds {member.name!r}, which leads outside the archive")
-
-
-def _common_folder(names: list[str]) -> str:
-    folders = {PurePosixPath(name).parts[0] for name in names}
-    only = folders.pop() if len(folders) == 1 else ""
-    return only if only and any("/" in name for name in names) else ""
+        with _naming(f"source.archive {shown}"):
+            tree_archive.repack(archive, target, strip_top=True)
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+        raise SourceError(f"source.archive {shown} is not a tar archive: {error}") from None
 
 
 @contextmanager

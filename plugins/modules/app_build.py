@@ -166,6 +166,8 @@ from typing import Any
 from ansible_collections.webops.wsgi.plugins.module_utils import build, users
 from ansible_collections.webops.wsgi.plugins.module_utils.app_lock import LockedError, lock
 from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
+from ansible_collections.webops.wsgi.plugins.module_utils.build_inputs import BuildError, BuildInputs
+from ansible_collections.webops.wsgi.plugins.module_utils.build_sandbox import SystemdSandbox
 
 ROOT = Path("/srv")
 BUILD_OPTIONS: dict[str, Any] = {
@@ -190,15 +192,15 @@ BUILD_OPTIONS: dict[str, Any] = {
 }
 
 
-def make_all(builds: list[build.BuildInputs], archives: dict[str, str], who: str) -> list[str]:
+def make_all(builds: list[BuildInputs], archives: dict[str, str], who: str) -> list[str]:
     """Make builds side by side; returns the failures."""
 
-    def make(inputs: build.BuildInputs) -> str:
+    def make(inputs: BuildInputs) -> str:
         archive = archives.get(inputs.app)
         try:
             with lock(ROOT / inputs.app, who):
-                build.make_build(ROOT, inputs, Path(archive) if archive else None)
-        except (build.BuildError, LockedError) as error:
+                build.make_build(ROOT, inputs, Path(archive) if archive else None, SystemdSandbox())
+        except (BuildError, LockedError) as error:
             return str(error)
         except OSError as error:  # a full disk, most likely
             return f'app "{inputs.app}": {error}'
@@ -221,7 +223,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    wanted = [build.BuildInputs(**options) for options in module.params["builds"] or []]
+    wanted = [BuildInputs(**options) for options in module.params["builds"] or []]
     missing = [inputs for inputs in wanted if not build.is_complete(build.build_path(ROOT, inputs))]
     if not module.check_mode:
         if module.params["users"]:

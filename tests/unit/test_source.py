@@ -236,7 +236,7 @@ def test_archive_cannot_lead_outside(tmp_path: Path, members: dict[str, str], li
     found = source.resolve(
         {"kind": "archive", "archive": str(tmp_path / "a.tar.gz"), "sha256": digest}, tmp_path / "cache"
     )
-    with pytest.raises(source.SourceError, match="leads outside"):
+    with pytest.raises(source.SourceError, match="leads out of the source"):
         archived(found, tmp_path)
 
 

@@ -15,8 +15,11 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.webops.wsgi.plugins.module_utils import build, environment_reuse
+from ansible_collections.webops.wsgi.plugins.module_utils.build_inputs import BuildInputs
+from ansible_collections.webops.wsgi.plugins.module_utils.build_requirements import environment_recipe
+from bare_sandbox import BareSandbox
 
-UV = build.BuildInputs(
+UV = BuildInputs(
     app=grp.getgrgid(os.getgid()).gr_name,
     source={"tree": "1"},
     label="./app",
@@ -55,22 +58,21 @@ def test_what_leaves_the_version_open_is_not_pinned(requirement: str) -> None:
 @pytest.mark.parametrize("change", [{"python": "3.99"}, {"index_url": "https://other.example.com/simple"}])
 def test_recipe_changes_with_what_shapes_the_environment(change: dict[str, str]) -> None:
     runs = [["flask==3.1.2"]]
-    assert build.environment_recipe(runs, UV) != build.environment_recipe(runs, dataclasses.replace(UV, **change))
-    assert build.environment_recipe(runs, UV) != build.environment_recipe([["flask==3.1.3"]], UV)
+    assert environment_recipe(runs, UV) != environment_recipe(runs, dataclasses.replace(UV, **change))
+    assert environment_recipe(runs, UV) != environment_recipe([["flask==3.1.3"]], UV)
 
 
 def test_no_recipe_for_what_is_open_or_knows_its_place(tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_text("flask\n")
-    assert build.environment_recipe([["-r", str(tmp_path / "requirements.txt")]], UV) == ""
-    assert build.environment_recipe([["./"]], UV) == ""
-    assert build.environment_recipe([["flask==3.1.2"]], dataclasses.replace(UV, installer="pip")) == ""
+    assert environment_recipe([["-r", str(tmp_path / "requirements.txt")]], UV) == ""
+    assert environment_recipe([["./"]], UV) == ""
+    assert environment_recipe([["flask==3.1.2"]], dataclasses.replace(UV, installer="pip")) == ""
     assert environment_reuse.earlier(tmp_path, "") is None
 
 
 @pytest.fixture
-def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def index(tmp_path: Path) -> str:
     """A package index in a directory, with two versions of a package that brings a program."""
-    monkeypatch.setattr(build, "UV_CACHE", tmp_path / "cache")
     folder = tmp_path / "simple" / "greeter"
     folder.mkdir(parents=True)
     for version in ("1.0", "2.0"):
@@ -92,7 +94,8 @@ def made(root: Path, index: str, tree: str, requirement: str) -> Path:
     (root / "requirements.txt").write_text(f"{requirement}\n")
     with tarfile.open(source, "w:gz") as archive:
         archive.add(root / "requirements.txt", arcname="requirements.txt")
-    return build.make_build(root, dataclasses.replace(UV, index_url=index, source={"tree": tree}), source)
+    inputs = dataclasses.replace(UV, index_url=index, source={"tree": tree})
+    return build.make_build(root, inputs, source, BareSandbox(root))
 
 
 def test_changed_code_takes_the_environment_over(tmp_path: Path, index: str) -> None:

@@ -12,11 +12,12 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from ansible_collections.webops.wsgi.plugins.module_utils import build
+from ansible_collections.webops.wsgi.plugins.module_utils import build, build_inputs, build_requirements
+from bare_sandbox import BareSandbox
 
 # A build belongs to the group that is named like its app; the test's own group always exists.
 APP = grp.getgrgid(os.getgid()).gr_name
-INPUTS = build.BuildInputs(
+INPUTS = build_inputs.BuildInputs(
     app=APP,
     source={"tree": "1"},
     label="./app",
@@ -34,6 +35,10 @@ def packed(folder: Path, files: dict[str, str]) -> Path:
     with tarfile.open(folder / "source.tar.gz", "w:gz") as archive:
         archive.add(tree, arcname=".")
     return folder / "source.tar.gz"
+
+
+def make_build(root: Path, inputs: build_inputs.BuildInputs, archive: Path | None) -> Path:
+    return build.make_build(root, inputs, archive, BareSandbox(root))
 
 
 @pytest.mark.parametrize(
@@ -68,13 +73,13 @@ def test_new_password_of_the_index_is_no_new_build() -> None:
 
 def test_missing_python_lists_what_the_host_has() -> None:
     with pytest.raises(
-        build.BuildError, match=r'app "api".*python.version is "3.9".*it has 3.11 \(/usr/bin/python3.11\)'
+        build_inputs.BuildError, match=r'app "api".*python.version is "3.9".*it has 3.11 \(/usr/bin/python3.11\)'
     ):
-        build.choose_python("api", "3.9", {"3.11": "/usr/bin/python3.11"}, "3.11")
+        build_inputs.choose_python("api", "3.9", {"3.11": "/usr/bin/python3.11"}, "3.11")
 
 
 def test_default_python_is_the_hosts_own() -> None:
-    assert build.choose_python("api", "", {"3.11": "/a", "3.13": "/b"}, "3.13") == ("3.13", "/b")
+    assert build_inputs.choose_python("api", "", {"3.11": "/a", "3.13": "/b"}, "3.13") == ("3.13", "/b")
 
 
 @pytest.mark.parametrize(
@@ -97,19 +102,14 @@ def test_server_is_added_unless_the_app_brings_it(
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     inputs = dataclasses.replace(INPUTS, server="gunicorn==27", **change)  # type: ignore[arg-type]
-    found = [[part.replace(f"{tmp_path}/", "") for part in run] for run in build.requirement_sets(tmp_path, inputs)]
+    runs = build_requirements.requirement_sets(tmp_path, inputs)
+    found = [[part.replace(f"{tmp_path}/", "") for part in run] for run in runs]
     assert found == expected
 
 
 def test_named_requirements_that_are_missing(tmp_path: Path) -> None:
-    with pytest.raises(build.BuildError, match=r'python\.requirements is "no\.txt"'):
-        build.requirements_file(tmp_path, dataclasses.replace(INPUTS, requirements="no.txt"))
-
-
-def test_credentials_reach_the_installer_by_environment_only(tmp_path: Path) -> None:
-    inputs = dataclasses.replace(INPUTS, index_url="https://u:hunter2@packages.example.com/simple")
-    assert build.installer_environment(inputs)["UV_DEFAULT_INDEX"] == inputs.index_url
-    assert not any("hunter2" in part for run in build.requirement_sets(tmp_path, inputs) for part in run)
+    with pytest.raises(build_inputs.BuildError, match=r'python\.requirements is "no\.txt"'):
+        build_requirements.requirements_file(tmp_path, dataclasses.replace(INPUTS, requirements="no.txt"))
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     files = {"app.py": "x = 1\n", "static/css/a.css": "a{}", "instance/seed.txt": "s", "private/key": "k", "run.sh": ""}
     archive = packed(folder, files)
     inputs = dataclasses.replace(INPUTS, public=["static"], persistent=["instance"], stamp=1_600_000_000)
-    return build.make_build(folder, inputs, archive)
+    return make_build(folder, inputs, archive)
 
 
 def mode(path: Path) -> str:
@@ -157,8 +157,8 @@ def test_instance_folder_of_an_installed_package_is_persistent_too(made: Path) -
 
 def test_failed_installation_names_the_app_and_leaves_nothing(tmp_path: Path) -> None:
     archive = packed(tmp_path, {"requirements.txt": "./does-not-exist\n"})
-    with pytest.raises(build.BuildError, match=rf'app "{APP}": installing the requirements of \./app failed'):
-        build.make_build(tmp_path, INPUTS, archive)
+    with pytest.raises(build_inputs.BuildError, match=rf'app "{APP}": installing the requirements of \./app failed'):
+        make_build(tmp_path, INPUTS, archive)
     assert not build.build_path(tmp_path, INPUTS).exists()
 
 
@@ -169,8 +169,8 @@ def test_static_files_do_not_lead_out_of_the_source(tmp_path: Path) -> None:
         entry.type, entry.linkname = tarfile.SYMTYPE, "/etc/passwd"
         target.addfile(entry)
     inputs = dataclasses.replace(INPUTS, public=["static"])
-    with pytest.raises(build.BuildError, match=rf'app "{APP}".*has static/link\.txt, a link to /etc/passwd'):
-        build.make_build(tmp_path, inputs, archive)
+    with pytest.raises(build_inputs.BuildError, match=rf'app "{APP}".*has static/link\.txt, a link to /etc/passwd'):
+        make_build(tmp_path, inputs, archive)
     assert not build.build_path(tmp_path, inputs).exists()
 
 
@@ -179,7 +179,7 @@ def test_interrupted_build_is_made_afresh(tmp_path: Path) -> None:
     (path / "src").mkdir(parents=True)
     (path / "src/stale.py").write_text("")
     assert not build.is_complete(path)
-    build.make_build(tmp_path, INPUTS, packed(tmp_path, {"app.py": ""}))
+    make_build(tmp_path, INPUTS, packed(tmp_path, {"app.py": ""}))
     assert build.is_complete(path)
     assert not (path / "src/stale.py").exists()
 
@@ -188,6 +188,6 @@ def test_disk_that_would_fill_is_refused_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(build, "FREE_NEEDED", 10**18)
-    with pytest.raises(build.BuildError, match=rf'app "{APP}": {tmp_path} has \d+ MB free, a build needs'):
-        build.make_build(tmp_path, INPUTS, None)
+    with pytest.raises(build_inputs.BuildError, match=rf'app "{APP}": {tmp_path} has \d+ MB free, a build needs'):
+        make_build(tmp_path, INPUTS, None)
     assert list(tmp_path.iterdir()) == []

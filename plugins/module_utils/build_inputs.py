@@ -1,0 +1,107 @@
+# Copyright (c) webops.wsgi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What shapes a build, and gives it its name.
+
+This module has no imports beyond the standard library: its text is sent into the sandbox of a build.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from urllib.parse import urlsplit, urlunsplit
+
+BUILD_FORMAT = 3  # part of every digest; raise it when the way a build is made changes what is in it
+
+
+class BuildError(Exception):
+    """A build that could not be made; the message says which app, which step and why."""
+
+
+@dataclass(frozen=True)
+class BuildInputs:
+    """Everything that shapes a build.
+
+    Attributes:
+        app: Name of the app, its user and its directory below the root.
+        source: The source's identity, as C(source.resolve) gives it.
+        label: The source in a person's words; not part of the digest.
+        stamp: Modification time of every file of the source, in seconds since the epoch; not part of the digest.
+        python: Version of the interpreter, such as C(3.13).
+        interpreter: Its path on the host.
+        installer: C(uv) or C(pip).
+        uv: Path of the uv program.
+        requirements: Requirements file or pyproject.toml within the source; empty to find it.
+        packages: Further requirements, such as C(gevent==26.4.0).
+        server: The requirement of the application server, installed unless the app brings its own.
+        index_url: Package index, with credentials if it takes any.
+        extra_index_urls: Further indexes.
+        ca_bundle: CA bundle on the host that the indexes are verified with.
+        public: Directories of the source that the web server serves.
+        fingerprint: Pattern of the names of their files that carry a digest.
+        persistent: Directories of the source that live in the state directory.
+        brotli: Whether their files are compressed by brotli too.
+    """
+
+    app: str
+    source: dict[str, str]
+    label: str
+    python: str
+    interpreter: str
+    stamp: int = 0
+    installer: str = "uv"
+    uv: str = ""
+    requirements: str = ""
+    packages: list[str] = field(default_factory=list)
+    server: str = ""
+    index_url: str = ""
+    extra_index_urls: list[str] = field(default_factory=list)
+    ca_bundle: str = ""
+    public: list[str] = field(default_factory=list)
+    fingerprint: str = ""
+    persistent: list[str] = field(default_factory=list)
+    brotli: bool = False
+
+    @property
+    def digest(self) -> str:
+        """The build's name: equal inputs, same build."""
+        inputs = asdict(self)
+        for cosmetic in ("label", "stamp", "uv", "ca_bundle"):
+            del inputs[cosmetic]
+        # A new password for the same index is no new build.
+        inputs["index_url"] = without_credentials(self.index_url)
+        inputs["extra_index_urls"] = [without_credentials(url) for url in self.extra_index_urls]
+        inputs["format"] = BUILD_FORMAT
+        text = json.dumps(inputs, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def without_credentials(url: str) -> str:
+    """The URL without user and password."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def choose_python(app: str, wanted: str, found: Mapping[str, str], default: str) -> tuple[str, str]:
+    """Version and path of the interpreter an app gets.
+
+    Args:
+        app: The app's name, for the message.
+        wanted: A version such as C(3.12); empty for the host's default.
+        found: The host's interpreters by version.
+        default: The version of the host's C(python3).
+
+    Raises:
+        BuildError: The host does not have it; the message lists what it has.
+    """
+    version = wanted or default
+    if version in found:
+        return version, found[version]
+    available = ", ".join(f"{name} ({path})" for name, path in sorted(found.items())) or "none"
+    raise BuildError(
+        f'app "{app}": python.version is "{version}", which this host does not have; it has {available}. '
+        "Install that interpreter or choose one of these"
+    )

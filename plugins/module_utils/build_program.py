@@ -1,0 +1,166 @@
+# Copyright (c) webops.wsgi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What happens inside the sandbox of a build: everything that touches, or runs, what comes from outside.
+
+This module has no imports beyond the standard library and those of its kind: its text is sent into the sandbox.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tarfile
+import zlib
+from pathlib import Path
+from typing import IO, Any
+
+from ansible_collections.webops.wsgi.plugins.module_utils.build_inputs import BuildError, BuildInputs
+from ansible_collections.webops.wsgi.plugins.module_utils.build_requirements import (
+    environment_recipe,
+    requirement_sets,
+)
+from ansible_collections.webops.wsgi.plugins.module_utils.tree_archive import TreeError, unpack
+
+REFUSED = 3  # exit code of a build whose error is a message to a person
+CACHE, SCRATCH, HOME = "cache", "tmp", "home"  # beside the build
+
+
+def main(job: dict[str, Any], stream: IO[bytes]) -> None:
+    """Make the build, or say why not.
+
+    The recipe of the environment is told before anything foreign runs, which could tell another one.
+
+    Args:
+        job: The inputs without credentials, the build's path, the recipes that are there already, and C(indexes), the
+            addresses that the installer gets.
+        stream: The source's archive.
+    """
+    inputs = BuildInputs(**job["inputs"])
+    path = Path(job["path"])
+    try:
+        for folder in (path, path.parent / SCRATCH, path.parent / HOME):
+            folder.mkdir()
+        _unpack(stream, path / "src", inputs, job["archive"])
+        runs = requirement_sets(path / "src", inputs)
+        recipe = environment_recipe(runs, inputs)
+        print(json.dumps({"recipe": recipe}), flush=True)
+        if recipe not in job["known"]:
+            _install(path, inputs, runs, installer_environment(path.parent, job["indexes"], job["ca"]))
+        _link_persistent(path, inputs)
+        _compile_bytecode(path, inputs)
+    except BuildError as error:
+        print(error, file=sys.stderr)
+        sys.exit(REFUSED)
+
+
+def _unpack(stream: IO[bytes], target: Path, inputs: BuildInputs, sent: bool) -> None:
+    if not sent:
+        target.mkdir()
+        return
+    try:
+        unpack(stream, target, inputs.stamp)
+    except TreeError as error:
+        raise BuildError(f'app "{inputs.app}": the archive of {inputs.label} {error}') from None
+    except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
+        raise BuildError(f'app "{inputs.app}": source {inputs.label} cannot be unpacked: {error}') from None
+
+
+# -- the virtual environment -------------------------------------------------------------------------------------
+
+
+def _install(path: Path, inputs: BuildInputs, runs: list[list[str]], environment: dict[str, str]) -> None:
+    venv, source = path / "venv", path / "src"
+    create = (
+        [inputs.uv, "venv", "--quiet", "--relocatable", "--python", inputs.interpreter, str(venv)]
+        if inputs.installer == "uv"
+        else [inputs.interpreter, "-m", "venv", str(venv)]
+    )
+    _run(create, inputs, environment, source)
+    for requirements in runs:
+        _run([*_installer(venv, inputs), *requirements], inputs, environment, source)
+
+
+def _installer(venv: Path, inputs: BuildInputs) -> list[str]:
+    python = str(venv / "bin/python")
+    if inputs.installer == "uv":
+        return [inputs.uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", python]
+    return [python, "-m", "pip", "install", "--quiet", "--no-input"]
+
+
+def installer_environment(workshop: Path, indexes: list[str], authorities: str) -> dict[str, str]:
+    """The environment of the installer. Whatever it builds inherits it, so there is no password in it.
+
+    Args:
+        workshop: The directory that the build may write to.
+        indexes: Address of the package index, empty for the public one, and those of further ones.
+        authorities: The certificate authorities to trust, in PEM; empty for the installer's own.
+    """
+    index, extra = indexes[0], " ".join(indexes[1:])
+    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(workshop / HOME), "LANG": "C.UTF-8"}
+    # A host's /tmp may be one where nothing can be executed, which builds do.
+    environment.update(TMPDIR=str(workshop / SCRATCH))
+    environment.update(UV_CACHE_DIR=str(workshop / CACHE / "uv"), PIP_CACHE_DIR=str(workshop / CACHE / "pip"))
+    environment.update(UV_NO_CONFIG="1", UV_PYTHON_DOWNLOADS="never", UV_NO_PROGRESS="1")
+    environment.update(PIP_DISABLE_PIP_VERSION_CHECK="1")
+    if index:
+        environment.update(UV_DEFAULT_INDEX=index, PIP_INDEX_URL=index)
+    if extra:
+        environment.update(UV_INDEX=extra, PIP_EXTRA_INDEX_URL=extra)
+    if authorities:
+        bundle = workshop / HOME / "authorities.pem"
+        bundle.write_text(authorities)
+        environment.update(SSL_CERT_FILE=str(bundle), PIP_CERT=str(bundle))
+    return environment
+
+
+def _run(command: list[str], inputs: BuildInputs, environment: dict[str, str], folder: Path) -> None:
+    try:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            umask=0o022,
+        )
+    except OSError as error:
+        raise BuildError(f'app "{inputs.app}": {command[0]} cannot be run on this host: {error.strerror}') from None
+    if done.returncode:
+        reason = "\n".join((done.stderr or done.stdout).strip().splitlines()[-25:])
+        raise BuildError(f'app "{inputs.app}": installing the requirements of {inputs.label} failed:\n{reason}')
+
+
+# -- the source tree ---------------------------------------------------------------------------------------------
+
+
+def _link_persistent(path: Path, inputs: BuildInputs) -> None:
+    for name in inputs.persistent:
+        link = path / "src" / name
+        try:
+            if link.is_dir() and not link.is_symlink():
+                _keep_seed(link, path / "seed" / name)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(Path("/var/lib") / inputs.app / name)
+        except OSError as error:
+            raise BuildError(
+                f'app "{inputs.app}": persistent has "{name}", which cannot be a directory in {inputs.label}: {error}'
+            ) from None
+
+
+def _keep_seed(shipped: Path, seed: Path) -> None:
+    """What the source ships in a persistent directory is kept aside; a release copies it where nothing is."""
+    seed.parent.mkdir(parents=True, exist_ok=True)
+    shipped.rename(seed)
+
+
+def _compile_bytecode(path: Path, inputs: BuildInputs) -> None:
+    """Compile now what the app, which cannot write here, would otherwise compile at every start."""
+    # -I: a PYTHONPYCACHEPREFIX of whoever runs this would put it elsewhere.
+    command = [inputs.interpreter, "-I", "-m", "compileall", "-qq", str(path / "src")]
+    # A file that does not compile, such as a template of Python code, is no fault of the build.
+    subprocess.run(command, check=False, capture_output=True, stdin=subprocess.DEVNULL)
