@@ -69,23 +69,33 @@ def _brotli(path: Path) -> bytes:
     return subprocess.run([*BROTLI, str(path)], check=True, capture_output=True).stdout
 
 
-def links_out(source: Path, folders: Iterable[str]) -> Iterator[Path]:
+def links_out(source: Path, folders: Iterable[str], persistent: Iterable[str] = ()) -> Iterator[Path]:
     """Symlinks in public directories that lead out of the source tree, where nginx would show what it may read.
 
     Args:
         source: The source tree.
         folders: Its public directories.
+        persistent: Its directories that are links into the app's state directory.
     """
+    kept = {source / name for name in persistent}
     for name in folders:
-        if _leads_out(source / name, source):
-            yield source / name
+        if not _inside(source / name, source):
+            if not kept.intersection((source / name, *(source / name).parents)):
+                yield source / name
             continue
         for here, inside, names in os.walk(source / name):
-            yield from (path for path in (Path(here, each) for each in (*inside, *names)) if _leads_out(path, source))
+            found = {Path(here, each) for each in (*inside, *names)} - kept
+            yield from sorted(path for path in found if path.is_symlink() and not _inside(path, source))
 
 
-def _leads_out(path: Path, source: Path) -> bool:
-    return path.is_symlink() and not path.resolve().is_relative_to(source.resolve())
+def inside(source: Path, folders: Iterable[str]) -> list[str]:
+    """Those of the directories that are in the source tree, wherever links lead."""
+    return [name for name in folders if _inside(source / name, source)]
+
+
+def _inside(path: Path, source: Path) -> bool:
+    # Not Path.resolve, which fails for links that lead in a circle.
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(source))
 
 
 def keep(app: Path, source: Path, folders: Iterable[str], fingerprint: str) -> None:

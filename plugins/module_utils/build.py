@@ -90,7 +90,7 @@ def make_build(root: Path, inputs: BuildInputs, archive: Path | None, sandbox: S
         _link_instance_folder(path / "venv", inputs)
         _compress(path, inputs)
         _restrict(path, inputs)
-        assets.keep(root / inputs.app, path / "src", inputs.public, inputs.fingerprint)
+        _keep_assets(root / inputs.app, path / "src", inputs)
         _describe(path, inputs, recipe)
     except BaseException:
         shutil.rmtree(path, ignore_errors=True)
@@ -185,7 +185,7 @@ def _take_environment_over(path: Path, recipe: str) -> None:
 
 
 def _refuse_links_out(source: Path, inputs: BuildInputs) -> None:
-    for path in assets.links_out(source, inputs.public):
+    for path in assets.links_out(source, inputs.public, inputs.persistent):
         raise BuildError(
             f'app "{inputs.app}": source {inputs.label} has {path.relative_to(source)}, a link to {os.readlink(path)} '
             "among the static files, which leads out of the source; put there what visitors are to see itself"
@@ -194,9 +194,14 @@ def _refuse_links_out(source: Path, inputs: BuildInputs) -> None:
 
 def _compress(path: Path, inputs: BuildInputs) -> None:
     try:
-        assets.compress((path / "src" / name for name in inputs.public), inputs.brotli)
+        folders = assets.inside(path / "src", inputs.public)
+        assets.compress((path / "src" / name for name in folders), inputs.brotli)
     except subprocess.CalledProcessError as error:
         raise BuildError(f'app "{inputs.app}": compressing its files failed: {error.stderr.decode()}') from error
+
+
+def _keep_assets(app: Path, source: Path, inputs: BuildInputs) -> None:
+    assets.keep(app, source, assets.inside(source, inputs.public), inputs.fingerprint)
 
 
 def _refuse_full_disk(root: Path, inputs: BuildInputs) -> None:

@@ -129,3 +129,31 @@ def test_a_public_directory_that_leads_out_of_the_source(app):
     source.mkdir(parents=True)
     (source / "static").symlink_to("/usr/share")
     assert list(assets.links_out(source, ["static"])) == [source / "static"]
+
+
+@pytest.mark.parametrize("link", ["static", "static/css/x", "a"])
+def test_links_out_of_the_source_are_found_on_every_level(tmp_path, link):
+    source = tmp_path / "src"
+    (source / link).parent.mkdir(parents=True)
+    (tmp_path / "other/static/css").mkdir(parents=True)
+    (source / link).symlink_to(tmp_path / "other")
+    folder = "a/static" if link == "a" else "static"
+    assert list(assets.links_out(source, [folder])) == [source / (folder if link == "a" else link)]
+    assert assets.inside(source, [folder]) == (["static"] if link == "static/css/x" else [])
+
+
+def test_links_in_a_circle_lead_nowhere(tmp_path):
+    (tmp_path / "static").mkdir()
+    (tmp_path / "static/a").symlink_to("b")
+    (tmp_path / "static/b").symlink_to("a")
+    assert list(assets.links_out(tmp_path, ["static"])) == []
+
+
+def test_persistent_directories_may_lead_to_the_state(tmp_path):
+    """Neither they nor what is below them is looked into, since the app writes there."""
+    (tmp_path / "src/static").mkdir(parents=True)
+    (tmp_path / "state/inner").mkdir(parents=True)
+    (tmp_path / "src/static/uploads").symlink_to(tmp_path / "state")
+    folders = ["static", "static/uploads/inner"]
+    assert list(assets.links_out(tmp_path / "src", folders, ["static/uploads"])) == []
+    assert assets.inside(tmp_path / "src", folders) == ["static"]

@@ -315,6 +315,14 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
         {"source": {"git": "https://me:pw@git.example.com/x.git"}},
         ["source.git", "***@git.example.com", "without a version", "add version:"],
     ),
+    "git protocol that starts a program": (
+        {"source": {"git": "ext::sh -c id", "version": "v1"}},
+        ["source.git", '"ext::sh -c id"', 'protocol "ext" is not allowed', "use one of https, http, ssh, git, file"],
+    ),
+    "git protocol that waits for ever": (
+        {"source": {"git": "fd::17/x", "version": "v1"}},
+        ["source.git", '"fd::17/x"', 'protocol "fd" is not allowed', "use one of https"],
+    ),
     "git version that is an option": (
         {"source": {"git": "https://git.example.com/x.git", "version": "--upload-pack=x"}},
         ["source.version", "--upload-pack=x", "tag, branch or commit"],

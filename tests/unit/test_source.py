@@ -8,6 +8,7 @@ import io
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -243,3 +244,125 @@ def test_archive_cannot_lead_outside(tmp_path: Path, members: dict[str, str], li
 def test_package_is_its_own_identity(tmp_path: Path) -> None:
     found = source.resolve({"kind": "package", "package": "httpbin", "version": "0.10.4"}, tmp_path)
     assert found == source.Source({"package": "httpbin==0.10.4"}, "httpbin==0.10.4", None)
+
+
+def test_link_to_a_directory_stays(tmp_path: Path) -> None:
+    root = make_tree(tmp_path / "app", {"app/static/a.css": ""})
+    (root / "static").symlink_to("app/static")
+    assert archived(resolve_path(root, tmp_path), tmp_path) == ["app/static/a.css", "static"]
+
+
+@pytest.mark.parametrize("within_git", [True, False])
+def test_virtual_environments_do_not_belong(tmp_path: Path, within_git: bool) -> None:
+    root = make_tree(tmp_path / "app", {"app.py": "", "env/pyvenv.cfg": "", "env/lib/x.py": "", "environment.py": ""})
+    (root / "env/python").symlink_to("/usr/bin/python3")
+    if within_git:
+        git(root, "init", "-q")
+    assert source.list_files(root) == ["app.py", "environment.py"]
+
+
+def test_pipes_and_sockets_do_not_belong(tmp_path: Path) -> None:
+    root = make_tree(tmp_path / "app", {"app.py": ""})
+    os.mkfifo(root / "pipe")
+    assert archived(resolve_path(root, tmp_path), tmp_path) == ["app.py"]
+
+
+# -- git ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "protocol"),
+    [
+        ("https://git.example.com/x.git", "https"),
+        ("ssh://git@git.example.com/x.git", "ssh"),
+        ("git+ssh://git@git.example.com/x.git", "ssh"),
+        ("git@git.example.com:x/y.git", "ssh"),
+        ("file:///srv/x.git", "file"),
+        ("/srv/x.git", "file"),
+        ("./a:b", "file"),
+        ("fd::17/x", "fd"),
+        ("ext::sh -c id", "ext"),
+        ("ftp://git.example.com/x", "ftp"),
+        ("https::git.example.com", "https"),
+    ],
+)
+def test_protocol_of_a_git_url(url: str, protocol: str) -> None:
+    assert source.git_protocol(url) == protocol
+
+
+def test_other_protocols_start_nothing(tmp_path: Path) -> None:
+    """The check of the inventory refuses them before; git itself does when it has been passed by."""
+    for url in (f"ext::touch {tmp_path}/run", "fd::17/x"):
+        with pytest.raises(source.SourceError, match=r"transport '(ext|fd)' not allowed"):
+            source.resolve({"kind": "git", "git": url, "version": "main"}, tmp_path / "cache")
+    assert not (tmp_path / "run").exists()
+
+
+def test_git_that_does_not_answer_is_ended_with_what_it_started(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ssh = tmp_path / "ssh"
+    ssh.write_text(f"#!/bin/sh\necho $$ >{tmp_path}/pid\nexec sleep 300\n")
+    ssh.chmod(0o755)
+    monkeypatch.setenv("GIT_SSH_COMMAND", str(ssh))
+    monkeypatch.setattr(source, "NETWORK_TIMEOUT", 1)
+    with pytest.raises(source.SourceError, match=r"source\.git git@.* did not answer git within 1 s"):
+        source.resolve({"kind": "git", "git": "git@git.example.com:x.git", "version": "v1"}, tmp_path / "cache")
+    ended = Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}/stat")
+    assert not ended.exists() or ") Z " in ended.read_text()
+
+
+def refs(repository: Path) -> str:
+    return git(repository, "for-each-ref")
+
+
+def test_run_from_a_git_hook_leaves_the_hooks_repository_alone(repository: Path, tmp_path: Path) -> None:
+    """As git starts a hook of a linked worktree."""
+    infrastructure = make_tree(tmp_path / "infrastructure", {"site.yml": ""})
+    git(infrastructure, "init", "-q", "-b", "main")
+    git(infrastructure, "add", ".")
+    git(infrastructure, "commit", "-qm", "one")
+    git(infrastructure, "tag", "v1")
+    git(infrastructure, "worktree", "add", "-q", str(tmp_path / "worktree"), "-b", "deploy")
+    script = f"""#!{sys.executable}
+import sys
+sys.path[:0] = {sys.path!r}
+from pathlib import Path
+from ansible_collections.webops.wsgi.plugins.module_utils import source
+found = source.resolve({{"kind": "git", "git": {str(repository)!r}, "version": "main"}}, Path({str(tmp_path / "c")!r}))
+found.write(Path({str(tmp_path / "out.tar.gz")!r}))
+listed = source.list_files(Path({str(repository)!r}))
+Path({str(tmp_path / "listed")!r}).write_text(",".join(listed))
+"""
+    hook = infrastructure / ".git/hooks/post-commit"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(script)
+    hook.chmod(0o755)
+    before = [line for line in refs(infrastructure).splitlines() if "heads/deploy" not in line]
+    git(tmp_path / "worktree", "commit", "-q", "--allow-empty", "-m", "change")
+    assert (tmp_path / "listed").read_text() == "app.py"
+    assert [line for line in refs(infrastructure).splitlines() if "heads/deploy" not in line] == before
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "GIT_DIR",
+        "GIT_WORK_TREE",
+        "GIT_INDEX_FILE",
+        "GIT_COMMON_DIR",
+        "GIT_OBJECT_DIRECTORY",
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+        "GIT_NAMESPACE",
+        "GIT_PREFIX",
+        "GIT_CONFIG",
+        "GIT_CONFIG_COUNT",
+        "GIT_CONFIG_PARAMETERS",
+        "GIT_CONFIG_GLOBAL",
+    ],
+)
+def test_git_does_not_learn_which_repository_it_is_started_from(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("GIT_SSL_CAINFO", "/etc/ssl/ca.pem")
+    assert name not in source.git_environment()
+    assert source.git_environment()["GIT_SSL_CAINFO"] == "/etc/ssl/ca.pem"

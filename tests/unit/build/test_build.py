@@ -12,7 +12,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from ansible_collections.webops.wsgi.plugins.module_utils import build, build_inputs, build_requirements
+from ansible_collections.webops.wsgi.plugins.module_utils import build, build_inputs, build_requirements, tree_archive
 from bare_sandbox import BareSandbox
 
 # A build belongs to the group that is named like its app; the test's own group always exists.
@@ -32,8 +32,7 @@ def packed(folder: Path, files: dict[str, str]) -> Path:
     for name, text in files.items():
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         (tree / name).write_text(text)
-    with tarfile.open(folder / "source.tar.gz", "w:gz") as archive:
-        archive.add(tree, arcname=".")
+    tree_archive.pack(tree, files, folder / "source.tar.gz")
     return folder / "source.tar.gz"
 
 
@@ -162,16 +161,22 @@ def test_failed_installation_names_the_app_and_leaves_nothing(tmp_path: Path) ->
     assert not build.build_path(tmp_path, INPUTS).exists()
 
 
-def test_static_files_do_not_lead_out_of_the_source(tmp_path: Path) -> None:
+def project(folder: Path, setup: str, **files: str) -> Path:
+    """A source whose own build runs Python code."""
+    return packed(
+        folder, {"setup.py": setup + "\nimport setuptools\nsetuptools.setup(name='x', version='1')\n", **files}
+    )
+
+
+def test_archive_that_leads_out_is_refused_on_the_host_too(tmp_path: Path) -> None:
     archive = tmp_path / "linked.tar.gz"
     with tarfile.open(archive, "w:gz") as target:
         entry = tarfile.TarInfo("static/link.txt")
         entry.type, entry.linkname = tarfile.SYMTYPE, "/etc/passwd"
         target.addfile(entry)
-    inputs = dataclasses.replace(INPUTS, public=["static"])
-    with pytest.raises(build_inputs.BuildError, match=rf'app "{APP}".*has static/link\.txt, a link to /etc/passwd'):
-        make_build(tmp_path, inputs, archive)
-    assert not build.build_path(tmp_path, inputs).exists()
+    with pytest.raises(build_inputs.BuildError, match=rf'app "{APP}".*has .static/link\.txt., a link to ./etc/passwd'):
+        make_build(tmp_path, INPUTS, archive)
+    assert not build.build_path(tmp_path, INPUTS).exists()
 
 
 def test_interrupted_build_is_made_afresh(tmp_path: Path) -> None:
