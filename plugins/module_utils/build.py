@@ -39,7 +39,6 @@ from ansible_collections.webops.wsgi.plugins.module_utils.build_sandbox import (
     Outcome,
     Sandbox,
     SandboxError,
-    clear_workshop,
     parcel,
     run,
 )
@@ -85,7 +84,7 @@ def make_build(root: Path, inputs: BuildInputs, archive: Path | None, sandbox: S
         recipe = _run_program(path, inputs, archive, sandbox)
         _collect(sandbox.workshop(inputs.app), path, inputs)
         _take_environment_over(path, recipe)
-        clear_workshop(sandbox.workshop(inputs.app))
+        sandbox.clear(inputs.app)
         _refuse_links_out(path / "src", inputs)
         _link_instance_folder(path / "venv", inputs)
         _compress(path, inputs)
@@ -94,6 +93,8 @@ def make_build(root: Path, inputs: BuildInputs, archive: Path | None, sandbox: S
         _describe(path, inputs, recipe)
     except BaseException:
         shutil.rmtree(path, ignore_errors=True)
+        # The cache too: what is wrong with it would fail the next build as well.
+        sandbox.clear(inputs.app, cache=True)
         raise
     return path
 

@@ -77,7 +77,9 @@ CLOSED = (
     # When the host runs out of memory, this goes first.
     "OOMScoreAdjust=800",
     "MemoryMax=75%",
-    "TasksMax=2048",
+    # The user is this unit's alone, so the second holds where the first does not, without the kernel's controller.
+    "TasksMax=1024",
+    "LimitNPROC=1024",
 )
 
 
@@ -111,8 +113,8 @@ class Sandbox(Protocol):
     def seen(self, app: str, here: Path) -> Path:
         """The directory as a build sees it that works for a place."""
 
-    def clear(self, app: str) -> None:
-        """End what is left of an earlier build, and remove all of it but the cache."""
+    def clear(self, app: str, cache: bool = False) -> None:
+        """End what is left of an earlier build, and remove all of it, the cache only when asked to."""
 
     def build(self, app: str, here: Path, limit: int, readable: Sequence[Path]) -> list[str]:
         """The command that runs a build, which sees its workshop at a path."""
@@ -135,11 +137,11 @@ class SystemdSandbox:
         """The place itself: a virtual environment knows where it lies."""
         return here
 
-    def clear(self, app: str) -> None:
-        """End what is left of an earlier build, whose run was killed, and remove all of it but the cache."""
+    def clear(self, app: str, cache: bool = False) -> None:
+        """End what is left of an earlier build, whose run was killed, and remove all of it, or all but the cache."""
         for kind in ("build", "index"):
             subprocess.run(["systemctl", "stop", _unit(kind, app)], capture_output=True, check=False)
-        clear_workshop(self.workshop(app))
+        clear_workshop(self.workshop(app), cache)
 
     def build(self, app: str, here: Path, limit: int, readable: Sequence[Path]) -> list[str]:
         """The command that runs a build, with the workshop in the place of the finished builds.
@@ -161,12 +163,14 @@ class SystemdSandbox:
         return _command(_unit("index", app), f"User={_user('index', app)}", f"RuntimeMaxSec={limit + PATIENCE}")
 
 
-def clear_workshop(workshop: Path) -> None:
-    """Remove what builds have left in a workshop, but for the cache."""
+def clear_workshop(workshop: Path, cache: bool) -> None:
+    """Remove what builds have left in a workshop, the cache only when asked to."""
     for path in list(workshop.iterdir()) if workshop.is_dir() else []:
-        if path.is_dir() and not path.is_symlink() and path.name != CACHE:
+        if path.name == CACHE and not cache:
+            continue
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
-        elif path.name != CACHE:
+        else:
             path.unlink()
 
 

@@ -22,9 +22,9 @@ class BareSandbox:
     def seen(self, app: str, here: Path) -> Path:
         return self.workshop(app)
 
-    def clear(self, app: str) -> None:
+    def clear(self, app: str, cache: bool = False) -> None:
         self.workshop(app).mkdir(parents=True, exist_ok=True)
-        build_sandbox.clear_workshop(self.workshop(app))
+        build_sandbox.clear_workshop(self.workshop(app), cache)
 
     def build(self, app: str, here: Path, limit: int, readable: Sequence[Path]) -> list[str]:
         return build_sandbox.interpreter(sys.executable)
