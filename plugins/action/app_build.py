@@ -15,7 +15,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.webops.wsgi.plugins.module_utils.app_lock import caller
 from ansible_collections.webops.wsgi.plugins.module_utils.build import build_path
@@ -23,6 +22,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.build_inputs import Bu
 from ansible_collections.webops.wsgi.plugins.module_utils.edge import public_folders
 from ansible_collections.webops.wsgi.plugins.module_utils.settings import plain
 from ansible_collections.webops.wsgi.plugins.module_utils.source import Source, SourceError, resolve
+from ansible_collections.webops.wsgi.plugins.plugin_utils.app_failures import ReportedError, by_app, settle
 
 ROOT = Path("/srv")  # of all apps on a host
 PARALLEL_SOURCES = 8  # each mostly waits for git, the disk or the network
@@ -33,24 +33,18 @@ def cache_directory() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "webops.wsgi"
 
 
-def resolve_all(apps: list[Mapping[str, Any]]) -> dict[str, Source]:
-    """The exact source of every app, resolved side by side.
-
-    Raises:
-        AnsibleActionFail: Sources that cannot be read, all of them, one a line.
-    """
+def resolve_all(apps: list[Mapping[str, Any]]) -> tuple[dict[str, Source], dict[str, str]]:
+    """The exact source of every app, resolved side by side, and why those that cannot be read are not there."""
     found: dict[str, Source] = {}
-    failures = []
+    failures: dict[str, str] = {}
     with ThreadPoolExecutor(PARALLEL_SOURCES) as pool:
         waiting = {app["name"]: pool.submit(resolve, app["source"], cache_directory()) for app in apps}
     for name, future in waiting.items():
         try:
             found[name] = future.result()
         except SourceError as error:
-            failures.append(f'app "{name}": {error}')
-    if failures:
-        raise AnsibleActionFail("\n".join(failures))
-    return found
+            failures[name] = f'app "{name}": {error}'
+    return found, failures
 
 
 def first_seen(source: Source) -> int:
@@ -122,28 +116,44 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = plain(self._task.args)
         apps, host = arguments["apps"], arguments["host"]
-        sources = resolve_all(apps)
-        try:
-            wanted = [build_inputs(app, sources[app["name"]], host, arguments["uv"]) for app in apps]
-        except BuildError as error:
-            raise AnsibleActionFail(str(error)) from error
+        sources, failures = resolve_all(apps)
+        wanted: list[BuildInputs] = []
+        for app in apps:
+            if app["name"] in sources:
+                try:
+                    wanted.append(build_inputs(app, sources[app["name"]], host, arguments["uv"]))
+                except BuildError as error:
+                    failures[app["name"]] = str(error)
         missing = [inputs for inputs in wanted if inputs.digest not in host["builds"].get(inputs.app, [])]
-        users = [app["name"] for app in apps if app["name"] not in host["users"]]
+        users = [inputs.app for inputs in wanted if inputs.app not in host["users"]]
         if (missing or users) and not self._task.check_mode:
-            made = self._make(users, missing, {inputs.app: sources[inputs.app] for inputs in missing}, task_vars)
-            if made.get("failed"):
+            made = self._make(
+                users, missing, {inputs.app: sources[inputs.app] for inputs in missing}, failures, task_vars
+            )
+            if made.get("failed") and not made.get("failures"):
                 result.update(made)
                 return result
-        result.update(answer(ROOT, wanted, missing, users))
+            failures |= by_app(made.get("failures", []))
+        result.update(answer(ROOT, [inputs for inputs in wanted if inputs.app not in failures], missing, users))
+        settle(self, result, failures, task_vars or {})
+        if result.get("failed"):
+            raise ReportedError(result.pop("msg"), result=result)
         return result
 
     def _make(
-        self, users: list[str], missing: list[BuildInputs], sources: Mapping[str, Source], task_vars: Any
+        self,
+        users: list[str],
+        missing: list[BuildInputs],
+        sources: Mapping[str, Source],
+        failures: dict[str, str],
+        task_vars: Any,
     ) -> dict[str, Any]:
+        """Have the builds made; a source that cannot be sent is a failure of its app."""
         remote_tmp = self._make_tmp_path()
         try:
-            options = {"builds": [asdict(inputs) for inputs in missing], "archives": self._send(sources, remote_tmp)}
-            options |= {"users": users, "who": caller()}
+            archives = self._send(sources, failures, remote_tmp)
+            builds = [asdict(inputs) for inputs in missing if inputs.app not in failures]
+            options = {"builds": builds, "archives": archives, "users": users, "who": caller()}
             made: dict[str, Any] = self._execute_module(
                 module_name="webops.wsgi.app_build", module_args=options, task_vars=task_vars
             )
@@ -151,7 +161,7 @@ class ActionModule(ActionBase):
         finally:
             self._remove_tmp_path(remote_tmp)
 
-    def _send(self, sources: Mapping[str, Source], remote_tmp: str) -> dict[str, str]:
+    def _send(self, sources: Mapping[str, Source], failures: dict[str, str], remote_tmp: str) -> dict[str, str]:
         archives = {}
         with tempfile.TemporaryDirectory(prefix="webops.wsgi.") as local_tmp:
             for name, source in sources.items():
@@ -162,7 +172,8 @@ class ActionModule(ActionBase):
                 try:
                     source.write(local)
                 except SourceError as error:
-                    raise AnsibleActionFail(f'app "{name}": {error}') from error
+                    failures[name] = f'app "{name}": {error}'
+                    continue
                 archives[name] = self._transfer_file(
                     str(local), self._connection._shell.join_path(remote_tmp, local.name)
                 )

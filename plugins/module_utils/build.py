@@ -239,7 +239,7 @@ def _restrict(path: Path, inputs: BuildInputs) -> None:
     """Root owns the build, the app's group reads it, and the web server reads its public directories alone."""
     group = grp.getgrnam(inputs.app).gr_gid
     os.chown(path / "venv", -1, group)
-    # Only the top: below it are hard links to the installer's cache, whose modes other builds share.
+    # Only the top: what is below it may be shared with other builds by hard links, and their modes with it.
     (path / "venv").chmod(0o750)
     public = [(path / "src" / name).resolve() for name in inputs.public]
     _set_modes(path / "src", group, public)

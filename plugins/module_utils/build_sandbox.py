@@ -25,6 +25,7 @@ from types import ModuleType
 from typing import IO, Any, Protocol
 
 from ansible_collections.webops.wsgi.plugins.module_utils.build_program import CACHE
+from ansible_collections.webops.wsgi.plugins.module_utils.files import remove_tree
 
 WORKSHOPS = "wsgi-build"  # below /var/cache, see CacheDirectory in systemd.exec(5)
 PATIENCE = 30  # seconds that systemd may take beyond a unit's time limit
@@ -168,10 +169,7 @@ def clear_workshop(workshop: Path, cache: bool) -> None:
     for path in list(workshop.iterdir()) if workshop.is_dir() else []:
         if path.name == CACHE and not cache:
             continue
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+        remove_tree(path)
 
 
 def _unit(kind: str, app: str) -> str:

@@ -150,6 +150,11 @@ users:
   returned: success
   type: list
   elements: str
+failures:
+  description: What failed, a message for each app; the action plugin makes it a fact of the host or fails the task.
+  returned: failure
+  type: list
+  elements: str
 builds:
   description: Digest, path and source of each app's build.
   returned: success
@@ -165,9 +170,9 @@ from typing import Any
 
 from ansible_collections.webops.wsgi.plugins.module_utils import build, users
 from ansible_collections.webops.wsgi.plugins.module_utils.app_lock import LockedError, lock
-from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
 from ansible_collections.webops.wsgi.plugins.module_utils.build_inputs import BuildError, BuildInputs
 from ansible_collections.webops.wsgi.plugins.module_utils.build_sandbox import SystemdSandbox
+from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
 
 ROOT = Path("/srv")
 BUILD_OPTIONS: dict[str, Any] = {
@@ -233,7 +238,7 @@ def main() -> None:
                 module.fail_json(msg=str(error))
         failures = make_all(missing, module.params["archives"], module.params["who"])
         if failures:
-            module.fail_json(msg="\n".join(failures))
+            module.fail_json(msg="\n".join(failures), failures=failures)
     module.exit_json(changed=bool(missing or module.params["users"]))
 
 
