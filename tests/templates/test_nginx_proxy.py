@@ -467,6 +467,8 @@ def test_cookies_that_a_cache_ignores(make: Make) -> None:
         ("example.com:00443", True),
         ("example.com:123456", True),
         ("example.com:80:90000", True),
+        ("example.com:443:80", True),
+        ("[2001:db8::1]x:80", True),
         ("example.com:https", True),
         ("[2001:db8::1]", False),
         ("[2001:db8::1]:443", False),
