@@ -366,5 +366,6 @@ SCENARIOS = {
     "default": _scenario("default", "api", "httpbin", "packed"),
     "deploy": _scenario("deploy", "api"),
     "edge": _scenario("edge", "probe", "second"),
+    "hostile": _scenario("hostile", "victim", "mallory", "poison"),
     "tls": _scenario("tls", "grow", "www.grow", "keyed", "moved", "own"),
 }
