@@ -168,7 +168,8 @@ class Playbook:
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    asked = {"capture_output": True, "text": True, "errors": "replace", "stdin": subprocess.DEVNULL}
+    return subprocess.run(command, check=False, **asked)
 
 
 def _lab() -> dict[str, Any]:

@@ -78,9 +78,12 @@ class Mallory:
         until(self.serves, f"{self.host.name}: mallory does not come back", seconds)
 
     def die(self) -> None:
-        """End the server, so that systemd starts it again."""
-        self.start("sleep 0.2; kill -9 $(cat /proc/[0-9]*/stat | awk '/gunicorn|python/ && $4 == 1 {print $1}')")
-        time.sleep(1)
+        """End the server, as an app can that is weary of it; systemd starts it again."""
+        before = self.host.run("systemctl show -P NRestarts 'mallory@*'")
+        self.start("python -m tricks master 'import os; os.kill(os.getpid(), 9)'")
+        again = lambda: self.host.run("systemctl show -P NRestarts 'mallory@*'") != before
+        until(again, f"{self.host.name}: mallory was not started again", 20)
+        time.sleep(2)
 
 
 @dataclass(frozen=True)

@@ -110,12 +110,13 @@ def obey() -> None:
     """Run what is in ORDERS, in this process."""
     while True:
         if ORDERS.exists():
-            code = ORDERS.read_text()
+            code, problem = ORDERS.read_text(), ""
             ORDERS.unlink()
-            result = ORDERS.with_name("obeyed")
             try:
                 exec(code, {"__name__": "orders"})
-                result.write_text("")
             except Exception as error:
-                result.write_text(repr(error))
+                problem = repr(error)
+            partial = ORDERS.with_name("obeyed.partial")
+            partial.write_text(problem)
+            partial.rename(ORDERS.with_name("obeyed"))
         time.sleep(0.1)
