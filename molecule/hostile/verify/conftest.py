@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ class Mallory:
 
     def all(self, commands: Mapping[str, str], seconds: float = 10) -> dict[str, dict[str, Any]]:
         """Run commands at once; each one's exit code and output."""
-        sent = json.dumps({"commands": dict(commands), "seconds": seconds, "env": self.knows()})
+        sent = json.dumps({"commands": dict(commands), "seconds": seconds, "env": self.knows})
         # Not through nginx: there are attacks on that way.
         asked = ["curl", "-s", "-m", "100", "-H", f"X-Token: {TOKEN}", "-H", "Content-Type: application/json"]
         asked += ["--data", "@-", "--unix-socket", "/srv/mallory/current/socket", "http://mallory/shell"]
@@ -58,6 +59,7 @@ class Mallory:
         done = self.run(f"python -m tricks master {shlex.quote(code)}")
         assert done["code"] == 0, f"{self.host.name}: {done['output']}"
 
+    @cached_property
     def knows(self) -> dict[str, str]:
         """Numbers that an attacker would guess."""
         pid = self.host.run(f"systemctl show -P MainPID {self.host.instance('victim')}")
@@ -81,8 +83,10 @@ class Mallory:
         """End the server, as an app can that is weary of it; systemd starts it again."""
         before = self.host.run("systemctl show -P NRestarts 'mallory@*'")
         self.start("python -m tricks master 'import os; os.kill(os.getpid(), 9)'")
-        again = lambda: self.host.run("systemctl show -P NRestarts 'mallory@*'") != before
-        until(again, f"{self.host.name}: mallory was not started again", 20)
+        until(
+            lambda: bool(self.host.run("systemctl show -P NRestarts 'mallory@*'") != before),
+            f"{self.host.name}: mallory was not started again",
+        )
         time.sleep(2)
 
 
@@ -96,7 +100,7 @@ class Victim:
     units: str
 
     def unharmed(self) -> None:
-        """Fail unless it serves, keeps to itself what is not for all, runs undisturbed, and nothing of it has changed."""
+        """Fail unless it serves, refuses what is not for all, runs undisturbed, and no file of it has changed."""
         name = f"{self.host.name}: victim"
         home = self.client.get(self.host.url("victim"))
         assert home.status == 200, f"{name} answers {home.status} {home.error}"
@@ -223,8 +227,12 @@ def owners(hosts) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
     """Run a command on a host as somebody outside every sandbox, with mallory's surroundings."""
     tricks = SCENARIO / "apps/mallory/tricks.py"
     for host in hosts:
-        host.run("mkdir -p /opt/control/bin /run/control /opt/control/home; ln -sfn /usr/bin/python3 /opt/control/bin/python")
-        subprocess.run(["docker", "cp", str(tricks), f"{host.container}:/opt/control/"], check=True, capture_output=True)
+        host.run(
+            "mkdir -p /opt/control/bin /run/control /opt/control/home; ln -sfn /usr/bin/python3 /opt/control/bin/python"
+        )
+        subprocess.run(
+            ["docker", "cp", str(tricks), f"{host.container}:/opt/control/"], check=True, capture_output=True
+        )
 
     def run(host: Any, user: str, command: str, known: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
         variables = {**known, "PYTHONPATH": "/opt/control", "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/opt/control/home"}

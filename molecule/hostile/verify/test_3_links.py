@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-CLEAN = "chmod 750 $HOME; rm -rf $HOME/uploads/x $HOME/uploads/y $HOME/z; [ ! -d $ASIDE ] || { rm -f $UPLOADS; mv $ASIDE $UPLOADS; }"
+CLEAN = "rm -rf $UPLOADS/x $UPLOADS/y $HOME/z; [ ! -d $ASIDE ] || { rm -f $UPLOADS; mv $ASIDE $UPLOADS; }"
+AFRESH = "cd /var/lib/mallory && rm -rf one* two* three* four* uploads*; chmod 750 .; systemctl restart mallory.target"
 NAMES = "UPLOADS=$HOME/uploads ASIDE=$HOME/uploads.aside"
 RACE = 5  # seconds
 
@@ -19,7 +20,9 @@ def test_nginx_serves_nothing_but_uploads(host, mallory, client, attacks):
         assert done["code"] == 0, f"{row['attack']}: {done['output']}"
         answer = client.get(host.url("mallory", row["ask"].format(cached=cached, passwords=passwords)), "-m", "5")
         if answer.status == 200 or answer.exit == 28:
-            found.append(f"{row['attack']}: reached {row['reach']}: {answer.status} {answer.error} {answer.body[:80]!r}")
+            found.append(
+                f"{row['attack']}: reached {row['reach']}: {answer.status} {answer.error} {answer.body[:80]!r}"
+            )
         mallory.run(f"{NAMES}; {CLEAN}")
     assert not found, f"{host.name}:\n" + "\n".join(found)
     assert client.get(host.url("mallory", "/uploads/own.txt")).body == "an ordinary upload\n"
@@ -27,7 +30,7 @@ def test_nginx_serves_nothing_but_uploads(host, mallory, client, attacks):
 
 def test_nginx_cannot_be_raced(host, mallory, client):
     mallory.start(f"python -m tricks swap uploads / {RACE}")
-    script = 'end=$(($(date +%s) + $2)); while [ $(date +%s) -lt $end ]; do'
+    script = "end=$(($(date +%s) + $2)); while [ $(date +%s) -lt $end ]; do"
     script += ' curl -s --cacert "$1" $(yes "$0" | head -n 300); done | grep -ac root:x:0 || true'
     got = client.shell(script, host.url("mallory", "/uploads/etc/passwd"), client.root, str(RACE))
     assert got == "0", f"{host.name}: nginx served /etc/passwd {got} times while uploads was by turns a link"
@@ -75,7 +78,7 @@ def test_victim_is_unharmed(victim):
 
 def test_the_next_run_is_right(hosts, mallories, play_once):
     for host in hosts:
-        host.run("cd /var/lib/mallory && rm -rf one two three four uploads && chmod 750 . && systemctl restart mallory.target")
+        host.run(AFRESH)
     run = play_once()
     assert run.code == 0, run.output[-3000:]
     for shell in mallories.values():

@@ -18,7 +18,9 @@ def removed(on_all, mallories, attacks, play_once):
             shell.run(row["run"])
 
     def remove(apps, **how):
-        return play_once(wsgi_apps=[{**app, "state": "absent", **how} if app["name"] == "mallory" else app for app in apps])
+        return play_once(
+            wsgi_apps=[{**app, "state": "absent", **how} if app["name"] == "mallory" else app for app in apps]
+        )
 
     on_all(prepare)
     return remove

@@ -4,6 +4,7 @@ With a fourth value, a command of root's tells afterwards instead. To add an att
 """
 
 # ruff: noqa: E501
+# fmt: off
 
 ASK = "python3 -c 'import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1])' "
 

