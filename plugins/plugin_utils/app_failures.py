@@ -63,16 +63,10 @@ def settle(
         result.update(failed=True, msg="\n".join(failures.values()))
         return result
     host = task_vars.get("inventory_hostname")
-    for app, message in failures.items():
-        Display().warning(f'{host}: app "{app}" failed, the others go on: {_cause(message)}')
+    for app in failures:
+        Display().warning(f'{host}: app "{app}" failed. The others go on; why it failed is reported at the end')
     earlier = (task_vars.get("ansible_facts") or {}).get(FACT) or {}
     result.setdefault("ansible_facts", {})[FACT] = {**earlier, **failures}
     for name in ("failed", "msg", "exception"):
         result.pop(name, None)
     return result
-
-
-def _cause(message: str) -> str:
-    """The first line of a message, without the app that it begins with."""
-    first = message.splitlines()[0]
-    return re.sub(rf"{_APP.pattern}:? ?", "", first, count=1)

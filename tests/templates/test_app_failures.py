@@ -34,7 +34,7 @@ def test_a_play_that_collects_failures_goes_on_and_remembers_them(monkeypatch: p
     }
     result = settle(ACTION, {"failed": True, "msg": "…", "exception": "…", "changed": True}, BROKEN, variables)
     assert result == {"changed": True, "ansible_facts": {"wsgi_failed": {"z": "before", **BROKEN}}}
-    assert warned == ['h1: app "a" failed, the others go on: no such module']
+    assert warned == ['h1: app "a" failed. The others go on; why it failed is reported at the end']
 
 
 @pytest.mark.parametrize("variables", [{}, {"__wsgi_failures": "stop"}])

@@ -91,37 +91,43 @@ def test_a_failed_run_loses_nothing(play, apps, hosts, client, source):
         assert client.get(host.url("api")).json["version"] == "after-the-failure"
 
 
-def test_app_that_cannot_be_imported_is_refused(play, apps, serving):
-    apps["api"]["entrypoint"] = "app:no_such_factory()"
-    run = play(wsgi_apps=list(apps.values()))
-    _refused(run, "api", "no_such_factory")
-    serving.as_before()
-
-
-def test_requirement_that_does_not_exist_is_refused(play, apps, serving, source):
-    (source / "requirements.txt").write_text("flask==3.1.3\nno-such-package-of-anyone==1.0\n", encoding="utf-8")
-    apps["api"]["source"] = {"path": str(source)}
-    run = play(wsgi_apps=list(apps.values()))
-    _refused(run, "api", "no-such-package-of-anyone")
-    serving.as_before()
-
-
-def test_archive_with_another_digest_is_refused(play, apps, serving, source):
+def test_what_fails_of_one_app_leaves_the_others_deployed_and_served(play, apps, hosts, client, source):
+    """Apps that fail at each stage beside a changed one and a new one; all of what failed is reported at the end."""
+    (source / "other.txt").write_text("flask==3.1.3\nno-such-package-of-anyone==1.0\n", encoding="utf-8")
     archive = source.parent / "api.tar.gz"
     with tarfile.open(archive, "w:gz") as packed:
         packed.add(source, arcname="api")
-    apps["api"]["source"] = {"archive": str(archive), "sha256": "0" * 64}
-    run = play(wsgi_apps=list(apps.values()))
-    _refused(run, "api", "sha256", "0" * 64)
-    serving.as_before()
-
-
-def test_git_version_that_does_not_exist_is_refused(play, apps, serving, source):
     _commit(source, tag="v1.0.0")
-    apps["api"]["source"] = {"git": f"file://{source}", "version": "v9.9.9"}
-    run = play(wsgi_apps=list(apps.values()))
-    _refused(run, "api", "v9.9.9")
-    serving.as_before()
+    factory = {"source": {"path": str(source)}, "entrypoint": "app:create_app()"}
+    fails = {
+        "no-commit": {"source": {"git": f"file://{source}", "version": "v9.9.9"}},
+        "no-archive": {"source": {"archive": str(archive), "sha256": "0" * 64}},
+        "no-package": {"python": {"requirements": "other.txt"}},
+        "no-factory": {"entrypoint": "app:no_such_factory()"},
+    }
+    new = [
+        {
+            **factory,
+            "name": name,
+            "domains": [f"{name}.{{{{ inventory_hostname }}}}.example.test"],
+            "tls": "selfsigned",
+            **what,
+        }
+        for name, what in {**fails, "newborn": {}}.items()
+    ]
+    apps["api"]["env"] = {"CHANGE": "beside apps that fail"}
+    before = [host.release("api") for host in hosts]
+    run = play(wsgi_apps=[*new, *apps.values()])
+    _refused(run, *(f'app "{name}": ' for name in fails))
+    _refused(run, "v9.9.9", "0" * 64, "no-such-package-of-anyone", "no_such_factory")
+    for host, release in zip(hosts, before, strict=True):
+        assert int(host.release("api")) > int(release), f"{host.name}: the app that is well was not deployed"
+        assert client.get(host.url("api")).status == 200
+        named = ["--resolve", f"newborn.{host.name}.example.test:443:{host.ipv4}", "--insecure"]
+        answer = client.get(f"https://newborn.{host.name}.example.test/", *named)
+        assert answer.status == 200, f"the new app beside them answered {answer.status} {answer.error}"
+    gone = play(wsgi_apps=[*({**app, "state": "absent", "purge": True} for app in new), *apps.values()])
+    assert gone.code == 0, gone.output
 
 
 def test_port_taken_by_another_program_is_refused(play, hosts, client):
@@ -176,8 +182,16 @@ def test_the_inventory_as_it_was_heals_everything(play, hosts, client):
     look = "readlink /srv/packed/current; systemctl show --property=MainPID 'packed@*'"
     look += "; cat /etc/nginx/wsgi/sites/packed.conf"
     before = [host.run(look) for host in hosts]
+    for host in hosts:
+        host.run(
+            "rm /srv/api/current/socket /srv/api/current/start; ln -sfn /run/packed/current.sock /run/httpbin/current.sock"
+        )
+        host.run("chmod 0644 /srv/httpbin/current/etc/environment; chown api: /run/api; systemctl stop nginx")
     mended = play()
     assert mended.code == 0, mended.output
+    for host in hosts:
+        modes = host.run("stat -c '%U %a' /run/api /srv/httpbin/current/etc/environment /srv/api/current/start")
+        assert modes.splitlines() == ["root 711", "root 600", "root 750"], f"{host.name}: {modes}"
     again = play()
     assert again.code == 0, again.output
     assert again.changed == [], "a run right after a successful one changed something"
