@@ -183,9 +183,8 @@ def test_the_inventory_as_it_was_heals_everything(play, hosts, client):
     look += "; cat /etc/nginx/wsgi/sites/packed.conf"
     before = [host.run(look) for host in hosts]
     for host in hosts:
-        host.run(
-            "rm /srv/api/current/socket /srv/api/current/start; ln -sfn /run/packed/current.sock /run/httpbin/current.sock"
-        )
+        host.run("rm /srv/api/current/socket /srv/api/current/start")
+        host.run("ln -sfn /run/packed/current.sock /run/httpbin/current.sock")
         host.run("chmod 0644 /srv/httpbin/current/etc/environment; chown api: /run/api; systemctl stop nginx")
     mended = play()
     assert mended.code == 0, mended.output
