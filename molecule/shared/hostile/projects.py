@@ -32,15 +32,15 @@ def link(target, name):
     if not os.path.lexists(name):
         os.symlink(target, name)
 {attack}
-os.makedirs("hostile", exist_ok=True)
-with open("hostile/__init__.py", "w") as stream:
+os.makedirs("wsgi_probe", exist_ok=True)
+with open("wsgi_probe/__init__.py", "w") as stream:
     stream.write("def app(environ, start):\\n    start('200 OK', [])\\n    return [b'x']\\n")
-with open("hostile/loot.txt", "w") as stream:
+with open("wsgi_probe/loot.txt", "w") as stream:
     stream.write("\\n".join(LOOT))
 import setuptools
-setuptools.setup(name="hostile", version="1", packages=["hostile"], package_data={"hostile": ["*.txt"]})
+setuptools.setup(name="wsgi-probe", version="1", packages=["wsgi_probe"], package_data={"wsgi_probe": ["*.txt"]})
 """
-LOOT = "/srv/{me}/builds/*/venv/lib/python3*/site-packages/hostile/loot.txt"
+LOOT = "/srv/{me}/builds/*/venv/lib/python3*/site-packages/wsgi_probe/loot.txt"
 
 
 @dataclass(frozen=True)
