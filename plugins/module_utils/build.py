@@ -39,6 +39,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.build_sandbox import (
     Outcome,
     Sandbox,
     SandboxError,
+    clear_workshop,
     parcel,
     run,
 )
@@ -84,7 +85,7 @@ def make_build(root: Path, inputs: BuildInputs, archive: Path | None, sandbox: S
         recipe = _run_program(path, inputs, archive, sandbox)
         _collect(sandbox.workshop(inputs.app), path, inputs)
         _take_environment_over(path, recipe)
-        sandbox.clear(inputs.app)
+        clear_workshop(sandbox.workshop(inputs.app))
         _refuse_links_out(path / "src", inputs)
         _link_instance_folder(path / "venv", inputs)
         _compress(path, inputs)

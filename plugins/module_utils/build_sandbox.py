@@ -50,7 +50,6 @@ CLOSED = (
     "NoNewPrivileges=yes",
     "CapabilityBoundingSet=",
     "ProtectSystem=strict",
-    "ProtectHome=tmpfs",
     "PrivateTmp=yes",
     "PrivateDevices=yes",
     "PrivateIPC=yes",
@@ -70,9 +69,10 @@ CLOSED = (
     "SystemCallFilter=@system-service",
     "SystemCallErrorNumber=EPERM",
     "UMask=0022",
-    "TemporaryFileSystem=/srv:ro /var/lib:ro /var/log:ro /var/spool:ro /dev/shm:mode=1777",
+    # Not ProtectHome=tmpfs, which anybody may write to on Debian 12.
+    "TemporaryFileSystem=/home:ro /root:ro /srv:ro /var/lib:ro /var/log:ro /var/spool:ro /dev/shm:mode=1777",
     # The host's secrets and its services. /run as a whole has what name resolution needs.
-    "InaccessiblePaths=-/etc/letsencrypt -/etc/nginx -/etc/wsgi -/run/dbus -/run/lock -/run/systemd/journal",
+    "InaccessiblePaths=-/etc/letsencrypt -/etc/nginx -/etc/wsgi -/run/dbus -/run/lock -/run/user -/run/systemd/journal",
     "KillMode=control-group",
     "TimeoutStopSec=5",
     # When the host runs out of memory, this goes first.
@@ -140,8 +140,8 @@ class SystemdSandbox:
 
     def clear(self, app: str, cache: bool = False) -> None:
         """End what is left of an earlier build, whose run was killed, and remove all of it, or all but the cache."""
-        for kind in ("build", "index"):
-            subprocess.run(["systemctl", "stop", _unit(kind, app)], capture_output=True, check=False)
+        units = [_unit(kind, app) for kind in ("build", "index")]
+        subprocess.run(["systemctl", "stop", *units], capture_output=True, check=False)
         clear_workshop(self.workshop(app), cache)
 
     def build(self, app: str, here: Path, limit: int, readable: Sequence[Path]) -> list[str]:
@@ -164,7 +164,7 @@ class SystemdSandbox:
         return _command(_unit("index", app), f"User={_user('index', app)}", f"RuntimeMaxSec={limit + PATIENCE}")
 
 
-def clear_workshop(workshop: Path, cache: bool) -> None:
+def clear_workshop(workshop: Path, cache: bool = False) -> None:
     """Remove what builds have left in a workshop, the cache only when asked to."""
     for path in list(workshop.iterdir()) if workshop.is_dir() else []:
         if path.name == CACHE and not cache:

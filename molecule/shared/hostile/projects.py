@@ -333,3 +333,10 @@ def write_project(folder: Path, attack: Attack, me: str, victim: str) -> Path:
 def faults(attack: Attack, me: str, victim: str) -> list[str]:
     """The commands of which none may succeed."""
     return [text.replace("{me}", me).replace("{victim}", victim) for text in attack.faults]
+
+
+def together(*names: str) -> Attack:
+    """One build that tries several of the attacks."""
+    chosen = [ATTACKS[name] for name in names]
+    code = "\n".join(attack.code for attack in chosen)
+    return Attack(code, tuple(dict.fromkeys(fault for attack in chosen for fault in attack.faults)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The sandbox of builds: what its unit may do, how programs are sent to it, and that nothing waits for a hostile one."""
+"""The sandbox of builds: what its unit may do, how programs get there, and that nothing waits for a hostile one."""
 
 from __future__ import annotations
 
