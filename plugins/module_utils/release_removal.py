@@ -34,7 +34,7 @@ def remove(paths: Paths, app: str, purge: bool, systemd: ServiceManager) -> None
         systemd.reload()
         if not purge:
             _keep_data(paths.state / app)
-        folders = [paths.wants(app), paths.run / app, paths.root / app, paths.cache(app)]
+        folders = [paths.wants(app), paths.run / app, paths.root / app, paths.cache(app), *paths.workshops(app)]
         for folder in [*folders, *([paths.state / app] if purge else [])]:
             remove_tree(folder)
 
@@ -73,7 +73,7 @@ def _keep_data(home: Path) -> None:
 
 def leftovers(paths: Paths, app: str, purge: bool) -> list[str]:
     """What is still on the host of an app that should be absent."""
-    candidates = [paths.root / app, paths.cache(app), *_files(paths, app)]
+    candidates = [paths.root / app, paths.cache(app), *paths.workshops(app), *_files(paths, app)]
     if purge:
         candidates.append(paths.state / app)
     return [str(path) for path in candidates if os.path.lexists(path)]

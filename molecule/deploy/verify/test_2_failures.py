@@ -6,6 +6,10 @@ import time
 
 import pytest
 
+GRACEFUL = (
+    180  # seconds that gunicorn gives its workers when it is asked to end: more than a run takes on a busy machine
+)
+
 # what is wrong: the change, words of the message
 TROUBLE = {
     "cannot be imported": ({"env": {"TROUBLE": "import"}}, ["No module named 'no_such_module'", "app's requirements"]),
@@ -22,7 +26,14 @@ TROUBLE = {
         {"env": {"TROUBLE": "500"}, "release": {"health_timeout": 4}},
         ["not healthy within 4 s", "answered 500"],
     ),
-    "never answers": ({"env": {"TROUBLE": "mute"}, "release": {"health_timeout": 3}}, ["not healthy within 3 s"]),
+    "never answers": (
+        {
+            "env": {"TROUBLE": "mute"},
+            "release": {"health_timeout": 3},
+            "gunicorn": {"graceful_timeout": GRACEFUL},
+        },
+        ["not healthy within 3 s"],
+    ),
     "ends after a while": (
         {"env": {"TROUBLE": "crash"}, "release": {"bake": 6, "restart_sec": 1}},
         ["ended by itself"],
@@ -69,7 +80,6 @@ TROUBLE = {
 # A process that is killed takes along what it is at: POSTs, which must not be sent twice, and answers half sent. The
 # clients of the load have so many of those under way at most, and this one is killed twice.
 IN_FLIGHT = 2 * 4
-GRACEFUL = 30  # seconds that gunicorn gives its workers, when it is asked to end
 
 
 @pytest.mark.parametrize("names", zip(list(TROUBLE)[::2], list(TROUBLE)[1::2], strict=True), ids=", ".join)

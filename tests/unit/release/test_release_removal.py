@@ -28,14 +28,18 @@ def test_removal_keeps_the_data_unless_purged(paths: release_layout.Paths, syste
     assert not [path for folder in (paths.units, paths.runtime, paths.run) for path in folder.rglob(f"*{APP}*")]
 
 
-def test_what_the_proxy_keeps_of_an_app_goes_with_it(paths: release_layout.Paths, systemd: FakeSystemd) -> None:
+def test_what_the_proxy_and_builds_keep_of_an_app_goes_with_it(
+    paths: release_layout.Paths, systemd: FakeSystemd
+) -> None:
     run(paths, systemd, desired())
-    for folder in (paths.cache(APP), paths.maintenance):
+    for folder in (paths.cache(APP), paths.maintenance, paths.workshops(APP)[0], paths.workshops(APP)[1].parent):
         folder.mkdir(parents=True)
     (paths.maintenance / APP).touch()
+    paths.workshops(APP)[1].symlink_to(paths.workshops(APP)[0])
     (paths.maintenance / "other").touch()
     assert release_removal.leftovers(paths, APP, False)
     release_removal.remove(paths, APP, False, systemd)
     assert not release_removal.leftovers(paths, APP, False)
     assert not paths.cache(APP).exists()
+    assert not [path for path in paths.workshops(APP) if path.is_symlink() or path.exists()]
     assert [path.name for path in paths.maintenance.iterdir()] == ["other"]
