@@ -73,6 +73,12 @@ def test_lies_are_not_believed(host, mallory, attacks, held):
     held(attacks["lies"], done, host)
 
 
+def test_a_forged_status_does_not_reach_the_terminal(play):
+    run = play(playbook="status")
+    assert run.code == 0, run.output[-3000:]
+    assert "forged" not in run.output
+
+
 def test_answers_reach_nothing(host, mallory, client, attacks):
     found = []
     for row in attacks["answered"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-TRACES = "/srv/mallory /run/mallory /etc/wsgi/mallory /etc/nginx/wsgi/sites/mallory.conf /var/cache/nginx-mallory"
+TRACES = "/srv/mallory /run/mallory /etc/wsgi/mallory /etc/nginx/wsgi/sites/mallory.conf /var/cache/nginx-mallory /var/cache/private/wsgi-build/mallory"
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_it_goes_with_its_data(removed, apps, hosts):
     for host in hosts:
         _gone(host)
         assert host.try_("ls -d /var/lib/mallory").returncode, f"{host.name}: its data is still there"
-        orphans = host.run("find / -xdev \\( -nouser -o -nogroup \\) -print -quit")
+        orphans = host.run("find / -xdev -path /var/cache/private -prune -o \\( -nouser -o -nogroup \\) -print -quit")
         assert orphans == "", f"{host.name}: {orphans} belongs to a user that is gone"
 
 

@@ -209,7 +209,8 @@ def write(path: str, megabytes: str) -> None:
     """Write so much to a file."""
     with open(path, "wb", buffering=0) as stream:
         for _ in range(int(megabytes)):
-            stream.write(bytes(1_000_000))
+            if stream.write(bytes(1_000_000)) != 1_000_000:
+                sys.exit("no more room")
 
 
 def hold(megabytes: str, seconds: str) -> None:
