@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-TRACES = "/srv/mallory /run/mallory /etc/wsgi/mallory /etc/nginx/wsgi/sites/mallory.conf /var/cache/nginx-mallory /var/cache/private/wsgi-build/mallory"
+TRACES = "/srv/mallory /run/mallory /etc/wsgi/mallory /etc/nginx/wsgi/sites/mallory.conf"
+TRACES += " /var/cache/nginx-mallory /var/cache/private/wsgi-build/mallory"
 
 
 @pytest.fixture(scope="module")
