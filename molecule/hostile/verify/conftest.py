@@ -129,7 +129,7 @@ def victim_units(host: Any) -> str:
 
 def victim_files(host: Any) -> str:
     """Everything of the app next door on the disk, with owners, modes and contents."""
-    places = "/srv/victim /var/lib/victim /opt/bystander /etc/shadow /etc/sudoers"
+    places = "/srv/victim /var/lib/victim /opt/bystander /etc/sudoers"
     listed = host.run(f"find {places} -printf '%p %y %u:%g %m %l\\n'")
     sums = host.run(f"find {places} -type f -exec sha256sum {{}} +")
     return f"{listed}\n{sums}"
