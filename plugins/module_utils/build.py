@@ -34,7 +34,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.build_inputs import (
     BuildInputs,
     without_credentials,
 )
-from ansible_collections.webops.wsgi.plugins.module_utils.build_requirements import requirement_name
+from ansible_collections.webops.wsgi.plugins.module_utils.build_requirements import installed_packages
 from ansible_collections.webops.wsgi.plugins.module_utils.build_sandbox import (
     Outcome,
     Sandbox,
@@ -279,12 +279,3 @@ def _describe(path: Path, inputs: BuildInputs, recipe: str) -> None:
         "packages": installed_packages(path / "venv"),
     }
     write_file(path / "build.json", json.dumps(description, indent=2, sort_keys=True))
-
-
-def installed_packages(venv: Path) -> dict[str, str]:
-    """Name and version of every distribution in a virtual environment."""
-    found = {}
-    for info in venv.glob("lib/python*/site-packages/*.dist-info"):
-        name, _dash, version = info.name.removesuffix(".dist-info").rpartition("-")
-        found[requirement_name(name)] = version
-    return found

@@ -19,6 +19,8 @@ from typing import IO, Any
 from ansible_collections.webops.wsgi.plugins.module_utils.build_inputs import BuildError, BuildInputs
 from ansible_collections.webops.wsgi.plugins.module_utils.build_requirements import (
     environment_recipe,
+    installed_packages,
+    requirement_name,
     requirement_sets,
 )
 from ansible_collections.webops.wsgi.plugins.module_utils.tree_archive import TreeError, unpack
@@ -80,6 +82,9 @@ def _install(path: Path, inputs: BuildInputs, runs: list[list[str]], environment
     _run(create, inputs, environment, source)
     for requirements in runs:
         _run([*_installer(venv, inputs), *requirements], inputs, environment, source)
+    # What the app brings wins. Its requirements need not say so: an included file, a lock, a dependency may bring it.
+    if inputs.server and requirement_name(inputs.server) not in installed_packages(venv):
+        _run([*_installer(venv, inputs), inputs.server], inputs, environment, source)
 
 
 def _installer(venv: Path, inputs: BuildInputs) -> list[str]:

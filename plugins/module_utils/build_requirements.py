@@ -22,18 +22,21 @@ from ansible_collections.webops.wsgi.plugins.module_utils.environment_reuse impo
 
 
 def environment_recipe(runs: list[list[str]], inputs: BuildInputs) -> str:
-    """What names the virtual environment of a build; empty for one that no other build can take over."""
+    """What names the virtual environment of a build; empty for one that no other build can take over.
+
+    The server is part of it even where the app brings its own, which nobody knows before it is installed.
+    """
     if inputs.installer != "uv":  # the scripts in an environment that pip fills know their place
         return ""
     indexes = map(without_credentials, (inputs.index_url, *inputs.extra_index_urls))
-    return recipe(runs, str(BUILD_FORMAT), inputs.python, inputs.interpreter, *indexes)
+    server = [[inputs.server]] if inputs.server else []
+    return recipe([*runs, *server], str(BUILD_FORMAT), inputs.python, inputs.interpreter, *indexes)
 
 
 def requirement_sets(source: Path, inputs: BuildInputs) -> list[list[str]]:
-    """The arguments of each installer run.
+    """The arguments of each installer run, but for the server's.
 
     The app's own requirements come first and alone, because a file with hashes admits no requirement without one.
-    The server is added only where the app does not bring it, so that the app's own pin wins.
     """
     runs: list[list[str]] = []
     named = requirements_file(source, inputs)
@@ -44,8 +47,6 @@ def requirement_sets(source: Path, inputs: BuildInputs) -> list[list[str]]:
     extra = list(inputs.packages)
     if "package" in inputs.source:
         extra.append(inputs.source["package"])
-    if inputs.server and not _brings(inputs.server, named, extra):
-        extra.append(inputs.server)
     if extra:
         runs.append(extra)
     return runs
@@ -71,16 +72,13 @@ def requirements_file(source: Path, inputs: BuildInputs) -> Path | None:
     return None
 
 
-def _brings(server: str, named: Path | None, extra: list[str]) -> bool:
-    name = requirement_name(server)
-    if any(requirement_name(requirement) == name for requirement in extra):
-        return True
-    if named is None:
-        return False
-    text = named.read_text(errors="replace")
-    if named.name == "pyproject.toml":
-        return bool(re.search(rf"""["']{name}\b(?!-)""", text, re.IGNORECASE))
-    return any(requirement_name(line) == name for line in text.splitlines())
+def installed_packages(venv: Path) -> dict[str, str]:
+    """Name and version of every distribution in a virtual environment."""
+    found = {}
+    for info in venv.glob("lib/python*/site-packages/*.dist-info"):
+        name, _dash, version = info.name.removesuffix(".dist-info").rpartition("-")
+        found[requirement_name(name)] = version
+    return found
 
 
 def requirement_name(requirement: str) -> str:

@@ -25,6 +25,7 @@ INPUTS = build_inputs.BuildInputs(
     interpreter=sys.executable,
     installer="pip",
 )
+UV = dataclasses.replace(INPUTS, installer="uv", uv=str(Path(sys.executable).parent / "uv"))
 
 
 def packed(folder: Path, files: dict[str, str]) -> Path:
@@ -84,17 +85,14 @@ def test_default_python_is_the_hosts_own() -> None:
 @pytest.mark.parametrize(
     ("files", "change", "expected"),
     [
-        ({"requirements.txt": "flask==3\n"}, {}, [["-r", "requirements.txt"], ["gunicorn==27"]]),
-        ({"requirements.txt": "flask==3\nGunicorn==26\n"}, {}, [["-r", "requirements.txt"]]),
-        ({"requirements.txt": "gunicorn-extras==1\n"}, {}, [["-r", "requirements.txt"], ["gunicorn==27"]]),
-        ({"pyproject.toml": '[project]\ndependencies = ["flask"]\n'}, {}, [["./."], ["gunicorn==27"]]),
-        ({"pyproject.toml": '[project]\ndependencies = ["gunicorn>=26"]\n'}, {}, [["./."]]),
-        ({}, {"source": {"package": "httpbin==1"}}, [["httpbin==1", "gunicorn==27"]]),
-        ({}, {"packages": ["gunicorn==25"]}, [["gunicorn==25"]]),
-        ({"deploy/prod.txt": ""}, {"requirements": "deploy/prod.txt"}, [["-r", "deploy/prod.txt"], ["gunicorn==27"]]),
+        ({"requirements.txt": "flask==3\n"}, {}, [["-r", "requirements.txt"]]),
+        ({"pyproject.toml": "[build-system]\n"}, {}, [["./."]]),
+        ({}, {"source": {"package": "httpbin==1"}}, [["httpbin==1"]]),
+        ({"requirements.txt": ""}, {"packages": ["gevent==25"]}, [["-r", "requirements.txt"], ["gevent==25"]]),
+        ({"deploy/prod.txt": ""}, {"requirements": "deploy/prod.txt"}, [["-r", "deploy/prod.txt"]]),
     ],
 )
-def test_server_is_added_unless_the_app_brings_it(
+def test_what_is_installed(
     tmp_path: Path, files: dict[str, str], change: dict[str, object], expected: list[list[str]]
 ) -> None:
     for name, text in files.items():
@@ -104,6 +102,55 @@ def test_server_is_added_unless_the_app_brings_it(
     runs = build_requirements.requirement_sets(tmp_path, inputs)
     found = [[part.replace(f"{tmp_path}/", "") for part in run] for run in runs]
     assert found == expected
+
+
+PROJECT = """\
+[build-system]
+requires = []
+build-backend = "own"
+backend-path = ["."]
+[project]
+name = "x"
+version = "1"
+"""
+# A build back end of no dependency, which makes an empty package.
+BACKEND = """\
+import zipfile
+def build_wheel(folder, settings=None, metadata=None):
+    with zipfile.ZipFile(f"{folder}/x-1-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("x-1.dist-info/METADATA", "Metadata-Version: 2.1\\nName: x\\nVersion: 1\\n")
+        wheel.writestr("x-1.dist-info/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        wheel.writestr("x-1.dist-info/RECORD", "")
+    return "x-1-py3-none-any.whl"
+"""
+
+
+@pytest.mark.parametrize(
+    ("files", "change", "version"),
+    [
+        ({"requirements.txt": "greeter==1.0\n"}, {}, "1.0"),
+        ({"requirements.txt": "-r base.txt\n", "base.txt": "Greeter==1.0\n"}, {}, "1.0"),
+        ({"requirements.txt": "# greeter\n"}, {}, "2.0"),
+        ({}, {"packages": ["greeter==1.0"]}, "1.0"),
+        ({"pyproject.toml": f'{PROJECT}dependencies = ["greeter==1.0"]\n', "own.py": BACKEND}, {}, "1.0"),
+        ({"pyproject.toml": f'{PROJECT}keywords = ["greeter"]\n', "own.py": BACKEND}, {}, "2.0"),
+        (
+            {
+                "pyproject.toml": f'{PROJECT}[project.optional-dependencies]\nprod = ["greeter"]\n',
+                "own.py": BACKEND,
+            },
+            {},
+            "2.0",
+        ),
+    ],
+)
+def test_server_is_installed_unless_the_app_brings_it(
+    tmp_path: Path, index: str, files: dict[str, str], change: dict[str, object], version: str
+) -> None:
+    """Whether it does is seen in the environment, wherever its requirements come from."""
+    inputs = dataclasses.replace(UV, index_url=index, server="greeter==2.0", **change)  # type: ignore[arg-type]
+    path = make_build(tmp_path, inputs, packed(tmp_path, files | {"app.py": ""}))
+    assert build_requirements.installed_packages(path / "venv")["greeter"] == version
 
 
 def test_named_requirements_that_are_missing(tmp_path: Path) -> None:

@@ -10,13 +10,15 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import zipfile
 from pathlib import Path
 
 import pytest
 from ansible_collections.webops.wsgi.plugins.module_utils import build, environment_reuse
 from ansible_collections.webops.wsgi.plugins.module_utils.build_inputs import BuildInputs
-from ansible_collections.webops.wsgi.plugins.module_utils.build_requirements import environment_recipe
+from ansible_collections.webops.wsgi.plugins.module_utils.build_requirements import (
+    environment_recipe,
+    installed_packages,
+)
 from bare_sandbox import BareSandbox
 
 UV = BuildInputs(
@@ -70,25 +72,6 @@ def test_no_recipe_for_what_is_open_or_knows_its_place(tmp_path: Path) -> None:
     assert environment_reuse.earlier(tmp_path, "") is None
 
 
-@pytest.fixture
-def index(tmp_path: Path) -> str:
-    """A package index in a directory, with two versions of a package that brings a program."""
-    folder = tmp_path / "simple" / "greeter"
-    folder.mkdir(parents=True)
-    for version in ("1.0", "2.0"):
-        info = f"greeter-{version}.dist-info"
-        with zipfile.ZipFile(folder / f"greeter-{version}-py3-none-any.whl", "w") as wheel:
-            wheel.writestr("greeter.py", f"def main():\n    print('hello', {version})\n")
-            wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: greeter\nVersion: {version}\n")
-            wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-            wheel.writestr(f"{info}/entry_points.txt", "[console_scripts]\ngreet = greeter:main\n")
-            names = ["greeter.py", *(f"{info}/{name}" for name in ("METADATA", "WHEEL", "entry_points.txt", "RECORD"))]
-            wheel.writestr(f"{info}/RECORD", "".join(f"{name},,\n" for name in names))
-    links = (f'<a href="{wheel.name}">{wheel.name}</a>' for wheel in sorted(folder.glob("*.whl")))
-    (folder / "index.html").write_text("\n".join(links))
-    return folder.parent.as_uri()
-
-
 def made(root: Path, index: str, tree: str, requirement: str) -> Path:
     source = root / f"{tree}.tar.gz"
     (root / "requirements.txt").write_text(f"{requirement}\n")
@@ -117,5 +100,5 @@ def test_other_requirements_make_an_environment_of_their_own(tmp_path: Path, ind
     first = made(tmp_path, index, "first", "greeter==1.0")
     second = made(tmp_path, index, "second", "greeter==2.0")
     third = made(tmp_path, index, "third", "greeter")
-    assert build.installed_packages(first / "venv") == {"greeter": "1.0"}
-    assert build.installed_packages(second / "venv") == build.installed_packages(third / "venv") == {"greeter": "2.0"}
+    assert installed_packages(first / "venv") == {"greeter": "1.0"}
+    assert installed_packages(second / "venv") == installed_packages(third / "venv") == {"greeter": "2.0"}
