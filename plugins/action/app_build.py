@@ -84,6 +84,7 @@ def build_inputs(app: Mapping[str, Any], source: Source, host: Mapping[str, Any]
         fingerprint=app["nginx"]["static_fingerprint"],
         persistent=sorted(app["persistent"]),
         brotli=app["nginx"]["brotli"] and bool(public_folders(app)),
+        subdirectory=app["source"].get("subdirectory", ""),
     )
 
 

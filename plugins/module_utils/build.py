@@ -32,6 +32,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.build_indexes import a
 from ansible_collections.webops.wsgi.plugins.module_utils.build_inputs import (
     BuildError,
     BuildInputs,
+    is_directory_within,
     without_credentials,
 )
 from ansible_collections.webops.wsgi.plugins.module_utils.build_requirements import installed_packages
@@ -86,11 +87,11 @@ def make_build(root: Path, inputs: BuildInputs, archive: Path | None, sandbox: S
         _collect(sandbox.workshop(inputs.app), path, inputs)
         _take_environment_over(path, recipe)
         clear_workshop(sandbox.workshop(inputs.app))
-        _refuse_links_out(path / "src", inputs)
+        _refuse_links_out(path, inputs)
         _link_instance_folder(path / "venv", inputs)
         _compress(path, inputs)
         _restrict(path, inputs)
-        _keep_assets(root / inputs.app, path / "src", inputs)
+        _keep_assets(root / inputs.app, path / inputs.tree, inputs)
         _describe(path, inputs, recipe)
     except BaseException:
         shutil.rmtree(path, ignore_errors=True)
@@ -186,7 +187,10 @@ def _take_environment_over(path: Path, recipe: str) -> None:
             environment_reuse.take_over(same, path / "venv")
 
 
-def _refuse_links_out(source: Path, inputs: BuildInputs) -> None:
+def _refuse_links_out(build: Path, inputs: BuildInputs) -> None:
+    if not is_directory_within(build, inputs.tree):
+        raise BuildError(f'app "{inputs.app}": the build of {inputs.label} has replaced {inputs.subdirectory}')
+    source = build / inputs.tree
     for path in assets.links_out(source, inputs.public, inputs.persistent):
         raise BuildError(
             f'app "{inputs.app}": source {inputs.label} has {path.relative_to(source)}, a link to {os.readlink(path)} '
@@ -196,8 +200,8 @@ def _refuse_links_out(source: Path, inputs: BuildInputs) -> None:
 
 def _compress(path: Path, inputs: BuildInputs) -> None:
     try:
-        folders = assets.inside(path / "src", inputs.public)
-        assets.compress((path / "src" / name for name in folders), inputs.brotli)
+        folders = assets.inside(path / inputs.tree, inputs.public)
+        assets.compress((path / inputs.tree / name for name in folders), inputs.brotli)
     except subprocess.CalledProcessError as error:
         raise BuildError(f'app "{inputs.app}": compressing its files failed: {error.stderr.decode()}') from error
 
@@ -242,7 +246,7 @@ def _restrict(path: Path, inputs: BuildInputs) -> None:
     os.chown(path / "venv", -1, group)
     # Only the top: what is below it may be shared with other builds by hard links, and their modes with it.
     (path / "venv").chmod(0o750)
-    public = [(path / "src" / name).resolve() for name in inputs.public]
+    public = [(path / inputs.tree / name).resolve() for name in inputs.public]
     _set_modes(path / "src", group, public)
     if (path / "seed").exists():
         _set_modes(path / "seed", group, [])

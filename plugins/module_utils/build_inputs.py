@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 BUILD_FORMAT = 3  # part of every digest; raise it when the way a build is made changes what is in it
@@ -44,6 +45,8 @@ class BuildInputs:
         fingerprint: Pattern of the names of their files that carry a digest.
         persistent: Directories of the source that live in the state directory.
         brotli: Whether their files are compressed by brotli too.
+        subdirectory: The app's own directory within the source; empty for the source itself. Everything else that is a
+            path within the source counts from there.
     """
 
     app: str
@@ -64,6 +67,12 @@ class BuildInputs:
     fingerprint: str = ""
     persistent: list[str] = field(default_factory=list)
     brotli: bool = False
+    subdirectory: str = ""
+
+    @property
+    def tree(self) -> str:
+        """The app's own directory within a build."""
+        return f"src/{self.subdirectory}".rstrip("/")
 
     @property
     def digest(self) -> str:
@@ -71,12 +80,26 @@ class BuildInputs:
         inputs = asdict(self)
         for cosmetic in ("label", "stamp", "uv", "ca_bundle"):
             del inputs[cosmetic]
+        # What came later changes the names of no builds that do without it.
+        for later in ("subdirectory",):
+            if not inputs[later]:
+                del inputs[later]
         # A new password for the same index is no new build.
         inputs["index_url"] = without_credentials(self.index_url)
         inputs["extra_index_urls"] = [without_credentials(url) for url in self.extra_index_urls]
         inputs["format"] = BUILD_FORMAT
         text = json.dumps(inputs, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def is_directory_within(top: Path, folder: str) -> bool:
+    """Whether a relative path leads to a directory, and through no symlink, which leads wherever a build likes."""
+    here = top
+    for part in Path(folder).parts:
+        here /= part
+        if part == ".." or here.is_symlink() or not here.is_dir():
+            return False
+    return True
 
 
 def without_credentials(url: str) -> str:

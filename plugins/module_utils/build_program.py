@@ -16,7 +16,11 @@ import zlib
 from pathlib import Path
 from typing import IO, Any
 
-from ansible_collections.webops.wsgi.plugins.module_utils.build_inputs import BuildError, BuildInputs
+from ansible_collections.webops.wsgi.plugins.module_utils.build_inputs import (
+    BuildError,
+    BuildInputs,
+    is_directory_within,
+)
 from ansible_collections.webops.wsgi.plugins.module_utils.build_requirements import (
     environment_recipe,
     installed_packages,
@@ -45,7 +49,8 @@ def main(job: dict[str, Any], stream: IO[bytes]) -> None:
         for folder in (path, path.parent / SCRATCH, path.parent / HOME):
             folder.mkdir()
         _unpack(stream, path / "src", inputs, job["archive"])
-        runs = requirement_sets(path / "src", inputs)
+        _refuse_wrong_subdirectory(path / "src", inputs)
+        runs = requirement_sets(path / inputs.tree, inputs)
         recipe = environment_recipe(runs, inputs)
         print(json.dumps({"recipe": recipe}), flush=True)
         if recipe not in job["known"]:
@@ -69,11 +74,19 @@ def _unpack(stream: IO[bytes], target: Path, inputs: BuildInputs, sent: bool) ->
         raise BuildError(f'app "{inputs.app}": source {inputs.label} cannot be unpacked: {error}') from None
 
 
+def _refuse_wrong_subdirectory(source: Path, inputs: BuildInputs) -> None:
+    if not is_directory_within(source, inputs.subdirectory):
+        raise BuildError(
+            f'app "{inputs.app}": source.subdirectory is "{inputs.subdirectory}", which is no directory of '
+            f"{inputs.label}; correct its name, and write it without symlinks"
+        )
+
+
 # -- the virtual environment -------------------------------------------------------------------------------------
 
 
 def _install(path: Path, inputs: BuildInputs, runs: list[list[str]], environment: dict[str, str]) -> None:
-    venv, source = path / "venv", path / "src"
+    venv, source = path / "venv", path / inputs.tree
     create = (
         [inputs.uv, "venv", "--quiet", "--relocatable", "--python", inputs.interpreter, str(venv)]
         if inputs.installer == "uv"
@@ -145,7 +158,7 @@ def _run(command: list[str], inputs: BuildInputs, environment: dict[str, str], f
 
 def _link_persistent(path: Path, inputs: BuildInputs) -> None:
     for name in inputs.persistent:
-        link = path / "src" / name
+        link = path / inputs.tree / name
         try:
             if link.is_dir() and not link.is_symlink():
                 _keep_seed(link, path / "seed" / name)

@@ -50,6 +50,23 @@ def _check_source_extras(app: App, source: dict[str, t.Any]) -> t.Iterator[Probl
         )
     if "sha256" in source and kind != "archive":
         yield app.problem(f"source.sha256 is {show(source['sha256'])}, but only an archive has one", "remove sha256")
+    if source.get("subdirectory") is not None:
+        yield from _check_subdirectory(app, source)
+
+
+def _check_subdirectory(app: App, source: dict[str, t.Any]) -> t.Iterator[Problem]:
+    written = app.raw["source"]["subdirectory"]
+    said = f"source.subdirectory is {show(written)}"
+    wrong = _outside(written or ".")
+    if source["kind"] == "package":
+        yield app.problem(f"{said}, but a package has no source tree", "remove subdirectory")
+    elif wrong:
+        yield app.problem(f"{said}, {wrong}", "write a directory inside the source tree, such as services/api")
+    elif not _DIRECTORY.fullmatch(source["subdirectory"]):
+        mend = "use letters, digits, hyphens, underscores and dots"
+        yield app.problem(f"{said}, with a character that a unit file does not take", mend)
+    elif source["kind"] == "path" and os.path.isdir(source["path"]) and not tree_at_hand(app):
+        yield app.problem(f"{said}, which is no directory in {source['path']}", "correct its name")
 
 
 def _check_path(app: App, source: dict[str, t.Any]) -> t.Iterator[Problem]:
@@ -150,10 +167,11 @@ _SOURCE_CHECKS: dict[str, t.Callable[[App, dict[str, t.Any]], t.Iterator[Problem
 
 
 def tree_at_hand(app: App) -> str:
-    """The source tree when it is a directory on the controller, otherwise an empty string."""
+    """The app's own source tree when it is a directory on the controller, otherwise an empty string."""
     source = app.data["source"]
     path = source.get("path", "") if app.usable("source") and source.get("kind") == "path" else ""
-    return path if os.path.isdir(path) else ""
+    tree = os.path.join(path, source["subdirectory"]) if source.get("subdirectory") else path
+    return tree if os.path.isdir(tree) else ""
 
 
 def _outside(path: str) -> str:
@@ -297,7 +315,7 @@ def check_gevent(app: App) -> t.Iterator[Problem]:
     if source["kind"] == "path":
         if not tree_at_hand(app):
             return
-        found, where = declared_packages(source["path"], python.get("requirements") or "requirements.txt")
+        found, where = declared_packages(tree_at_hand(app), python.get("requirements") or "requirements.txt")
         declared |= found
     else:
         declared |= requirement_names([source["package"]])

@@ -97,6 +97,7 @@ def site(app: Data) -> Data:
         "cookies": _cookies(app, locations),
         "security_headers": _security_headers(app),
         "headers": _headers(app),
+        "source_tree": source_tree(app),
         "static": _statics(app),
         "open_files": OPEN_FILES,
         "refusals": _refusals(app, locations),
@@ -143,6 +144,11 @@ def public_folders(app: t.Mapping[str, t.Any]) -> list[str]:
     """Directories of the app's source tree that nginx reads."""
     folders = {folder for folder in static_folders(app).values() if not outside(app, folder)}
     return sorted(folders | ({app["nginx"]["error_pages"]} - {""}))
+
+
+def source_tree(app: t.Mapping[str, t.Any]) -> str:
+    """The app's own directory in the release in service."""
+    return f"/srv/{app['name']}/current/app/src/{app['source'].get('subdirectory', '')}".rstrip("/")
 
 
 def state_folders(app: Data) -> list[Data]:
@@ -513,7 +519,7 @@ def _static(app: Data, prefix: str, folder: str) -> Data:
     inside = os.path.normpath(folder.strip("/") or ".")
     deeper = "" if inside == "." else f"{inside}/"
     kept = f"/srv/{app['name']}/{ASSETS}/{deeper}" if app["nginx"]["static_fingerprint"] else ""
-    return {"url": url, "folder": f"/srv/{app['name']}/current/app/src/{deeper}", "kept": kept, "within": ""}
+    return {"url": url, "folder": f"{source_tree(app)}/{deeper}", "kept": kept, "within": ""}
 
 
 # ---------------------------------------------------------------- passwords

@@ -643,6 +643,8 @@ def _resolve_source(source: dict[str, t.Any], bases: list[str]) -> dict[str, t.A
         resolved[kinds[0]] = find_path(given[kinds[0]], bases)
     if kinds[0] == "git" and given["git"].startswith(("./", "../", "~")):
         resolved["git"] = find_path(given["git"], bases)
+    if given.get("subdirectory"):
+        resolved["subdirectory"] = os.path.normpath(given["subdirectory"])
     if "sha256" in resolved:
         resolved["sha256"] = resolved["sha256"].lower()
     return resolved

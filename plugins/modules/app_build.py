@@ -116,6 +116,10 @@ options:
         description: Whether files of O(builds[].public) are compressed by brotli too.
         type: bool
         default: false
+      subdirectory:
+        description: The app's own directory within the source; other paths within the source count from there.
+        type: str
+        default: ""
   users:
     description: System users to create; the action plugin makes this from O(apps) and O(host).
     type: list
@@ -194,6 +198,7 @@ BUILD_OPTIONS: dict[str, Any] = {
     "fingerprint": {"type": "str", "default": ""},
     "persistent": {"type": "list", "elements": "str", "default": []},
     "brotli": {"type": "bool", "default": False},
+    "subdirectory": {"type": "str", "default": ""},
 }
 
 

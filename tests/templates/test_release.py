@@ -52,6 +52,12 @@ def sections(text: str) -> dict[str, dict[str, list[str]]]:
     return found
 
 
+@pytest.mark.parametrize(("source", "folder"), [({}, "src"), ({"subdirectory": "services/api"}, "src/services/api")])
+def test_app_runs_in_its_own_directory_of_the_source(source: dict[str, str], folder: str) -> None:
+    service = sections(units(source={"kind": "path", "path": "/src", **source})["files"]["api@.service"])["Service"]
+    assert service["WorkingDirectory"] == [f"/srv/api/releases/%i/app/{folder}"]
+
+
 def test_server_unit_has_its_surroundings_and_its_socket() -> None:
     service = sections(units()["files"]["api@.service"])["Service"]
     assert service["User"] == ["api"]

@@ -278,6 +278,18 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
         {"source": {"path": "tree", "git": "https://git.example.com/x.git", "version": "v1"}},
         ['app "api"', "source has path and git at once", "keep one"],
     ),
+    "subdirectory that leads out": (
+        {"source": {"path": "tree", "subdirectory": "../x"}},
+        ['source.subdirectory is "../x"', "leads out of the source tree", "such as services/api"],
+    ),
+    "subdirectory that is not there": (
+        {"source": {"path": "tree", "subdirectory": "nope"}},
+        ['source.subdirectory is "nope"', "which is no directory in ", "correct its name"],
+    ),
+    "subdirectory of a package": (
+        {"source": {"package": "httpbin", "version": "1.0", "subdirectory": "x"}},
+        ['source.subdirectory is "x"', "a package has no source tree", "remove subdirectory"],
+    ),
     "no source kind": ({"source": {"version": "1"}}, ["source has none of path, git, archive and package", "add one"]),
     "misspelt source kind": ({"source": {"pth": "tree"}}, ["source.pth", "did you mean path?"]),
     "path that does not exist": (

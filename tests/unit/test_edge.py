@@ -293,6 +293,11 @@ def test_a_header_cannot_change_a_method_that_was_allowed():
     ]
 
 
+def test_static_files_of_an_app_in_a_subdirectory():
+    app = resolved(static={"/static/": "static"}) | {"source": {"kind": "git", "subdirectory": "services/api"}}
+    assert edge.site(app)["static"][0]["folder"] == "/srv/api/current/app/src/services/api/static/"
+
+
 def test_static_files_are_guarded_as_the_app_is():
     users = {"ann": "$6$hash"}
     app = resolved(

@@ -51,6 +51,7 @@ def make_build(root: Path, inputs: build_inputs.BuildInputs, archive: Path | Non
         {"server": "gunicorn==1"},
         {"public": ["static"]},
         {"persistent": ["instance"]},
+        {"subdirectory": "services/api"},
         {"index_url": "https://other.example.com/simple"},
     ],
 )
@@ -63,6 +64,14 @@ def test_digest_changes_with_what_shapes_the_build(change: dict[str, object]) ->
 )
 def test_digest_stays_with_what_does_not(change: dict[str, object]) -> None:
     assert dataclasses.replace(INPUTS, **change).digest == INPUTS.digest  # type: ignore[arg-type]
+
+
+def test_digest_of_a_build_that_uses_nothing_new_stays() -> None:
+    """Or every app would be deployed again for nothing."""
+    inputs = build_inputs.BuildInputs(
+        app="api", source={"tree": "1"}, label="./app", python="3.13", interpreter="/usr/bin/python3", server="g==1"
+    )
+    assert inputs.digest == "2c501fbc26f502f5"
 
 
 def test_new_password_of_the_index_is_no_new_build() -> None:
@@ -156,6 +165,46 @@ def test_server_is_installed_unless_the_app_brings_it(
 def test_named_requirements_that_are_missing(tmp_path: Path) -> None:
     with pytest.raises(build_inputs.BuildError, match=r'python\.requirements is "no\.txt"'):
         build_requirements.requirements_file(tmp_path, dataclasses.replace(INPUTS, requirements="no.txt"))
+
+
+MONOREPO = {
+    "services/api/requirements.txt": "../../libs/common\n",
+    "services/api/api.py": "",
+    "services/api/static/a.css": "a{}",
+    "services/api/instance/seed.txt": "s",
+    "libs/common/pyproject.toml": PROJECT,
+    "libs/common/own.py": BACKEND,
+    "secret.txt": "",
+}
+API = {"subdirectory": "services/api", "public": ["static"], "persistent": ["instance"]}
+
+
+@pytest.mark.parametrize("installer", ["uv", "pip"])
+def test_app_in_a_subdirectory_with_relative_requirements(tmp_path: Path, installer: str) -> None:
+    inputs = dataclasses.replace(UV, installer=installer, **API)  # type: ignore[arg-type]
+    path = make_build(tmp_path, inputs, packed(tmp_path, MONOREPO))
+    assert build_requirements.installed_packages(path / "venv")["x"] == "1"
+    assert os.readlink(path / "src/services/api/instance") == f"/var/lib/{APP}/instance"
+    assert (path / "seed/instance/seed.txt").exists()
+    assert mode(path / "src/services/api/static/a.css") == "0o644"
+    assert mode(path / "src/services") == "0o751"
+    assert mode(path / "src/secret.txt") == "0o640"
+
+
+def test_subdirectory_that_is_not_there(tmp_path: Path) -> None:
+    inputs = dataclasses.replace(UV, subdirectory="services/nope")
+    with pytest.raises(build_inputs.BuildError, match=r'subdirectory is "services/nope", which is no directory of'):
+        make_build(tmp_path, inputs, packed(tmp_path, MONOREPO))
+
+
+def test_build_that_moves_its_subdirectory_elsewhere_is_refused(tmp_path: Path) -> None:
+    """What root does in it afterwards, it would do there."""
+    own = "import pathlib\nhere = pathlib.Path(__file__).parent\n"
+    own += "if here.name == 'api':\n    here.rename(here.parent / 'was')\n    here.symlink_to('was')\n"
+    files = {"services/api/pyproject.toml": PROJECT, "services/api/own.py": own + BACKEND}
+    inputs = dataclasses.replace(UV, subdirectory="services/api")
+    with pytest.raises(build_inputs.BuildError, match=r"has replaced services/api"):
+        make_build(tmp_path, inputs, packed(tmp_path, files))
 
 
 @pytest.fixture(scope="module")
