@@ -47,9 +47,13 @@ def resolve_all(apps: list[Mapping[str, Any]]) -> tuple[dict[str, Source], dict[
     return found, failures
 
 
-def first_seen(source: Source) -> int:
-    """When this controller first saw the source, in seconds since the epoch: one time for all hosts."""
-    name = hashlib.sha256(json.dumps(source.identity, sort_keys=True).encode()).hexdigest()
+def first_seen(source: Source, commands: list[str]) -> int:
+    """When this controller first saw the source, in seconds since the epoch: one time for all hosts.
+
+    Other commands may make other files of the same source, whose time must tell them apart.
+    """
+    seen = [source.identity, commands] if commands else source.identity
+    name = hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
     marker = cache_directory() / "seen" / name
     marker.parent.mkdir(parents=True, exist_ok=True)
     if not marker.exists():
@@ -64,12 +68,13 @@ def build_inputs(app: Mapping[str, Any], source: Source, host: Mapping[str, Any]
         BuildError: The host has no such interpreter.
     """
     python = app["python"]
+    commands = list(app["build"])
     version, interpreter = choose_python(app["name"], python["version"], host["python"], host["default_python"])
     return BuildInputs(
         app=app["name"],
         source=source.identity,
         label=source.label,
-        stamp=first_seen(source),
+        stamp=first_seen(source, commands),
         python=version,
         interpreter=interpreter,
         installer=python["installer"],
@@ -85,6 +90,8 @@ def build_inputs(app: Mapping[str, Any], source: Source, host: Mapping[str, Any]
         persistent=sorted(app["persistent"]),
         brotli=app["nginx"]["brotli"] and bool(public_folders(app)),
         subdirectory=app["source"].get("subdirectory", ""),
+        commands=commands,
+        variables=app["env"] if commands else {},
     )
 
 

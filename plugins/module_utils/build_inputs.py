@@ -47,6 +47,8 @@ class BuildInputs:
         brotli: Whether their files are compressed by brotli too.
         subdirectory: The app's own directory within the source; empty for the source itself. Everything else that is a
             path within the source counts from there.
+        commands: What runs in the source tree once the environment is there, a line for a shell each.
+        variables: Environment variables of those commands.
     """
 
     app: str
@@ -68,6 +70,8 @@ class BuildInputs:
     persistent: list[str] = field(default_factory=list)
     brotli: bool = False
     subdirectory: str = ""
+    commands: list[str] = field(default_factory=list)
+    variables: dict[str, str] = field(default_factory=dict)
 
     @property
     def tree(self) -> str:
@@ -81,7 +85,7 @@ class BuildInputs:
         for cosmetic in ("label", "stamp", "uv", "ca_bundle"):
             del inputs[cosmetic]
         # What came later changes the names of no builds that do without it.
-        for later in ("subdirectory",):
+        for later in ("subdirectory", "commands", "variables"):
             if not inputs[later]:
                 del inputs[later]
         # A new password for the same index is no new build.

@@ -9,6 +9,7 @@ This module has no imports beyond the standard library and those of its kind: it
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -51,10 +52,13 @@ def main(job: dict[str, Any], stream: IO[bytes]) -> None:
         _unpack(stream, path / "src", inputs, job["archive"])
         _refuse_wrong_subdirectory(path / "src", inputs)
         runs = requirement_sets(path / inputs.tree, inputs)
-        recipe = environment_recipe(runs, inputs)
+        # Commands may change the environment, which is then no other build's.
+        recipe = "" if inputs.commands else environment_recipe(runs, inputs)
         print(json.dumps({"recipe": recipe}), flush=True)
+        environment = installer_environment(path.parent, job["indexes"], job["ca"])
         if recipe not in job["known"]:
-            _install(path, inputs, runs, installer_environment(path.parent, job["indexes"], job["ca"]))
+            _install(path, inputs, runs, environment)
+        _run_commands(path, inputs, environment)
         _link_persistent(path, inputs)
         _compile_bytecode(path, inputs)
     except BuildError as error:
@@ -151,6 +155,52 @@ def _run(command: list[str], inputs: BuildInputs, environment: dict[str, str], f
     if done.returncode:
         reason = "\n".join((done.stderr or done.stdout).strip().splitlines()[-25:])
         raise BuildError(f'app "{inputs.app}": installing the requirements of {inputs.label} failed:\n{reason}')
+
+
+# -- the app's own commands --------------------------------------------------------------------------------------
+
+
+def _run_commands(path: Path, inputs: BuildInputs, environment: dict[str, str]) -> None:
+    """Run what the app wants to be run once for each build, and give what came of it the time of the source."""
+    source, own = path / "src", {**environment, "VIRTUAL_ENV": str(path / "venv"), **inputs.variables}
+    own["PATH"] = f"{path / 'venv/bin'}:{environment['PATH']}"
+    for command in inputs.commands:
+        done = subprocess.run(
+            ["/bin/sh", "-ec", command],
+            cwd=path / inputs.tree,
+            env=own,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            check=False,
+            umask=0o022,
+        )
+        if done.returncode:
+            reason = "\n".join(done.stdout.strip().splitlines()[-25:])
+            how = f"exit code {done.returncode}" if done.returncode > 0 else f"signal {-done.returncode}"
+            text = f"the build command {json.dumps(command, ensure_ascii=False)} failed with {how}"
+            raise BuildError(f'app "{inputs.app}": {text}:\n{reason}')
+    if inputs.commands:
+        _refuse_missing(source, inputs)
+        _set_times(source, inputs.stamp)
+
+
+def _refuse_missing(source: Path, inputs: BuildInputs) -> None:
+    for name in inputs.public:
+        if not (source / name).is_dir():
+            raise BuildError(
+                f'app "{inputs.app}": static files are served from "{name}", which is no directory of '
+                f"{inputs.label} after the commands of build; correct its name, or have one of them make it"
+            )
+
+
+def _set_times(source: Path, stamp: int) -> None:
+    """Hosts and builds that make the same files tell clients the same of them."""
+    for folder, _folders, names in os.walk(source):
+        for name in names:
+            os.utime(Path(folder, name), (stamp, stamp), follow_symlinks=False)
 
 
 # -- the source tree ---------------------------------------------------------------------------------------------

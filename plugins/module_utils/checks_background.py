@@ -22,7 +22,7 @@ MOST_SECONDS = 3600  # a hook's time limit; a deployment that takes longer is no
 CREDENTIALS_SIZE = 1_000_000  # bytes of all credentials of a unit, see systemd.exec(5)
 
 
-def _entries(app: App, key: str) -> list[dict[str, t.Any]]:
+def _entries(app: App, key: str) -> list[t.Any]:
     return app.data[key] if app.usable(key) else []
 
 
@@ -54,6 +54,15 @@ def check_commands(app: App) -> t.Iterator[Problem]:
             yield app.problem(f"{path} is empty", "write what to run, such as celery -A app.tasks worker")
         elif "\n" in command.strip() or "\0" in command:
             yield app.problem(f"{path} is {show(command)}, which is more than one line", "put the lines into a script")
+
+
+def check_build(app: App) -> t.Iterator[Problem]:
+    """A build command is something that a shell can run; it may have lines."""
+    for number, command in enumerate(_entries(app, "build")):
+        if not command.strip():
+            yield app.problem(f"build[{number}] is empty", "write what to run, such as npm ci, or remove it")
+        elif "\0" in command:
+            yield app.problem(f"build[{number}] has a NUL character", "remove it")
 
 
 def check_numbers(app: App) -> t.Iterator[Problem]:
@@ -148,6 +157,7 @@ def check_shared_addresses(apps: list[App]) -> t.Iterator[Problem]:
 CHECKS: tuple[t.Callable[[App], t.Iterator[Problem]], ...] = (
     check_names,
     check_commands,
+    check_build,
     check_numbers,
     check_calendar,
     check_hooks,

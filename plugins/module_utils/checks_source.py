@@ -267,7 +267,12 @@ def _static_problem(app: App, folder: t.Any, tree: str) -> tuple[str, str]:
         return "with a character that systemd does not take", "use letters, digits, hyphens, underscores and dots"
     if folder.startswith("/"):
         return _elsewhere_problem(folder, app.data["name"])
-    return folder_problem(folder, "" if place else tree)
+    return folder_problem(folder, "" if place or _may_be_built(app, folder, tree) else tree)
+
+
+def _may_be_built(app: App, folder: str, tree: str) -> bool:
+    """Whether a directory that the source lacks may be one that the app's build commands make."""
+    return bool(app.data["build"]) and not os.path.lexists(os.path.join(tree, folder))
 
 
 def _elsewhere_problem(folder: str, name: str) -> tuple[str, str]:

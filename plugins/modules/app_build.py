@@ -120,6 +120,15 @@ options:
         description: The app's own directory within the source; other paths within the source count from there.
         type: str
         default: ""
+      commands:
+        description: Commands that run in the source tree once the environment is there.
+        type: list
+        elements: str
+        default: []
+      variables:
+        description: Environment variables of O(builds[].commands).
+        type: dict
+        default: {}
   users:
     description: System users to create; the action plugin makes this from O(apps) and O(host).
     type: list
@@ -199,6 +208,8 @@ BUILD_OPTIONS: dict[str, Any] = {
     "persistent": {"type": "list", "elements": "str", "default": []},
     "brotli": {"type": "bool", "default": False},
     "subdirectory": {"type": "str", "default": ""},
+    "commands": {"type": "list", "elements": "str", "default": []},
+    "variables": {"type": "dict", "default": {}},
 }
 
 

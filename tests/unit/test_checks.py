@@ -147,6 +147,12 @@ def test_good_input_has_no_problems(base):
         app(name="arc", source={"archive": "file.tar.gz", "sha256": HEX.upper()}, domains=["c.example.com"], tls=False),
         app(name="admin", path="/admin", domains=["c.example.com"], nginx={"locations": {"/x": {}, "~ ^/(a|b)": {}}}),
         app(name="deeper", path="/admin/deeper/", domains=["c.example.com"]),
+        app(
+            name="made",
+            domains=["made.example.com"],
+            build=["npm ci && npm run build", "python manage.py collectstatic --noinput\n"],
+            nginx={"static": {"/static/": "static/collected"}},
+        ),
         {"name": "old", "state": "absent", "purge": True},
     ]
     assert found(base, apps, {"certbot_email": "ops@example.com"}) == []
@@ -708,6 +714,17 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
         {"nginx": {"static": {"/s/": "nope"}}},
         ["nginx.static", '"nope"', "no directory in", "create it"],
     ),
+    "static directory that is a link to elsewhere, for all that is built": (
+        {"build": ["npm ci"], "nginx": {"static": {"/s/": "elsewhere"}}},
+        ["nginx.static", '"elsewhere"', "leads out of the source tree"],
+    ),
+    "static directory outside, for all that is built": (
+        {"build": ["npm ci"], "nginx": {"static": {"/s/": "../static"}}},
+        ["nginx.static", '"../static"', "out of the source tree"],
+    ),
+    "build command that is empty": ({"build": ["npm ci", " "]}, ["build[1] is empty", "such as npm ci"]),
+    "build command that is no list": ({"build": "npm ci"}, ['build is "npm ci", not a list', "write a list"]),
+    "build command with a NUL": ({"build": ["a\0"]}, ["build[0] has a NUL", "remove it"]),
     "static directory that is a link to elsewhere": (
         {"nginx": {"static": {"/s/": "elsewhere"}}},
         ["nginx.static", '"elsewhere"', "leads out of the source tree", "copy its files"],
@@ -1463,6 +1480,7 @@ def test_resolved_app_has_the_shape_the_roles_expect(base):
         "tls": "off",
         "certificate": {},
         "env": {"A": "1", "B": "true"},
+        "build": [],
         "secrets": {"C": "2"},
         "persistent": ["data"],
         "credentials": {},

@@ -53,6 +53,8 @@ def make_build(root: Path, inputs: build_inputs.BuildInputs, archive: Path | Non
         {"persistent": ["instance"]},
         {"subdirectory": "services/api"},
         {"index_url": "https://other.example.com/simple"},
+        {"commands": ["make"]},
+        {"commands": ["make"], "variables": {"MODE": "1"}},
     ],
 )
 def test_digest_changes_with_what_shapes_the_build(change: dict[str, object]) -> None:
@@ -292,3 +294,51 @@ def test_disk_that_would_fill_is_refused_before_anything_is_written(
     with pytest.raises(build_inputs.BuildError, match=rf'app "{APP}": {tmp_path} has \d+ MB free, a build needs'):
         make_build(tmp_path, INPUTS, None)
     assert list(tmp_path.iterdir()) == []
+
+
+MAKE = """\
+mkdir -p static/css
+seq 500 > static/css/site.0123456789ab.css
+python -c 'import os, sys; print(sys.prefix, os.environ["MODE"], os.getcwd())' > made.txt
+echo kept > instance/seed.txt
+"""
+
+
+def test_what_build_commands_make_is_part_of_the_build(tmp_path: Path) -> None:
+    inputs = dataclasses.replace(
+        INPUTS,
+        public=["static"],
+        persistent=["instance"],
+        fingerprint="[0-9a-f]{12}",
+        stamp=1_600_000_000,
+        commands=[MAKE, "test -s made.txt"],
+        variables={"MODE": "live"},
+    )
+    made = make_build(tmp_path, inputs, packed(tmp_path, {"app.py": "", "instance/first.txt": ""}))
+    workshop = BareSandbox(tmp_path).workshop(APP) / made.name
+    assert (made / "src/made.txt").read_text() == f"{workshop / 'venv'} live {workshop / 'src'}\n"
+    css = made / "src/static/css/site.0123456789ab.css"
+    assert (mode(css), css.stat().st_mtime) == ("0o644", 1_600_000_000)
+    assert css.with_name(f"{css.name}.gz").exists()
+    assert (tmp_path / APP / "assets/static/css" / css.name).samefile(css)
+    assert (made / "seed/instance/seed.txt").read_text() == "kept\n"
+    assert '"recipe": ""' in (made / "build.json").read_text()
+
+
+def test_build_command_that_fails_shows_what_it_printed_and_leaves_nothing(tmp_path: Path) -> None:
+    inputs = dataclasses.replace(INPUTS, commands=["echo out; echo err >&2; false; echo never", "touch never"])
+    with pytest.raises(build_inputs.BuildError) as caught:
+        make_build(tmp_path, inputs, packed(tmp_path, {"app.py": ""}))
+    first, *rest = str(caught.value).splitlines()
+    assert first.startswith(f'app "{APP}": the build command "echo out; ')
+    assert first.endswith("failed with exit code 1:")
+    assert rest == ["out", "err"]
+    assert not build.is_complete(build.build_path(tmp_path, inputs))
+
+
+def test_static_directory_that_no_command_makes(tmp_path: Path) -> None:
+    inputs = dataclasses.replace(INPUTS, commands=["mkdir statik"], public=["static"])
+    with pytest.raises(
+        build_inputs.BuildError, match=r'served from "static".*no directory of \./app after the commands'
+    ):
+        make_build(tmp_path, inputs, packed(tmp_path, {"app.py": ""}))
