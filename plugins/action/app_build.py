@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+from ansible_collections.webops.wsgi.plugins.module_utils import env_places
 from ansible_collections.webops.wsgi.plugins.module_utils.app_lock import caller
 from ansible_collections.webops.wsgi.plugins.module_utils.build import build_path
 from ansible_collections.webops.wsgi.plugins.module_utils.build_inputs import BuildError, BuildInputs, choose_python
@@ -91,7 +92,8 @@ def build_inputs(app: Mapping[str, Any], source: Source, host: Mapping[str, Any]
         brotli=app["nginx"]["brotli"] and bool(public_folders(app)),
         subdirectory=app["source"].get("subdirectory", ""),
         commands=commands,
-        variables=app["env"] if commands else {},
+        # Those that name files of a release have no meaning here.
+        variables={name: app["env"][name] for name in app["env"].keys() - env_places.located(app)} if commands else {},
     )
 
 

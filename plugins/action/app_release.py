@@ -12,6 +12,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.webops.wsgi.plugins.action.config_tree import Renderer
+from ansible_collections.webops.wsgi.plugins.module_utils import env_places
 from ansible_collections.webops.wsgi.plugins.module_utils.app_lock import caller
 from ansible_collections.webops.wsgi.plugins.module_utils.edge import state_folders
 from ansible_collections.webops.wsgi.plugins.module_utils.release_layout import HOOK, JOB, TIMER, WORKER
@@ -74,7 +75,9 @@ def processes(app: Mapping[str, Any]) -> Iterator[Process]:
 
 def environment(app: Mapping[str, Any]) -> str:
     """The environment file of an app: what anyone may see and what nobody may, in one file that only root reads."""
-    return environment_file({**app["env"], **app["secrets"]})
+    in_units = env_places.located(app)
+    fixed = {name: value for name, value in app["env"].items() if name not in in_units}
+    return environment_file({**fixed, **app["secrets"]})
 
 
 def health_options(app: Mapping[str, Any]) -> dict[str, Any]:
@@ -180,6 +183,7 @@ class ActionModule(ActionBase):
             "listen": app["listen"],
             "environment": environment(app),
             "credentials": app["credentials"],
+            "config_files": app["files"],
             "masked": [value for value in app["secrets"].values() if len(value) >= MASKED_LENGTH],
             "run_hooks": runs_hook(app["name"], variables["inventory_hostname"], hosts, variables["hostvars"])
             if settings["before_activate"]
@@ -226,7 +230,7 @@ class Units:
         self._texts = {template: self._each(template, [self._described(app) for app in apps]) for template in templates}
 
     def _described(self, app: Mapping[str, Any]) -> dict[str, Any]:
-        return {**app, "state_folders": self._folders[app["name"]]}
+        return {**app, "state_folders": self._folders[app["name"]], "env_lines": env_places.lines(app)}
 
     def _each(self, template: str, apps: list[dict[str, Any]]) -> dict[str, str]:
         texts = self._renderer.render_each(template, "app", apps, {})

@@ -8,6 +8,7 @@ import typing as t
 
 import ansible.template
 from ansible.plugins.action import ActionBase
+from ansible_collections.webops.wsgi.plugins.action.config_tree import Renderer
 from ansible_collections.webops.wsgi.plugins.module_utils import checks
 from ansible_collections.webops.wsgi.plugins.module_utils.settings import (
     UNEVALUATED,
@@ -52,6 +53,8 @@ class ActionModule(ActionBase):
             logins=self._logins(variables),
         )
         problems.extend(findings.problems)
+        if not problems:
+            problems.extend(self._read_files(findings.apps, variables))
         result["changed"] = False
         if findings.warnings:
             result["warnings"] = findings.warnings
@@ -85,6 +88,21 @@ class ActionModule(ActionBase):
         trusted = {name: trust(value) for name, value in templates.items()}
         templar = self._templar.copy_with_new_env(available_variables={**defaults, **trusted, **variables})
         return {name: plain(templar.template(value)) for name, value in trusted.items()}
+
+    def _read_files(self, apps: list[dict[str, t.Any]], variables: dict[str, t.Any]) -> t.Iterator[Problem]:
+        """Put the texts of the apps' configuration files, by name, in the place of where they come from."""
+        renderer = Renderer(self, variables)
+        for app in apps:
+            texts: dict[str, str] = {}
+            for number, entry in enumerate(app["files"]):
+                try:
+                    texts[entry["name"]] = _text(renderer, entry, app)
+                except UnicodeDecodeError:
+                    text = f"files[{number}] is {entry['name']}, which is no text in UTF-8"
+                    yield Problem(app["name"], text, "ship it with the source, or encode it, in base64 say")
+                except Exception as error:  # anything a filter or lookup raises
+                    yield _unevaluated(app["name"], f"files[{number}].template", error)
+            app["files"] = texts
 
     def _logins(self, variables: dict[str, t.Any]) -> set[str]:
         """Users that Ansible logs in as, as far as variables say."""
@@ -124,6 +142,13 @@ class ActionModule(ActionBase):
             if len(problems) == before:
                 problems.append(_unevaluated(label, key, error))
             return UNEVALUATED
+
+
+def _text(renderer: Renderer, entry: dict[str, t.Any], app: dict[str, t.Any]) -> str:
+    """What is in a configuration file; vaults are opened."""
+    if entry.get("template"):
+        return renderer.render(entry["template"], {"app": app})
+    return renderer.source(entry["path"]) if entry.get("path") else str(entry["text"])
 
 
 def _unevaluated(label: str, key: str, error: Exception) -> Problem:

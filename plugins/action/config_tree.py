@@ -31,7 +31,7 @@ OVERRIDES = {"trim_blocks": True, "lstrip_blocks": False}
 class Renderer:
     """Renders templates with Ansible's Templar as ``ansible.builtin.template`` does, each source read once."""
 
-    def __init__(self, action: ActionModule, task_vars: Mapping[str, Any]) -> None:
+    def __init__(self, action: ActionBase, task_vars: Mapping[str, Any]) -> None:
         self.action = action
         self.task_vars = task_vars
         self.sources: dict[str, tuple[str, str]] = {}
@@ -44,6 +44,10 @@ class Renderer:
         """
         path, text = self._source(template)
         return self._render(path, text, extra)
+
+    def source(self, template: str) -> str:
+        """The text of a file as it is, decrypted where it is a vault."""
+        return self._source(template)[1]
 
     def render_each(self, template: str, name: str, items: list[Any], extra: Mapping[str, Any]) -> list[str] | None:
         """Texts of ``template`` for each of ``items`` as the variable ``name``; None when it must be done one by one.

@@ -93,6 +93,7 @@ class Desired:
         environment: Text of the environment file.
         listen: Address on the host itself, such as C(127.0.0.1:8000) or C([::1]:8000); empty for none.
         credentials: Files that systemd hands to the app, by name.
+        config_files: Files that the app reads in the release, by name.
         units: The units beside the server's: workers, timers and their jobs, hooks.
         commands: Texts of the scripts that those units run, by name.
         run_hooks: Whether this host runs the hook before the activation.
@@ -116,6 +117,7 @@ class Desired:
     prepare: str = ""
     listen: str = ""
     credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+    config_files: Mapping[str, str] = field(default_factory=dict, repr=False)
     units: tuple[Unit, ...] = ()
     commands: Mapping[str, str] = field(default_factory=dict)
     run_hooks: bool = True
@@ -130,7 +132,10 @@ class Desired:
     def parts(self) -> dict[str, str]:
         """What a release consists of, in a person's words, each with the digest of its content."""
         background = [[unit.kind, unit.name, unit.text] for unit in self.units], dict(self.commands)
+        # A release without any keeps the digest it had before there were any.
+        files = {"files": _digest(dict(self.config_files))} if self.config_files else {}
         return {
+            **files,
             "build": self.build,
             "config": self.config,
             "settings": _digest([self.settings, self.prepare]),
@@ -280,8 +285,8 @@ def health_fault(paths: Paths, desired: Desired) -> str:
 def _differences(found: Mapping[str, Any], desired: Desired) -> list[str]:
     if not found:
         return ["first release"]
-    before = found.get("parts", {})
-    return [name for name, digest in desired.parts().items() if before.get(name) != digest]
+    before, after = found.get("parts", {}), desired.parts()
+    return [name for name in {**after, **before} if before.get(name) != after.get(name)]
 
 
 def _defects(paths: Paths, step: Step, states: dict[str, UnitState]) -> list[str]:

@@ -16,6 +16,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.files import replace_l
 from ansible_collections.webops.wsgi.plugins.module_utils.release_layout import (
     COMMANDS,
     CREDENTIALS,
+    FILES,
     PREPARE,
     SETTINGS,
     START,
@@ -46,6 +47,7 @@ class File:
 FOLDERS: Mapping[str, tuple[bool, int]] = {
     "etc": (True, 0o750),
     COMMANDS: (True, 0o750),
+    FILES: (True, 0o750),
     CREDENTIALS: (False, 0o700),
 }
 
@@ -66,6 +68,7 @@ def files(paths: Paths, desired: Desired) -> dict[str, File]:
     found |= {f"{UNITS}/{unit.kind}/{unit.name}": File(unit.text, 0o644, False) for unit in desired.units}
     # systemd reads these as root and hands them on.
     found["etc/environment"] = File(desired.environment, 0o600, False)
+    found |= {f"{FILES}/{name}": File(text, 0o640, True) for name, text in desired.config_files.items()}
     found |= {f"{CREDENTIALS}/{name}": File(text, 0o600, False) for name, text in desired.credentials.items()}
     return found
 

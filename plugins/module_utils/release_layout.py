@@ -17,6 +17,7 @@ PREPARE = "prepare"  # what runs before each program of the app, as its user; ma
 SETTINGS = "settings.conf"  # the unit's drop-in, kept with the release for the day it is gone back to
 UNITS = "units"  # the units beside the server's, likewise: <kind>/<app>.<name>@.service
 COMMANDS = "commands"  # what those units run
+FILES = "files"  # the app's configuration files, which its group reads
 CREDENTIALS = "credentials"  # files that only root reads and systemd hands to the app
 PROVED = "proved"  # marks a release that has passed every check of its deployment
 FAILED = "failed"  # marks one that has not, and says why

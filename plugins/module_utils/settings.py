@@ -490,6 +490,7 @@ def resolve(
         app.data["source"] = _resolve_source(app.data["source"], bases)
         app.data["certbot"]["dns_credentials"] = find_path(app.data["certbot"].get("dns_credentials"), bases)
         app.data["nginx"]["client_ca"] = find_path(app.data["nginx"].get("client_ca"), bases)
+        app.data["files"] = [_resolve_file(entry, bases) for entry in app.data.get("files", [])]
         app.data["certificate"] = {key: find_path(path, bases) for key, path in app.data["certificate"].items()}
         _resolve_tls(app)
         apps.append(app)
@@ -648,6 +649,12 @@ def _resolve_source(source: dict[str, t.Any], bases: list[str]) -> dict[str, t.A
     if "sha256" in resolved:
         resolved["sha256"] = resolved["sha256"].lower()
     return resolved
+
+
+def _resolve_file(entry: dict[str, t.Any], bases: list[str]) -> dict[str, t.Any]:
+    """A configuration file with an absolute path, of itself or of its template."""
+    found = {key: find_path(entry[key], bases) for key in ("path", "template") if entry.get(key)}
+    return {**entry, **found}
 
 
 def is_url(text: str) -> bool:

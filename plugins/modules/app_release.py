@@ -85,6 +85,10 @@ options:
         description: Files that systemd hands to the app, by name.
         type: dict
         default: {}
+      config_files:
+        description: Configuration files that the app reads in the release, by name.
+        type: dict
+        default: {}
       masked:
         description: Values that must not show in messages, such as one that quotes the journal.
         type: list
@@ -354,6 +358,7 @@ RELEASE_OPTIONS: dict[str, Any] = {
     "files": {"type": "dict", "required": True},
     "environment": {"type": "str", "required": True, "no_log": True},
     "credentials": {"type": "dict", "default": {}, "no_log": True},
+    "config_files": {"type": "dict", "default": {}, "no_log": True},
     "masked": {"type": "list", "elements": "str", "default": [], "no_log": True},
     "units": {"type": "list", "elements": "dict", "default": [], "options": UNIT_OPTIONS},
     "commands": {"type": "dict", "default": {}},

@@ -60,6 +60,7 @@ def app(name: str = "api", **overrides: Any) -> dict[str, Any]:
         "secrets": {},
         "persistent": [],
         "credentials": {},
+        "files": {},
         "workers": [],
         "timers": [],
         "listen": "",

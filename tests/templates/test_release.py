@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.webops.wsgi.plugins.action.app_release import Units, processes, runs_hook
+from ansible_collections.webops.wsgi.plugins.action.app_release import Units, environment, processes, runs_hook
 from render import app, renderer
 
 BACKGROUND = {
@@ -101,6 +101,31 @@ def test_everything_of_an_app_is_in_the_same_sandbox() -> None:
             if name not in (*OF_THE_SERVER, "Environment"):
                 assert service[name] == value
         assert service["LoadCredential"] == ["k:/srv/api/releases/%i/credentials/k"]
+
+
+PLACES = {
+    "files": {"a.cfg": "hunter2"},
+    "credentials": {"key.json": "hunter3"},
+    "env": {"A": "{files}/a.cfg", "B": 'say "50%" \\ of\n{credentials}/key.json:{files}', "C": "{other}"},
+}
+
+
+def test_paths_of_files_and_credentials_are_in_every_program_of_the_release() -> None:
+    made = units(**BACKGROUND, **PLACES, release={"before_activate": "flask db upgrade"})
+    texts = [made["settings"], *(unit["text"] for unit in made["units"] if unit["kind"] != "timer")]
+    assert len(texts) == 6
+    for text in texts:
+        lines = sections(text)["Service"]["Environment"]
+        assert '"A=/srv/api/releases/%i/files/a.cfg"' in lines
+        assert r'"B=say \"50%%\" \\ of\n%d/key.json:/srv/api/releases/%i/files"' in lines
+        assert "hunter" not in text
+    assert environment(app(**PLACES)) == 'C="{other}"\n'
+
+
+def test_a_word_in_braces_means_nothing_without_files() -> None:
+    made = {**PLACES, "files": {}, "credentials": {}}
+    assert units(**made) == units()
+    assert '="{files}/a.cfg"' in environment(app(**made))
 
 
 def test_units_and_commands_of_workers_timers_and_hooks() -> None:

@@ -150,6 +150,13 @@ def test_good_input_has_no_problems(base):
         app(
             name="made",
             domains=["made.example.com"],
+            files=[
+                {"name": "a.cfg", "text": "{{ }}"},
+                {"name": "b", "path": "cert.pem"},
+                {"name": "c", "template": "vault.ini"},
+            ],
+            credentials={"key.json": "{}"},
+            env={"A": "{files}/a.cfg", "B": "{files}", "C": "{credentials}/key.json:{files}/b", "D": "{files}/a.cfg/x"},
             build=["npm ci && npm run build", "python manage.py collectstatic --noinput\n"],
             nginx={"static": {"/static/": "static/collected"}},
         ),
@@ -721,6 +728,40 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
     "static directory outside, for all that is built": (
         {"build": ["npm ci"], "nginx": {"static": {"/s/": "../static"}}},
         ["nginx.static", '"../static"', "out of the source tree"],
+    ),
+    "file without a name": ({"files": [{"text": ""}]}, ["files is [", "name"]),
+    "file in a directory": (
+        {"files": [{"name": "../a", "text": ""}]},
+        ['app "api"', 'files[0].name is "../a"', "no name of a file", "such as settings.cfg"],
+    ),
+    "file with a slash": ({"files": [{"name": "a/b", "text": ""}]}, ['files[0].name is "a/b"', "no name of a file"]),
+    "file that is all dots": ({"files": [{"name": "..", "text": ""}]}, ['files[0].name is ".."', "no name of a file"]),
+    "file twice": (
+        {"files": [{"name": "a", "text": ""}, {"name": "a", "text": SECRET}]},
+        ['files[1].name is "a"', "another one has too"],
+    ),
+    "file of nothing": ({"files": [{"name": "a"}]}, ["files[0] has none of text, path and template", "add one"]),
+    "file of two": (
+        {"files": [{"name": "a", "text": SECRET, "path": "cert.pem"}]},
+        ["files[0] has text and path at once", "keep one"],
+    ),
+    "file that is not there": (
+        {"files": [{"name": "a", "template": "nope.j2"}]},
+        ["files[0].template leads to ", "nope.j2, which is no file", "relative to the inventory file"],
+    ),
+    "file that is a directory": ({"files": [{"name": "a", "path": "tree"}]}, ["files[0].path leads to ", "no file"]),
+    "file with an unknown key": (
+        {"files": [{"name": "a", "content": SECRET}]},
+        ["files[0].content is not a known key", "text"],
+    ),
+    "file with a NUL": ({"files": [{"name": "a", "text": "\0"}]}, ["files[0].text has a NUL", "base64"]),
+    "variable that names no file": (
+        {"files": [{"name": "settings.cfg", "text": ""}], "env": {"A": "x:{files}/setings.cfg"}},
+        ["env.A names", '"setings.cfg"', "which files does not have", "did you mean settings.cfg?"],
+    ),
+    "variable that names no credential": (
+        {"credentials": {"key": SECRET}, "env": {"A": "{credentials}/x"}},
+        ['env.A names "x", which credentials does not have', "add it to credentials"],
     ),
     "build command that is empty": ({"build": ["npm ci", " "]}, ["build[1] is empty", "such as npm ci"]),
     "build command that is no list": ({"build": "npm ci"}, ['build is "npm ci", not a list', "write a list"]),
@@ -1481,6 +1522,7 @@ def test_resolved_app_has_the_shape_the_roles_expect(base):
         "certificate": {},
         "env": {"A": "1", "B": "true"},
         "build": [],
+        "files": [],
         "secrets": {"C": "2"},
         "persistent": ["data"],
         "credentials": {},

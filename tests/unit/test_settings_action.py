@@ -237,3 +237,46 @@ def test_secrets_are_not_displayed_when_all_is_well(inventory, tmp_path):
     done = ansible_playbook(inventory, playbook)
     assert done.returncode == 0, done.stdout + done.stderr
     assert SECRET not in done.stdout + done.stderr
+
+
+FILES = """\
+        files:
+          - {name: text.cfg, text: "zone={{ zone }}"}
+          - {name: local.cfg, path: local.cfg}
+          - {name: made.cfg, template: made.j2}
+"""
+
+
+def test_files_of_an_app_have_their_texts(inventory):
+    (inventory.parent / "local.cfg").write_text("{{ as it is }}\n")
+    (inventory.parent / "made.j2").write_text(
+        "{{ app.name }} {{ app.secrets.PASSWORD }}\n{% if 1 %}\n{{ zone }}\n{% endif %}\n"
+    )
+    result = run(inventory, INVENTORY + FILES)
+    assert not result.get("failed"), result["msg"]
+    assert result["apps"][0]["files"] == {
+        "text.cfg": "zone=example.com",
+        "local.cfg": "{{ as it is }}\n",
+        "made.cfg": f"api {SECRET}\nexample.com\n",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("{{ app.secrets.PASSWORD | int / 0 }}", "files[2].template is a template that fails"),
+        ("{{ passwort }}", "files[2].template cannot be evaluated, 'passwort' is undefined; define the variable"),
+    ],
+)
+def test_a_template_of_a_file_that_fails_is_located_without_its_text(inventory, text, problem):
+    (inventory.parent / "local.cfg").write_text("")
+    (inventory.parent / "made.j2").write_text(f"{SECRET}{text}")
+    result = run(inventory, INVENTORY + FILES)
+    assert f'app "api": {problem}' in result["msg"]
+    assert SECRET not in str(result)
+
+
+def test_a_file_that_is_no_text(inventory):
+    (inventory.parent / "local.cfg").write_bytes(b"\xff\xfe")
+    (inventory.parent / "made.j2").write_text("")
+    assert 'app "api": files[1] is local.cfg, which is no text in UTF-8' in run(inventory, INVENTORY + FILES)["msg"]

@@ -1,4 +1,4 @@
-"""What commands of a build make switches with the release, and goes back with it."""
+"""What commands of a build make, and configuration files, switch with the release and go back with it."""
 
 from __future__ import annotations
 
@@ -9,19 +9,24 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[1] / "apps" / "notes"
 
 
-def test_collected_files_go_forward_and_back_with_the_release(hosts, apps, play, client, tmp_path):
+def test_collected_and_configuration_files_go_forward_and_back_with_the_release(hosts, apps, play, client, tmp_path):
     first = {host: _stylesheet(host, client) for host in hosts}
     source = shutil.copytree(PROJECT, tmp_path / "notes")
     (source / "notes/static/site.css").rename(source / "notes/static/main.css")
     page = source / "notes/templates/notes.html"
     page.write_text(page.read_text().replace("site.css", "main.css"))
-    run = play(playbook="deploy", wsgi_apps=[apps["notes"] | {"source": {"path": str(source)}}])
+    changes = {"source": {"path": str(source)}, "files": [{"name": "title", "text": "The second"}]}
+    run = play(playbook="deploy", wsgi_apps=[apps["notes"] | changes])
     assert run.code == 0, run.output[-3000:]
     for host in hosts:
+        assert "<h1>The second</h1>" in client.get(host.url("notes")).body
         assert re.fullmatch(r"/static/main\.[0-9a-f]{12}\.css", _stylesheet(host, client))
     run = play("-e", "app=notes", playbook="rollback")
     assert run.code == 0, run.output[-3000:]
     assert {host: _stylesheet(host, client) for host in hosts} == first
+    for host in hosts:
+        assert "<h1>The first</h1>" in client.get(host.url("notes")).body
+        assert host.run("stat -c '%a %U %G' /srv/notes/releases/*/files/title") == "640 root notes\n640 root notes"
 
 
 def test_a_command_that_fails_is_named_with_what_it_printed_and_has_no_secrets(hosts, apps, play):

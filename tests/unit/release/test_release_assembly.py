@@ -29,3 +29,23 @@ def test_credentials_are_for_root_alone_and_part_of_the_release(
     assert kept.parent.stat().st_mode & 0o777 == 0o700
     assert "hunter3" not in (paths.release(APP, "2") / "release.json").read_text()
     assert "hunter3" not in repr(desired(credentials={"key.pem": "hunter3"}))
+
+
+def test_configuration_files_are_for_the_app_alone_and_part_of_the_release(
+    paths: release_layout.Paths, systemd: FakeSystemd
+) -> None:
+    run(paths, systemd, desired(config_files={"settings.cfg": "hunter2"}))
+    step, _failures = run(paths, systemd, desired(config_files={"settings.cfg": "hunter3"}))
+    assert step.reasons == ["files"]
+    kept = paths.release(APP, "2") / "files" / "settings.cfg"
+    assert kept.read_text() == "hunter3"
+    assert kept.stat().st_mode & 0o777 == 0o640
+    assert kept.parent.stat().st_mode & 0o777 == 0o750
+    assert "hunter3" not in (paths.release(APP, "2") / "release.json").read_text()
+    assert "hunter3" not in repr(desired(config_files={"settings.cfg": "hunter3"}))
+    step, _failures = run(paths, systemd, desired())
+    assert step.reasons == ["files"]
+
+
+def test_a_release_without_configuration_files_keeps_the_digest_it_had_before_there_were_any() -> None:
+    assert "files" not in desired().parts()

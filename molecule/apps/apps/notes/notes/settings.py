@@ -11,6 +11,7 @@ ROOT_URLCONF = "notes.urls"
 TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": BASE_DIR / "data" / "notes.sqlite3"}}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+TITLE = Path(os.environ["TITLE_FILE"]).read_text() if "TITLE_FILE" in os.environ else ""
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "collected"
 STORAGES = {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"}}
