@@ -158,6 +158,25 @@ def test_what_a_client_claims_to_be_does_not_reach_the_app(host, client, version
     assert "X-Original-Url" not in trusting
 
 
+@pytest.mark.parametrize("family", ["4", "6"])
+def test_an_app_that_knows_no_proxy_sees_its_client(host, client, family):
+    forged = ["-H", "X-Forwarded-For: 192.0.2.99", "-H", "X-Forwarded-Proto: http", "-H", "X-Real-IP: 192.0.2.99"]
+    path = f"/seen?{time.time_ns()}"
+    seen = client.get(host.url("probe", path), f"-{family}", *forged).json
+    address = client.ipv4 if family == "4" else client.ipv6
+    assert (seen["client"], seen["scheme"]) == (address, "https")
+    lines = host.run("journalctl -o cat -n 50 -u 'probe@*' | grep '^{'").splitlines()
+    assert [line["client"] for line in map(json.loads, lines) if line["path"] == path] == [address]
+
+
+def test_what_reaches_the_app_past_nginx_is_this_host_s(host):
+    claims = ["X-Forwarded-For: 192.0.2.99", "X-Forwarded-Proto: https", "X-Real-IP: 192.0.2.99", "Forwarded: for=a"]
+    sent = " ".join(f"-H '{claim}'" for claim in claims)
+    seen = json.loads(host.run(f"curl -s {sent} http://127.0.0.1:8099/seen"))
+    assert (seen["client"], seen["scheme"]) == ("127.0.0.1", "http")
+    assert not [name for name in seen["headers"] if "Forwarded" in name or name == "X-Real-Ip"]
+
+
 def test_a_trusted_proxy_s_word_on_the_client_counts(host):
     """The host itself is one, see nginx_proxy_trusted_proxies."""
     domain = host.domain("probe")

@@ -50,6 +50,8 @@ def test_a_trusted_proxy_names_the_client(host, forwarded, client_seen):
     )
     assert f'"X-Forwarded-For":"{client_seen}"' in told
     assert '"X-Forwarded-Proto":"http"' in told
+    assert f'"client":"{client_seen}"' in told
+    assert '"scheme":"http"' in told
 
 
 def test_a_limit_is_of_the_client_and_not_of_the_proxy_in_front(host):

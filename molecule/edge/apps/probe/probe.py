@@ -29,7 +29,8 @@ def hello(_path: str = "") -> Response:
 @app.get("/api/read/seen")
 def seen() -> Response:
     """The request as it arrived."""
-    return jsonify(client=request.remote_addr, uri=request.environ["RAW_URI"], headers=dict(request.headers))
+    seen = {"client": request.remote_addr, "scheme": request.scheme, "uri": request.environ["RAW_URI"]}
+    return jsonify(**seen, headers=dict(request.headers))
 
 
 @app.get("/cached/<path:_path>")
