@@ -162,7 +162,7 @@ def _run(command: list[str], inputs: BuildInputs, environment: dict[str, str], f
 
 def _run_commands(path: Path, inputs: BuildInputs, environment: dict[str, str]) -> None:
     """Run what the app wants to be run once for each build, and give what came of it the time of the source."""
-    source, own = path / "src", {**environment, "VIRTUAL_ENV": str(path / "venv"), **inputs.variables}
+    own = {**environment, "VIRTUAL_ENV": str(path / "venv"), **inputs.variables}
     own["PATH"] = f"{path / 'venv/bin'}:{environment['PATH']}"
     for command in inputs.commands:
         done = subprocess.run(
@@ -183,8 +183,8 @@ def _run_commands(path: Path, inputs: BuildInputs, environment: dict[str, str]) 
             text = f"the build command {json.dumps(command, ensure_ascii=False)} failed with {how}"
             raise BuildError(f'app "{inputs.app}": {text}:\n{reason}')
     if inputs.commands:
-        _refuse_missing(source, inputs)
-        _set_times(source, inputs.stamp)
+        _refuse_missing(path / inputs.tree, inputs)
+        _set_times(path / "src", inputs.stamp)
 
 
 def _refuse_missing(source: Path, inputs: BuildInputs) -> None:
