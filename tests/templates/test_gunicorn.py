@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from render import app, render
+from render import ROOT, app, render
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_once_a_server_is_ready_systemd_is_told_to_believe_nobody_of_it(monkeypa
     systemd = SimpleNamespace(sd_notify=lambda state, _log: told.append(state))
     monkeypatch.setitem(sys.modules, "gunicorn", SimpleNamespace(systemd=systemd))
     monkeypatch.setenv("WSGI_SOCKET", "/run/api/1/sock")
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = {"__file__": str(ROOT / "roles" / "gunicorn" / "files" / "gunicorn.conf.py")}
     exec(render("gunicorn", "gunicorn.conf.py.j2", app=app()), settings)
     settings["when_ready"](SimpleNamespace(log=None))
     assert told == ["NOTIFYACCESS=none"]

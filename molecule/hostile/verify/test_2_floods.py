@@ -54,7 +54,6 @@ def test_victims_clients_notice_nothing(host, flooded):
     told = flooded[host.name]
     assert {status for status, _ in told} == {"200"}, f"{host.name}: victim answered {told}"
     assert max(seconds for _, seconds in told) < SLOWEST, f"{host.name}: victim was slow: {told}"
-    assert len(told) > 2
 
 
 @pytest.mark.usefixtures("flooded")
