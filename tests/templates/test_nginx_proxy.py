@@ -853,6 +853,11 @@ def test_an_app_that_left_the_inventory_is_read_last_and_may_have_no_site(make: 
     assert includes == [] or includes[-1] == "wsgi/sites/alpha.con[f]"
 
 
+def test_an_app_that_failed_in_this_run_keeps_its_site() -> None:
+    text = render("nginx_proxy", "nginx.conf.j2", __wsgi_apps=[app("zeta")], __wsgi_left_out=[app("alpha")])
+    assert "include wsgi/sites/alpha.con[f];" in text
+
+
 def test_absent_apps_and_apps_without_domains_have_no_site(make: Make) -> None:
     config = make(app("gone", state="absent"), app("worker", domains=[]))
     assert len(config.servers) == 3
