@@ -276,7 +276,9 @@ def _switch_back(paths: Paths, step: Step, systemd: ServiceManager) -> str:
         return "nothing serves yet"
     before = f"release {step.previous}"
     # It answers, unless somebody or something else has stopped it.
-    answers = probe.ask(paths.socket(step.app, step.previous), step.desired.health).status > 0
+    # Its own link says where: one that an older version of this collection made has its socket elsewhere.
+    own = paths.release(step.app, step.previous) / "socket"
+    answers = probe.ask(own, step.desired.health).status > 0
     if not answers:
         with suppress(SystemdError):
             systemd.restart(unit_name(step.app, step.previous))
@@ -284,7 +286,7 @@ def _switch_back(paths: Paths, step: Step, systemd: ServiceManager) -> str:
         replace_link(current, f"releases/{step.previous}")
     if answers:
         return f"{before} still serves"
-    if _answers_in_time(paths.socket(step.app, step.previous), step.desired.health):
+    if _answers_in_time(own, step.desired.health):
         return f"{before} did not answer, was started again and serves"
     return f"{before} does not answer either"
 

@@ -64,6 +64,22 @@ def test_release_that_fails_finds_the_old_one_stopped_and_starts_it(
     assert list(systemd.running) == [f"{APP}@1.service"]
 
 
+def test_release_that_fails_leaves_one_alone_whose_socket_is_where_older_versions_had_it(
+    paths: release_layout.Paths, systemd: FakeSystemd
+) -> None:
+    run(paths, systemd, desired())
+    older = paths.run / APP / "1.sock"
+    paths.socket(APP, "1").rename(older)
+    link = paths.release(APP, "1") / "socket"
+    link.unlink()
+    link.symlink_to(older)
+    systemd.calls.clear()
+    configure(paths, "500")
+    _step, failures = run(paths, systemd, desired(config="bad"))
+    assert "release 1 still serves" in failures[0]
+    assert ("restart", f"{APP}@1.service") not in systemd.calls
+
+
 def test_whatever_goes_wrong_after_the_switch_the_old_one_serves(
     paths: release_layout.Paths, systemd: FakeSystemd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
