@@ -94,6 +94,8 @@ def build_inputs(app: Mapping[str, Any], source: Source, host: Mapping[str, Any]
         commands=commands,
         # Those that name files of a release have no meaning here.
         variables={name: app["env"][name] for name in app["env"].keys() - env_places.located(app)} if commands else {},
+        extras=list(python["extras"]),
+        groups=list(python["groups"]),
     )
 
 
@@ -167,6 +169,8 @@ class ActionModule(ActionBase):
             made: dict[str, Any] = self._execute_module(
                 module_name="webops.wsgi.app_build", module_args=options, task_vars=task_vars
             )
+            for name, file in made.get("decided", {}).items():
+                self._display.display(f"built {name}: {file} says what is installed")
             return made
         finally:
             self._remove_tmp_path(remote_tmp)

@@ -23,7 +23,9 @@ from urllib.parse import unquote, urlsplit
 from ansible_collections.webops.wsgi.plugins.module_utils import (
     assets,
     build_inputs,
+    build_locks,
     build_program,
+    build_project,
     build_requirements,
     environment_reuse,
     tree_archive,
@@ -52,7 +54,15 @@ FREE_LEFT = 100_000_000  # bytes that a build leaves on the disk
 BUILD_TIMEOUT = 1800  # seconds for one build: a large dependency compiled on a small host
 PARTS = ("src", "venv", "seed")  # of a build, as the sandbox leaves them
 # What runs there: each module after those it imports.
-PROGRAM = (tree_archive, environment_reuse, build_inputs, build_requirements, build_program)
+PROGRAM = (
+    tree_archive,
+    environment_reuse,
+    build_inputs,
+    build_project,
+    build_locks,
+    build_requirements,
+    build_program,
+)
 
 
 def build_path(root: Path, inputs: BuildInputs) -> Path:
@@ -83,16 +93,16 @@ def make_build(root: Path, inputs: BuildInputs, archive: Path | None, sandbox: S
     _make_parents(root, inputs.app, path)
     try:
         sandbox.clear(inputs.app)
-        recipe = _run_program(path, inputs, archive, sandbox)
+        told = _run_program(path, inputs, archive, sandbox)
         _collect(sandbox.workshop(inputs.app), path, inputs)
-        _take_environment_over(path, recipe)
+        _take_environment_over(path, str(told["recipe"]))
         clear_workshop(sandbox.workshop(inputs.app))
         _refuse_links_out(path, inputs)
         _link_instance_folder(path / "venv", inputs)
         _compress(path, inputs)
         _restrict(path, inputs)
         _keep_assets(root / inputs.app, path / inputs.tree, inputs)
-        _describe(path, inputs, recipe)
+        _describe(path, inputs, told)
     except BaseException:
         shutil.rmtree(path, ignore_errors=True)
         # The cache too: what is wrong with it would fail the next build as well.
@@ -104,8 +114,8 @@ def make_build(root: Path, inputs: BuildInputs, archive: Path | None, sandbox: S
 # -- in the sandbox ----------------------------------------------------------------------------------------------
 
 
-def _run_program(path: Path, inputs: BuildInputs, archive: Path | None, sandbox: Sandbox) -> str:
-    """Unpack, install and compile; returns the recipe of the environment."""
+def _run_program(path: Path, inputs: BuildInputs, archive: Path | None, sandbox: Sandbox) -> dict[str, Any]:
+    """Unpack, install and compile; returns the recipe of the environment, and which file decided what is in it."""
     authorities = _authorities(inputs)
     here = path.parent
     try:
@@ -124,7 +134,7 @@ def _run_program(path: Path, inputs: BuildInputs, archive: Path | None, sandbox:
         raise BuildError(f'app "{inputs.app}": its build cannot be run: {error}') from None
     if outcome.code:
         raise BuildError(as_written(_failure(inputs, outcome), addresses))
-    return str(json.loads(outcome.told)["recipe"])
+    return dict(json.loads(outcome.told))
 
 
 def _failure(inputs: BuildInputs, outcome: Outcome) -> str:
@@ -274,12 +284,18 @@ def _set_mode(path: Path, group: int, shown: bool) -> None:
     path.chmod((0o755 if executable else 0o644) if shown else (0o750 if executable else 0o640))
 
 
-def _describe(path: Path, inputs: BuildInputs, recipe: str) -> None:
+def _describe(path: Path, inputs: BuildInputs, told: dict[str, Any]) -> None:
     description: dict[str, Any] = {
         "source": inputs.label,
         "identity": inputs.source,
         "python": inputs.python,
-        "recipe": recipe,
+        "recipe": told["recipe"],
+        "requirements": told["decided"],
         "packages": installed_packages(path / "venv"),
     }
     write_file(path / "build.json", json.dumps(description, indent=2, sort_keys=True))
+
+
+def decided_by(path: Path) -> str:
+    """The file that said what a build's environment has; empty for none."""
+    return str(json.loads((path / "build.json").read_text()).get("requirements", ""))

@@ -35,7 +35,7 @@ class BuildInputs:
         interpreter: Its path on the host.
         installer: C(uv) or C(pip).
         uv: Path of the uv program.
-        requirements: Requirements file or pyproject.toml within the source; empty to find it.
+        requirements: Requirements file, lock or pyproject.toml within the source; empty to find it.
         packages: Further requirements, such as C(gevent==26.4.0).
         server: The requirement of the application server, installed unless the app brings its own.
         index_url: Package index, with credentials if it takes any.
@@ -49,6 +49,8 @@ class BuildInputs:
             path within the source counts from there.
         commands: What runs in the source tree once the environment is there, a line for a shell each.
         variables: Environment variables of those commands.
+        extras: Extras of the project that are installed with it.
+        groups: Its dependency groups that are.
     """
 
     app: str
@@ -72,6 +74,8 @@ class BuildInputs:
     subdirectory: str = ""
     commands: list[str] = field(default_factory=list)
     variables: dict[str, str] = field(default_factory=dict)
+    extras: list[str] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
 
     @property
     def tree(self) -> str:
@@ -85,7 +89,7 @@ class BuildInputs:
         for cosmetic in ("label", "stamp", "uv", "ca_bundle"):
             del inputs[cosmetic]
         # What came later changes the names of no builds that do without it.
-        for later in ("subdirectory", "commands", "variables"):
+        for later in ("subdirectory", "commands", "variables", "extras", "groups"):
             if not inputs[later]:
                 del inputs[later]
         # A new password for the same index is no new build.

@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tarfile
 import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,9 +24,13 @@ from ansible_collections.webops.wsgi.plugins.module_utils.build_inputs import (
     BuildInputs,
     is_directory_within,
 )
+from ansible_collections.webops.wsgi.plugins.module_utils.build_locks import TOOLS, Lock
+from ansible_collections.webops.wsgi.plugins.module_utils.build_project import deciding_file, lock_kind
 from ansible_collections.webops.wsgi.plugins.module_utils.build_requirements import (
     environment_recipe,
+    further,
     installed_packages,
+    locked_recipe,
     requirement_name,
     requirement_sets,
 )
@@ -51,13 +57,13 @@ def main(job: dict[str, Any], stream: IO[bytes]) -> None:
             folder.mkdir()
         _unpack(stream, path / "src", inputs, job["archive"])
         _refuse_wrong_subdirectory(path / "src", inputs)
-        runs = requirement_sets(path / inputs.tree, inputs)
+        plan = _plan(path, inputs)
         # Commands may change the environment, which is then no other build's.
-        recipe = "" if inputs.commands else environment_recipe(runs, inputs)
-        print(json.dumps({"recipe": recipe}), flush=True)
+        recipe = "" if inputs.commands else plan.recipe
+        print(json.dumps({"recipe": recipe, "decided": plan.decided}), flush=True)
         environment = installer_environment(path.parent, job["indexes"], job["ca"])
         if recipe not in job["known"]:
-            _install(path, inputs, runs, environment)
+            _install(path, inputs, plan, environment)
         _run_commands(path, inputs, environment)
         _link_persistent(path, inputs)
         _compile_bytecode(path, inputs)
@@ -89,19 +95,68 @@ def _refuse_wrong_subdirectory(source: Path, inputs: BuildInputs) -> None:
 # -- the virtual environment -------------------------------------------------------------------------------------
 
 
-def _install(path: Path, inputs: BuildInputs, runs: list[list[str]], environment: dict[str, str]) -> None:
+@dataclass(frozen=True)
+class Plan:
+    """What is to be installed.
+
+    Attributes:
+        recipe: What names the environment.
+        decided: The file that says what is installed, as seen from the app's own directory; empty for none.
+        lock: That file when it is a lock, which says it once its tool is there.
+        runs: The arguments of each installer run otherwise.
+    """
+
+    recipe: str
+    decided: str
+    lock: Path | None
+    runs: list[list[str]]
+
+
+def _plan(path: Path, inputs: BuildInputs) -> Plan:
+    folder = path / inputs.tree
+    decides = deciding_file(path / "src", inputs)
+    decided = os.path.relpath(decides, folder) if decides else ""
+    if decides and lock_kind(decides):
+        return Plan(locked_recipe(decides, folder, inputs), decided, decides, [])
+    runs = [*requirement_sets(decides, folder, inputs), *further(inputs)]
+    return Plan(environment_recipe(runs, inputs), decided, None, runs)
+
+
+def _install(path: Path, inputs: BuildInputs, plan: Plan, environment: dict[str, str]) -> None:
     venv, source = path / "venv", path / inputs.tree
+    _create(venv, inputs, environment, source)
+    if plan.lock:
+        lock = Lock(plan.lock, source, inputs, environment, path.parent / SCRATCH, _tools(path, inputs, environment))
+        for requirements in lock.runs():
+            _run([*_installer(venv, inputs), *requirements], inputs, environment, plan.lock.parent)
+    for requirements in further(inputs) if plan.lock else plan.runs:
+        _run([*_installer(venv, inputs), *requirements], inputs, environment, source)
+    # What the app brings wins. Its requirements need not say so: an included file, a lock, a dependency may bring it.
+    if inputs.server and requirement_name(inputs.server) not in installed_packages(venv):
+        _run([*_installer(venv, inputs), inputs.server], inputs, environment, source)
+
+
+def _create(venv: Path, inputs: BuildInputs, environment: dict[str, str], folder: Path) -> None:
     create = (
         [inputs.uv, "venv", "--quiet", "--relocatable", "--python", inputs.interpreter, str(venv)]
         if inputs.installer == "uv"
         else [inputs.interpreter, "-m", "venv", str(venv)]
     )
-    _run(create, inputs, environment, source)
-    for requirements in runs:
-        _run([*_installer(venv, inputs), *requirements], inputs, environment, source)
-    # What the app brings wins. Its requirements need not say so: an included file, a lock, a dependency may bring it.
-    if inputs.server and requirement_name(inputs.server) not in installed_packages(venv):
-        _run([*_installer(venv, inputs), inputs.server], inputs, environment, source)
+    _run(create, inputs, environment, folder)
+
+
+def _tools(path: Path, inputs: BuildInputs, environment: dict[str, str]) -> Callable[[str], str]:
+    """Installs a tool that reads a lock, and returns its program."""
+
+    def tool(name: str) -> str:
+        if name == "uv" and inputs.installer == "uv":
+            return inputs.uv
+        venv = path.parent / SCRATCH / name
+        _create(venv, inputs, environment, path)
+        _run([*_installer(venv, inputs), *TOOLS[name]], inputs, environment, path)
+        return str(venv / "bin" / name)
+
+    return tool
 
 
 def _installer(venv: Path, inputs: BuildInputs) -> list[str]:

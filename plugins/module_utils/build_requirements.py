@@ -9,6 +9,7 @@ build.
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.build_inputs import (
     BuildInputs,
     without_credentials,
 )
+from ansible_collections.webops.wsgi.plugins.module_utils.build_project import PROJECT, is_settled, project_runs
 from ansible_collections.webops.wsgi.plugins.module_utils.environment_reuse import recipe
 
 
@@ -28,48 +30,56 @@ def environment_recipe(runs: list[list[str]], inputs: BuildInputs) -> str:
     """
     if inputs.installer != "uv":  # the scripts in an environment that pip fills know their place
         return ""
-    indexes = map(without_credentials, (inputs.index_url, *inputs.extra_index_urls))
     server = [[inputs.server]] if inputs.server else []
-    return recipe([*runs, *server], str(BUILD_FORMAT), inputs.python, inputs.interpreter, *indexes)
+    return recipe([*runs, *server], *_made_with(inputs))
 
 
-def requirement_sets(source: Path, inputs: BuildInputs) -> list[list[str]]:
-    """The arguments of each installer run, but for the server's.
-
-    The app's own requirements come first and alone, because a file with hashes admits no requirement without one.
-    """
-    runs: list[list[str]] = []
-    named = requirements_file(source, inputs)
-    if named and named.name == "pyproject.toml":
-        runs.append([f"./{named.parent.relative_to(source)}"])
-    elif named:
-        runs.append(["-r", str(named)])
-    extra = list(inputs.packages)
-    if "package" in inputs.source:
-        extra.append(inputs.source["package"])
-    if extra:
-        runs.append(extra)
-    return runs
+def locked_recipe(lock: Path, folder: Path, inputs: BuildInputs) -> str:
+    """The same for a build with a lock."""
+    if inputs.installer != "uv" or not is_settled(folder, lock, inputs):
+        return ""
+    texts = [lock.read_text(errors="replace"), (folder / PROJECT).read_text(errors="replace")]
+    beside = [[requirement] for requirement in (*inputs.packages, inputs.server) if requirement]
+    return recipe(beside, *texts, *inputs.extras, "", *inputs.groups, *_made_with(inputs))
 
 
-def requirements_file(source: Path, inputs: BuildInputs) -> Path | None:
-    """The file that names the app's requirements, or None when it has none.
+def _made_with(inputs: BuildInputs) -> list[str]:
+    indexes = map(without_credentials, (inputs.index_url, *inputs.extra_index_urls))
+    return [str(BUILD_FORMAT), inputs.python, inputs.interpreter, *indexes]
+
+
+def requirement_sets(decides: Path | None, folder: Path, inputs: BuildInputs) -> list[list[str]]:
+    """The arguments of each installer run without a lock, but for those of C(further).
+
+    Args:
+        decides: The file that says what is installed.
+        folder: The app's own directory.
+        inputs: What to build.
 
     Raises:
-        BuildError: The named file does not exist in the source.
+        BuildError: The file has no extras or groups, and some are asked for.
     """
-    if inputs.requirements:
-        named = source / inputs.requirements
-        if not named.is_file():
-            raise BuildError(
-                f'app "{inputs.app}": python.requirements is "{inputs.requirements}", which {inputs.label} '
-                "does not hold; name a file of the source"
-            )
-        return named
-    for name in ("requirements.txt", "pyproject.toml"):
-        if (source / name).is_file():
-            return source / name
-    return None
+    if decides and decides.suffix in (".toml", ".py", ".cfg"):
+        if decides.name == PROJECT:
+            return project_runs(decides, folder, inputs)
+        place = os.path.relpath(decides.parent, folder)
+        return [[f"./{place}[{','.join(inputs.extras)}]" if inputs.extras else f"./{place}"]]
+    if inputs.extras or inputs.groups:
+        name = decides.name if decides else "no file"
+        raise BuildError(
+            f'app "{inputs.app}": python.extras or python.groups is set, but {name} decides what is installed, and '
+            "that has neither; remove them, or name a pyproject.toml or a lock with python.requirements"
+        )
+    return [["-r", str(decides)]] if decides else []
+
+
+def further(inputs: BuildInputs) -> list[list[str]]:
+    """What is installed after the app's own requirements, which come first and alone.
+
+    A file with hashes admits no requirement without one.
+    """
+    extra = [*inputs.packages, *([inputs.source["package"]] if "package" in inputs.source else [])]
+    return [extra] if extra else []
 
 
 def installed_packages(venv: Path) -> dict[str, str]:

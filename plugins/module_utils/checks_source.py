@@ -6,13 +6,16 @@ from __future__ import annotations
 import os
 import re
 import typing as t
+from pathlib import Path
 
 from ansible_collections.webops.wsgi.plugins.module_utils import edge, settings
+from ansible_collections.webops.wsgi.plugins.module_utils.build_project import lock_kind
 from ansible_collections.webops.wsgi.plugins.module_utils.settings import App, Problem, show
 from ansible_collections.webops.wsgi.plugins.module_utils.source import GIT_PROTOCOLS, git_protocol
 
 _EXACT_VERSION = re.compile(r"[0-9][A-Za-z0-9.!+_-]*")
 _PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?(\[[A-Za-z0-9._,\s-]*\])?")
+_GROUP = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 _PINNED = re.compile(rf"\s*{_PACKAGE.pattern}\s*(===?\s*[^\s*;,]+|@\s*\S+)\s*(;.*)?")
 _PYTHON = re.compile(r"3\.([0-9]+)")
 _OLDEST_PYTHON = 10  # 3.10, which gunicorn 27 needs
@@ -320,6 +323,8 @@ def check_gevent(app: App) -> t.Iterator[Problem]:
     if source["kind"] == "path":
         if not tree_at_hand(app):
             return
+        if any(lock_kind(Path(name)) for name in (*os.listdir(tree_at_hand(app)), python.get("requirements") or "")):
+            return  # what a lock has is known to the tool that made it
         found, where = declared_packages(tree_at_hand(app), python.get("requirements") or "requirements.txt")
         declared |= found
     else:
@@ -392,6 +397,11 @@ def _pyproject_dependencies(path: str) -> list[str]:
 def check_python(app: App) -> t.Iterator[Problem]:
     """Form of the Python version, and where requirements come from."""
     python = app.data["python"]
+    for name in ("extras", "groups"):
+        for value in python.get(name) or [] if app.usable(f"python.{name}") else []:
+            if not _GROUP.fullmatch(str(value)):
+                text = f"{app.setting('python', name)} has {show(value)}, which cannot be such a name"
+                yield app.problem(text, "use letters, digits, hyphens, underscores and dots, such as postgres")
     version = python.get("version")
     if version and app.usable("python.version"):
         yield from _check_python_version(app, str(version))

@@ -129,6 +129,16 @@ options:
         description: Environment variables of O(builds[].commands).
         type: dict
         default: {}
+      extras:
+        description: Extras of the project that are installed with it.
+        type: list
+        elements: str
+        default: []
+      groups:
+        description: Dependency groups of the project that are installed with it.
+        type: list
+        elements: str
+        default: []
   users:
     description: System users to create; the action plugin makes this from O(apps) and O(host).
     type: list
@@ -168,6 +178,11 @@ failures:
   returned: failure
   type: list
   elements: str
+decided:
+  description: The file that said what is installed, for each app that was built.
+  returned: when something was built
+  type: dict
+  sample: {api: uv.lock}
 builds:
   description: Digest, path and source of each app's build.
   returned: success
@@ -210,6 +225,8 @@ BUILD_OPTIONS: dict[str, Any] = {
     "subdirectory": {"type": "str", "default": ""},
     "commands": {"type": "list", "elements": "str", "default": []},
     "variables": {"type": "dict", "default": {}},
+    "extras": {"type": "list", "elements": "str", "default": []},
+    "groups": {"type": "list", "elements": "str", "default": []},
 }
 
 
@@ -229,6 +246,13 @@ def make_all(builds: list[BuildInputs], archives: dict[str, str], who: str) -> l
 
     with ThreadPoolExecutor(cpu_count()) as pool:
         return [failure for failure in pool.map(make, builds) if failure]
+
+
+def _decided(builds: list[BuildInputs]) -> dict[str, str]:
+    """The file that said what is installed, by app."""
+    paths = {inputs.app: build.build_path(ROOT, inputs) for inputs in builds}
+    found = {app: build.decided_by(path) for app, path in paths.items() if build.is_complete(path)}
+    return {app: file for app, file in found.items() if file}
 
 
 def main() -> None:
@@ -254,8 +278,8 @@ def main() -> None:
                 module.fail_json(msg=str(error))
         failures = make_all(missing, module.params["archives"], module.params["who"])
         if failures:
-            module.fail_json(msg="\n".join(failures), failures=failures)
-    module.exit_json(changed=bool(missing or module.params["users"]))
+            module.fail_json(msg="\n".join(failures), failures=failures, decided=_decided(missing))
+    module.exit_json(changed=bool(missing or module.params["users"]), decided=_decided(missing))
 
 
 if __name__ == "__main__":

@@ -291,6 +291,10 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
         {"source": {"path": "tree", "git": "https://git.example.com/x.git", "version": "v1"}},
         ['app "api"', "source has path and git at once", "keep one"],
     ),
+    "extra that is no name": (
+        {"python": {"extras": ["--all"]}},
+        ['python.extras has "--all"', "which cannot be such a name", "such as postgres"],
+    ),
     "subdirectory that leads out": (
         {"source": {"path": "tree", "subdirectory": "../x"}},
         ['source.subdirectory is "../x"', "leads out of the source tree", "such as services/api"],

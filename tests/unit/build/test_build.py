@@ -12,7 +12,13 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from ansible_collections.webops.wsgi.plugins.module_utils import build, build_inputs, build_requirements, tree_archive
+from ansible_collections.webops.wsgi.plugins.module_utils import (
+    build,
+    build_inputs,
+    build_project,
+    build_requirements,
+    tree_archive,
+)
 from bare_sandbox import BareSandbox
 
 # A build belongs to the group that is named like its app; the test's own group always exists.
@@ -52,6 +58,8 @@ def make_build(root: Path, inputs: build_inputs.BuildInputs, archive: Path | Non
         {"public": ["static"]},
         {"persistent": ["instance"]},
         {"subdirectory": "services/api"},
+        {"extras": ["postgres"]},
+        {"groups": ["production"]},
         {"index_url": "https://other.example.com/simple"},
         {"commands": ["make"]},
         {"commands": ["make"], "variables": {"MODE": "1"}},
@@ -100,6 +108,27 @@ def test_default_python_is_the_hosts_own() -> None:
         ({"pyproject.toml": "[build-system]\n"}, {}, [["./."]]),
         ({}, {"source": {"package": "httpbin==1"}}, [["httpbin==1"]]),
         ({"requirements.txt": ""}, {"packages": ["gevent==25"]}, [["-r", "requirements.txt"], ["gevent==25"]]),
+        ({"pyproject.toml": "[build-system]\n"}, {"extras": ["a", "b"]}, [["./.[a,b]"]]),
+        ({"sub/pyproject.toml": "[build-system]\n"}, {"requirements": "sub/pyproject.toml"}, [["./sub"]]),
+        ({"setup.py": ""}, {}, [["./."]]),
+        ({"setup.cfg": ""}, {}, [["./."]]),
+        # as `uv init` makes it: no package
+        ({"pyproject.toml": '[project]\ndependencies = ["flask==3"]\n'}, {}, [["flask==3"]]),
+        (
+            {"pyproject.toml": "[project]\noptional-dependencies = {a = ['x']}\n[dependency-groups]\ng = []\n"},
+            {"extras": ["a"], "groups": ["g"]},
+            [["x"], ["--group", "pyproject.toml:g"]],
+        ),
+        ({"pyproject.toml": '[project]\ndependencies = ["a"]\n', "src/a.py": ""}, {}, [["./."]]),
+        ({"pyproject.toml": '[project]\ndynamic = ["version"]\n'}, {}, [["./."]]),
+        (
+            {
+                "pyproject.toml": "[project]\ndependencies = ['a']\n[tool.poetry]\npackage-mode = false\n",
+                "setup.cfg": "",
+            },
+            {},
+            [["a"]],
+        ),
         ({"deploy/prod.txt": ""}, {"requirements": "deploy/prod.txt"}, [["-r", "deploy/prod.txt"]]),
     ],
 )
@@ -110,7 +139,11 @@ def test_what_is_installed(
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     inputs = dataclasses.replace(INPUTS, server="gunicorn==27", **change)  # type: ignore[arg-type]
-    runs = build_requirements.requirement_sets(tmp_path, inputs)
+    decides = build_project.deciding_file(tmp_path, inputs)
+    runs = [
+        *build_requirements.requirement_sets(decides, tmp_path, inputs),
+        *build_requirements.further(inputs),
+    ]
     found = [[part.replace(f"{tmp_path}/", "") for part in run] for run in runs]
     assert found == expected
 
@@ -166,7 +199,7 @@ def test_server_is_installed_unless_the_app_brings_it(
 
 def test_named_requirements_that_are_missing(tmp_path: Path) -> None:
     with pytest.raises(build_inputs.BuildError, match=r'python\.requirements is "no\.txt"'):
-        build_requirements.requirements_file(tmp_path, dataclasses.replace(INPUTS, requirements="no.txt"))
+        build_project.deciding_file(tmp_path, dataclasses.replace(INPUTS, requirements="no.txt"))
 
 
 MONOREPO = {
