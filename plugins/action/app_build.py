@@ -169,11 +169,21 @@ class ActionModule(ActionBase):
             made: dict[str, Any] = self._execute_module(
                 module_name="webops.wsgi.app_build", module_args=options, task_vars=task_vars
             )
-            for name, file in made.get("decided", {}).items():
-                self._display.display(f"built {name}: {file} says what is installed")
+            self._tell(made)
             return made
         finally:
             self._remove_tmp_path(remote_tmp)
+
+    def _tell(self, made: Mapping[str, Any]) -> None:
+        """Say what decided about each environment, and where nothing did though something should."""
+        for name, file in made.get("decided", {}).items():
+            self._display.display(f"built {name}: {file} says what is installed")
+        for name, modules in made.get("lacks", {}).items():
+            self._display.warning(
+                f'app "{name}": its source has no requirements.txt, pyproject.toml, setup.py, setup.cfg or lock, so '
+                f"that the server alone is installed, but it imports {', '.join(modules)}; name what has them in a "
+                "requirements.txt, or in python.packages"
+            )
 
     def _send(self, sources: Mapping[str, Source], failures: dict[str, str], remote_tmp: str) -> dict[str, str]:
         archives = {}

@@ -291,11 +291,12 @@ def _describe(path: Path, inputs: BuildInputs, told: dict[str, Any]) -> None:
         "python": inputs.python,
         "recipe": told["recipe"],
         "requirements": told["decided"],
+        "lacks": told["lacks"],
         "packages": installed_packages(path / "venv"),
     }
     write_file(path / "build.json", json.dumps(description, indent=2, sort_keys=True))
 
 
-def decided_by(path: Path) -> str:
-    """The file that said what a build's environment has; empty for none."""
-    return str(json.loads((path / "build.json").read_text()).get("requirements", ""))
+def description(path: Path) -> dict[str, Any]:
+    """What is known of a complete build."""
+    return dict(json.loads((path / "build.json").read_text()))

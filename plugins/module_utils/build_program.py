@@ -25,7 +25,11 @@ from ansible_collections.webops.wsgi.plugins.module_utils.build_inputs import (
     is_directory_within,
 )
 from ansible_collections.webops.wsgi.plugins.module_utils.build_locks import TOOLS, Lock
-from ansible_collections.webops.wsgi.plugins.module_utils.build_project import deciding_file, lock_kind
+from ansible_collections.webops.wsgi.plugins.module_utils.build_project import (
+    deciding_file,
+    foreign_imports,
+    lock_kind,
+)
 from ansible_collections.webops.wsgi.plugins.module_utils.build_requirements import (
     environment_recipe,
     further,
@@ -36,6 +40,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.build_requirements imp
 )
 from ansible_collections.webops.wsgi.plugins.module_utils.tree_archive import TreeError, unpack
 
+MANY_IMPORTS = 20  # that are named in a warning
 REFUSED = 3  # exit code of a build whose error is a message to a person
 CACHE, SCRATCH, HOME = "cache", "tmp", "home"  # beside the build
 
@@ -60,7 +65,9 @@ def main(job: dict[str, Any], stream: IO[bytes]) -> None:
         plan = _plan(path, inputs)
         # Commands may change the environment, which is then no other build's.
         recipe = "" if inputs.commands else plan.recipe
-        print(json.dumps({"recipe": recipe, "decided": plan.decided}), flush=True)
+        alone = not (plan.decided or plan.runs or inputs.commands or "package" in inputs.source)
+        lacks = foreign_imports(path / inputs.tree)[:MANY_IMPORTS] if alone else []
+        print(json.dumps({"recipe": recipe, "decided": plan.decided, "lacks": lacks}), flush=True)
         environment = installer_environment(path.parent, job["indexes"], job["ca"])
         if recipe not in job["known"]:
             _install(path, inputs, plan, environment)

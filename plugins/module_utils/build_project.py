@@ -9,9 +9,13 @@ build.
 
 from __future__ import annotations
 
+import ast
 import os
 import re
+import sys
 import tomllib
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +179,30 @@ def _has_package(folder: Path, data: dict[str, Any]) -> bool:
         or any(sign in project for sign in signs)
         or any((folder / name).exists() for name in ("setup.py", "setup.cfg", "src"))
     )
+
+
+def foreign_imports(source: Path) -> list[str]:
+    """The modules that a tree imports, always and not in tests, and that neither it nor Python has."""
+    files = [path for path in source.rglob("*.py") if not _is_test(path.relative_to(source))]
+    own = {path.stem for path in files} | {path.parent.name for path in files} | {"gunicorn", "__main__"}
+    found = {name for path in files for name in _imports(path)}
+    return sorted(found - own - sys.stdlib_module_names)
+
+
+def _is_test(path: Path) -> bool:
+    return path.name.startswith(("test_", "conftest.")) or bool({"tests", "test", "docs"}.intersection(path.parts[:-1]))
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """The top-level names that a file imports whenever it is imported itself."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            statements = ast.parse(path.read_bytes()).body
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):  # a template of Python code
+        return
+    for statement in statements:
+        if isinstance(statement, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in statement.names)
+        elif isinstance(statement, ast.ImportFrom) and not statement.level and statement.module:
+            yield statement.module.partition(".")[0]

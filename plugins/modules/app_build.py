@@ -183,6 +183,11 @@ decided:
   returned: when something was built
   type: dict
   sample: {api: uv.lock}
+lacks:
+  description: Modules that are imported by an app whose source has no file that says what to install.
+  returned: when something was built
+  type: dict
+  sample: {api: [flask]}
 builds:
   description: Digest, path and source of each app's build.
   returned: success
@@ -248,11 +253,14 @@ def make_all(builds: list[BuildInputs], archives: dict[str, str], who: str) -> l
         return [failure for failure in pool.map(make, builds) if failure]
 
 
-def _decided(builds: list[BuildInputs]) -> dict[str, str]:
-    """The file that said what is installed, by app."""
+def _made(builds: list[BuildInputs]) -> dict[str, dict[str, Any]]:
+    """What a person is told of the builds that were made."""
     paths = {inputs.app: build.build_path(ROOT, inputs) for inputs in builds}
-    found = {app: build.decided_by(path) for app, path in paths.items() if build.is_complete(path)}
-    return {app: file for app, file in found.items() if file}
+    found = {app: build.description(path) for app, path in paths.items() if build.is_complete(path)}
+    return {
+        "decided": {app: made["requirements"] for app, made in found.items() if made["requirements"]},
+        "lacks": {app: made["lacks"] for app, made in found.items() if made["lacks"]},
+    }
 
 
 def main() -> None:
@@ -278,8 +286,8 @@ def main() -> None:
                 module.fail_json(msg=str(error))
         failures = make_all(missing, module.params["archives"], module.params["who"])
         if failures:
-            module.fail_json(msg="\n".join(failures), failures=failures, decided=_decided(missing))
-    module.exit_json(changed=bool(missing or module.params["users"]), decided=_decided(missing))
+            module.fail_json(msg="\n".join(failures), failures=failures, **_made(missing))
+    module.exit_json(changed=bool(missing or module.params["users"]), **_made(missing))
 
 
 if __name__ == "__main__":

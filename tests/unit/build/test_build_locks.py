@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import subprocess
 from pathlib import Path
@@ -43,7 +42,7 @@ def test_lock_is_followed_and_named(tmp_path: Path, index: str) -> None:
     files = locked(tmp_path / "made", index, {"pyproject.toml": VIRTUAL})
     path = make_build(tmp_path, inputs(index), packed(tmp_path, files | {"app.py": ""}))
     assert installed_packages(path / "venv") == {"greeter": "1.0"}
-    assert build.decided_by(path) == "uv.lock"
+    assert build.description(path)["requirements"] == "uv.lock"
 
 
 def test_changed_code_takes_the_environment_of_a_lock_over(tmp_path: Path, index: str) -> None:
@@ -85,7 +84,7 @@ def test_member_of_a_workspace_has_its_lock(
     files = locked(tmp_path / "made", index, WORKSPACE, "services/api")
     wanted = inputs(index, subdirectory="services/api", **chosen)
     path = make_build(tmp_path, wanted, packed(tmp_path, files))
-    assert build.decided_by(path) == "../../uv.lock"
+    assert build.description(path)["requirements"] == "../../uv.lock"
     assert installed_packages(path / "venv") == {"x": "1"} | expected
 
 
@@ -207,6 +206,32 @@ def test_pylock_needs_uv(tmp_path: Path) -> None:
         played(tmp_path, "pylock.toml", installer="pip").runs()
 
 
-def test_description_says_what_decided(tmp_path: Path) -> None:
-    path = make_build(tmp_path, UV, packed(tmp_path, {"app.py": ""}))
-    assert json.loads((path / "build.json").read_text())["requirements"] == ""
+# -- nothing that says it ------------------------------------------------------------------------------------------
+
+IMPORTS = """\
+import json, os.path
+import flask.views as v, helpers
+from sqlalchemy.orm import Session
+from . import sibling
+from package import thing
+try:
+    import ujson
+except ImportError:
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("files", "change", "lacks"),
+    [
+        ({}, {}, ["flask", "sqlalchemy"]),
+        ({"requirements.txt": ""}, {}, []),
+        ({}, {"packages": ["greeter==1.0"]}, []),
+    ],
+)
+def test_what_is_imported_and_not_installed_is_known(
+    tmp_path: Path, index: str, files: dict[str, str], change: dict[str, object], lacks: list[str]
+) -> None:
+    tree = {"app.py": IMPORTS, "helpers.py": "", "package/__init__.py": "", "tests/test_a.py": "import pytest"}
+    path = make_build(tmp_path, inputs(index, **change), packed(tmp_path, tree | files | {"bad.py": "{{ x"}))
+    assert build.description(path)["lacks"] == lacks
