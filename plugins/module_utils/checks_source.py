@@ -53,6 +53,8 @@ def _check_source_extras(app: App, source: dict[str, t.Any]) -> t.Iterator[Probl
         )
     if "sha256" in source and kind != "archive":
         yield app.problem(f"source.sha256 is {show(source['sha256'])}, but only an archive has one", "remove sha256")
+    if source.get("submodules") and kind != "git":
+        yield app.problem(f"source.submodules is true, but source.{kind} is no git repository", "remove submodules")
     if source.get("subdirectory") is not None:
         yield from _check_subdirectory(app, source)
 

@@ -77,7 +77,7 @@ def resolve(source: Mapping[str, Any], cache: Path) -> Source:
     """
     resolvers: dict[str, Callable[[], Source]] = {
         "path": lambda: _resolve_path(Path(source["path"])),
-        "git": lambda: _resolve_git(source["git"], source["version"], cache),
+        "git": lambda: _resolve_git(source["git"], source["version"], cache, bool(source.get("submodules"))),
         "archive": lambda: _resolve_archive(source["archive"], source["sha256"], cache),
         "package": lambda: _resolve_package(source["package"], source["version"]),
     }
@@ -203,13 +203,12 @@ def _naming(what: str) -> Iterator[None]:
 # -- a git repository --------------------------------------------------------------------------------------------
 
 
-def _resolve_git(url: str, version: str, cache: Path) -> Source:
-    mirror = cache / "git" / (hashlib.sha256(url.encode()).hexdigest()[:24] + ".git")
+def _resolve_git(url: str, version: str, cache: Path, submodules: bool) -> Source:
     commit = version if COMMIT.fullmatch(version) else _ask_commit(url, version)
     return Source(
         {"git": commit},
         f"{_without_credentials(url)} {version} ({commit[:7]})",
-        lambda target: _export_commit(url, version, commit, mirror, target),
+        lambda target: _export_commit(url, version, commit, cache, submodules, target),
     )
 
 
@@ -227,7 +226,32 @@ def _ask_commit(url: str, version: str) -> str:
     )
 
 
-def _export_commit(url: str, version: str, commit: str, mirror: Path, target: Path) -> None:
+def _export_commit(url: str, version: str, commit: str, cache: Path, submodules: bool, target: Path) -> None:
+    """Write the tree of a commit, with those of its submodules where they are wanted, as an archive."""
+    with tempfile.TemporaryDirectory() as scratch:
+        exported = Path(scratch) / "tree.tar"
+        modules = _archive_commit(url, version, commit, cache, exported)
+        if modules and not submodules:
+            raise SourceError(
+                f"source.git {_without_credentials(url)} has submodules ({', '.join(sorted(modules))}), "
+                "which a git source leaves out; add submodules: true to have them"
+            )
+        if modules:
+            _add_submodules(url, commit, cache, modules, exported)
+        # What a person commits with git is a tree; what somebody writes into a repository need not be.
+        with _naming(f"source.git {_without_credentials(url)} {version}"):
+            tree_archive.repack(exported, target)
+
+
+def _mirror(url: str, cache: Path) -> Path:
+    return cache / "git" / (hashlib.sha256(url.encode()).hexdigest()[:24] + ".git")
+
+
+def _archive_commit(
+    url: str, version: str, commit: str, cache: Path, exported: Path, prefix: str = ""
+) -> dict[str, str]:
+    """Write the tree of a commit as an archive; returns its submodules and their commits."""
+    mirror = _mirror(url, cache)
     with _exclusive(mirror):
         if not (mirror / "HEAD").exists():
             _git(["init", "--quiet", "--bare", str(mirror)], url)
@@ -235,23 +259,68 @@ def _export_commit(url: str, version: str, commit: str, mirror: Path, target: Pa
             _git(["-C", str(mirror), "fetch", "--quiet", "--force", "--", url, "+refs/*:refs/*"], url)
         if not _has_commit(mirror, commit):
             raise SourceError(f"source.version {version!r} (commit {commit}) is not in {_without_credentials(url)}")
-        _refuse_submodules(url, mirror, commit)
-        with tempfile.TemporaryDirectory() as scratch:
-            exported = Path(scratch) / "tree.tar"
-            _git(["-C", str(mirror), "archive", "--format=tar", "-o", str(exported), commit], url)
-            # What a person commits with git is a tree; what somebody writes into a repository need not be.
-            with _naming(f"source.git {_without_credentials(url)} {version}"):
-                tree_archive.repack(exported, target)
+        shape = ["--format=tar", f"--prefix={prefix}", "-o", str(exported)]
+        _git(["-C", str(mirror), "archive", *shape, commit], url)
+        listed = _git(["-C", str(mirror), "ls-tree", "-r", "-z", commit], url).split("\0")
+    entries = [line.split("\t", 1) for line in listed if line.startswith("160000 ")]
+    return {path: kind.split()[2] for kind, path in entries}
 
 
-def _refuse_submodules(url: str, mirror: Path, commit: str) -> None:
-    listed = _git(["-C", str(mirror), "ls-tree", "-r", commit], url).splitlines()
-    modules = [line.split("\t", 1)[1] for line in listed if line.startswith("160000 ")]
-    if modules:
+def _add_submodules(
+    url: str, commit: str, cache: Path, modules: Mapping[str, str], exported: Path, prefix: str = ""
+) -> None:
+    """Add the trees of submodules to an archive, at the commits that are recorded, and those of theirs."""
+    addresses = _submodule_addresses(url, commit, cache) if modules else {}
+    for path, recorded in modules.items():
+        if path not in addresses:
+            raise SourceError(f"source.git {_without_credentials(url)}: .gitmodules does not name {path}; add it there")
+        address, below = _submodule_address(url, path, addresses[path]), f"{prefix}{path}/"
+        part = exported.with_name("part.tar")
+        inner = _archive_commit(address, recorded, recorded, cache, part, below)
+        _append(part, exported)
+        _add_submodules(address, recorded, cache, inner, exported, below)
+
+
+def _append(part: Path, whole: Path) -> None:
+    with tarfile.open(part) as source, tarfile.open(whole, "a") as target:
+        for member in source:
+            if not member.isdir():
+                target.addfile(member, source.extractfile(member) if member.isreg() else None)
+
+
+def _submodule_addresses(url: str, commit: str, cache: Path) -> dict[str, str]:
+    """The address of each submodule by its path, as the commit's .gitmodules has it."""
+    ask = ["config", "-z", "--blob", f"{commit}:.gitmodules", "--get-regexp", r"^submodule\..*\.(path|url)$"]
+    found: dict[str, dict[str, str]] = {}
+    for entry in _git(["-C", str(_mirror(url, cache)), *ask], url).split("\0"):
+        key, _newline, value = entry.partition("\n")
+        name, _dot, setting = key.rpartition(".")
+        found.setdefault(name, {})[setting] = value
+    return {module["path"]: module["url"] for module in found.values() if "path" in module and "url" in module}
+
+
+def _submodule_address(parent: str, path: str, written: str) -> str:
+    """Where a submodule is. A relative address counts from its parent's, see gitmodules(5).
+
+    Raises:
+        SourceError: A repository must not choose what git reads on this machine, or starts.
+    """
+    address = written
+    if written.startswith(("./", "../")):
+        base, rest = parent.rstrip("/"), written
+        while rest.startswith(("./", "../")):
+            if rest.startswith("../"):
+                base = re.sub(r"[/:][^/:]*$", lambda cut: ":" if cut[0][0] == ":" else "", base)
+            rest = rest.partition("/")[2]
+        address = f"{base}{'' if base.endswith(':') else '/'}{rest}"
+    protocol = git_protocol(address)
+    local = protocol == "file" and git_protocol(parent) != "file"
+    if address.startswith("-") or protocol not in GIT_PROTOCOLS or local:
         raise SourceError(
-            f"source.git {_without_credentials(url)} has submodules ({', '.join(modules)}), "
-            "which a git source leaves out; clone it with them and use source.path"
+            f"source.git {_without_credentials(parent)}: its submodule {path} is at {_without_credentials(written)}, "
+            "which is not allowed; give it an https or ssh address"
         )
+    return address
 
 
 def _has_commit(mirror: Path, commit: str) -> bool:

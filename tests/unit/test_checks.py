@@ -295,6 +295,10 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
         {"python": {"extras": ["--all"]}},
         ['python.extras has "--all"', "which cannot be such a name", "such as postgres"],
     ),
+    "submodules of a path": (
+        {"source": {"path": "tree", "submodules": True}},
+        ["source.submodules is true", "source.path is no git repository", "remove submodules"],
+    ),
     "subdirectory that leads out": (
         {"source": {"path": "tree", "subdirectory": "../x"}},
         ['source.subdirectory is "../x"', "leads out of the source tree", "such as services/api"],

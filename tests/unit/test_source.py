@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,71 @@ def test_git_source_with_submodules_is_refused(repository: Path, tmp_path: Path)
     found = source.resolve({"kind": "git", "git": str(repository), "version": "main"}, tmp_path / "cache")
     with pytest.raises(source.SourceError, match=r"has submodules \(vendor\)"):
         archived(found, tmp_path)
+
+
+def commit_submodule(parent: Path, address: str, path: str) -> str:
+    """Add a submodule, and return the commit of the parent that has it."""
+    git(parent, "-c", "protocol.file.allow=always", "submodule", "add", "-q", address, path)
+    git(parent, "commit", "-qm", path)
+    return git(parent, "rev-parse", "HEAD")
+
+
+@pytest.fixture
+def nested(tmp_path: Path, repository: Path) -> Path:
+    """A repository with a submodule that has one itself, both of which have moved on since."""
+    for name, text in (("inner", "inner = 1\n"), ("outer", "outer = 1\n")):
+        make_tree(tmp_path / name, {f"{name}.py": text})
+        git(tmp_path / name, "init", "-q")
+        git(tmp_path / name, "add", ".")
+        git(tmp_path / name, "commit", "-qm", name)
+    commit_submodule(tmp_path / "outer", "../inner", "libs/in ner")
+    commit_submodule(repository, str(tmp_path / "outer"), "vendor")
+    for name in ("inner", "outer"):
+        (tmp_path / name / f"{name}.py").write_text("later = 2\n")
+        git(tmp_path / name, "commit", "-qam", "later")
+    return repository
+
+
+def test_submodules_come_along_at_the_recorded_commits(nested: Path, tmp_path: Path) -> None:
+    wanted = {"kind": "git", "git": str(nested), "version": "main", "submodules": True}
+    names = archived(source.resolve(wanted, tmp_path / "cache"), tmp_path)
+    assert names == sorted(
+        [".gitmodules", "app.py", "vendor/.gitmodules", "vendor/outer.py", "vendor/libs/in ner/inner.py"]
+    )
+    with tarfile.open(tmp_path / "out.tar.gz") as archive:
+        for name, text in (("vendor/outer.py", b"outer = 1\n"), ("vendor/libs/in ner/inner.py", b"inner = 1\n")):
+            member = archive.extractfile(name)
+            assert member
+            assert member.read() == text
+
+
+def test_submodule_that_its_repository_does_not_have_is_named(nested: Path, tmp_path: Path) -> None:
+    shutil.rmtree(tmp_path / "inner")
+    wanted = {"kind": "git", "git": str(nested), "version": "main", "submodules": True}
+    with pytest.raises(source.SourceError, match=r"inner"):
+        archived(source.resolve(wanted, tmp_path / "cache"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("parent", "written", "expected"),
+    [
+        ("https://git.example.com/a/b.git", "../c.git", "https://git.example.com/a/c.git"),
+        ("https://u:p@git.example.com/a/b.git/", "../../c.git", "https://u:p@git.example.com/c.git"),
+        ("https://git.example.com/a/b.git", "./c.git", "https://git.example.com/a/b.git/c.git"),
+        ("git@git.example.com:a/b.git", "../c.git", "git@git.example.com:a/c.git"),
+        ("git@git.example.com:b.git", "../c.git", "git@git.example.com:c.git"),
+        ("/srv/a", "../b", "/srv/b"),
+        ("https://git.example.com/b.git", "ssh://git@git.example.com/c.git", "ssh://git@git.example.com/c.git"),
+    ],
+)
+def test_address_of_a_submodule(parent: str, written: str, expected: str) -> None:
+    assert source._submodule_address(parent, "lib", written) == expected
+
+
+@pytest.mark.parametrize("written", ["/root/secrets", "file:///root/secrets", "ext::sh -c id", "-u/x:y"])
+def test_submodule_chooses_nothing_on_this_machine(written: str) -> None:
+    with pytest.raises(source.SourceError, match=r"its submodule lib is at .* which is not allowed"):
+        source._submodule_address("https://git.example.com/a.git", "lib", written)
 
 
 @pytest.mark.parametrize("version", ["v1", "main"])
@@ -309,6 +375,9 @@ def test_git_that_does_not_answer_is_ended_with_what_it_started(
     with pytest.raises(source.SourceError, match=r"source\.git git@.* did not answer git within 1 s"):
         source.resolve({"kind": "git", "git": "git@git.example.com:x.git", "version": "v1"}, tmp_path / "cache")
     ended = Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}/stat")
+    deadline = time.monotonic() + 10  # on a busy machine it takes a moment to die
+    while time.monotonic() < deadline and ended.exists() and ") Z " not in ended.read_text():
+        time.sleep(0.05)
     assert not ended.exists() or ") Z " in ended.read_text()
 
 
