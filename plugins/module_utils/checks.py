@@ -21,6 +21,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils import (
     checks_places,
     checks_proxy,
     checks_server,
+    checks_sizes,
     checks_source,
     checks_tls,
     checks_unit,
@@ -37,6 +38,7 @@ CHECKS = (
     *checks_files.CHECKS,
     *checks_edge.CHECKS,
     *checks_proxy.CHECKS,
+    *checks_sizes.CHECKS,
     *checks_tls.CHECKS,
 )
 

@@ -18,6 +18,9 @@ LIMITS: dict[tuple[str, str], tuple[float, float | None]] = {
     ("gunicorn", "timeout"): (1, None),
     ("gunicorn", "backlog"): (1, None),
     ("gunicorn", "worker_connections"): (1, None),
+    ("gunicorn", "limit_request_line"): (0, 8190),
+    ("gunicorn", "limit_request_field_size"): (1, None),
+    ("gunicorn", "limit_request_fields"): (1, 32768),
     ("nginx", "connect_timeout"): (1, None),
     ("nginx", "send_timeout"): (1, None),
     ("nginx", "read_timeout"): (1, None),
@@ -142,7 +145,7 @@ def check_extra(app: App) -> t.Iterator[Problem]:
             yield app.problem(f"{setting} has {name}, which the release sets itself", f"remove {name}")
         elif not _SETTING.fullmatch(name):
             text = f"{setting} has {show(name)}, which is no name of a setting of gunicorn"
-            yield app.problem(text, "write the name as in a gunicorn.conf.py, such as limit_request_line")
+            yield app.problem(text, "write the name as in a gunicorn.conf.py, such as statsd_host")
         elif name not in gunicorn_settings.NAMES and gunicorn.get("version") == gunicorn_settings.VERSION:
             text = f"{setting} has {name}, which gunicorn {gunicorn_settings.VERSION} does not know"
             guess = settings.nearest(name, gunicorn_settings.NAMES)

@@ -19,9 +19,8 @@ from ansible_collections.webops.wsgi.plugins.module_utils.assets import ASSETS, 
 from ansible_collections.webops.wsgi.plugins.module_utils.cache_purge import KEPT_OPEN
 from ansible_collections.webops.wsgi.plugins.module_utils.settings import PER_LOCATION, collection_root
 
-# Answers of nginx itself that the client gets in its own language. Not 400, 414 and 494: those are answered before
-# nginx knows the server that the request is for.
-ERROR_STATUSES = (401, 403, 404, 405, 408, 413, 429, 500, 501, 502, 503, 504)
+# Answers of nginx itself that the client gets in its own language. Not 400, of a request that nginx could not read.
+ERROR_STATUSES = (401, 403, 404, 405, 408, 413, 414, 429, 431, 500, 501, 502, 503, 504)
 
 # A page for clients that accept HTML, or a problem for others, by what they are to get.
 ERROR_TARGETS = {"auto": "$wsgi_error", "problem": "problem", "html": "page"}
@@ -39,11 +38,16 @@ _LOCATION = re.compile(r"(=|\^~|~\*|~)?\s*(.*)", re.DOTALL)
 # Where a regular expression says that its text begins; other escapes and sets of characters are found to be left.
 _ANCHOR = re.compile(r"\\.|\[\^?\]?(?:\\.|[^]\\])*\]|\^", re.DOTALL)
 _SENT = re.compile(r"(\$(http|cookie|arg)_[a-z0-9_]+)+")
+_SIZE = re.compile(r"([0-9]+)([kmg]?)")
 _RATE = re.compile(r"([1-9][0-9]{0,5})r/([sm])")
 
 # Files of a location that a worker process keeps open between requests, where what is under a name does not change:
 # opening one costs a quarter of the rate.
 OPEN_FILES = 256
+
+# Bytes of an answer that nginx may be sending to the client while it reads on, of the 16 buffers of 16k in location.j2:
+# at least two of them or the one with the headers, and at most all but one.
+BUSY, MOST_BUSY = 2 * 16384, 15 * 16384
 
 # What an app may answer otherwise than a plain GET of the same URL: one with a body, which HTTP allows and the key does
 # not have, or for a WebSocket. A body that is chunked has no length, and over HTTP/2 it need not say that it is.
@@ -201,6 +205,18 @@ def variable(app: Data) -> str:
     return "wsgi_" + str(app["name"]).replace("-", "_")
 
 
+def size(value: t.Any) -> int | None:
+    """Bytes of a size as nginx reads it (``16k``); ``None`` when it is none."""
+    match = _SIZE.fullmatch(str(value).lower())
+    return int(match[1]) * {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}[match[2]] if match else None
+
+
+def longer_than(value: t.Any) -> str:
+    """Regular expression of texts of more bytes than a size. PCRE takes no number above 65535."""
+    thousands, rest = divmod(size(value) or 0, 1024)
+    return f"(?s)^(?:.{{1024}}){{{thousands}}}.{{{rest}}}."
+
+
 def split_location(text: str) -> tuple[str, str]:
     """A location's modifier (``=``, ``^~``, ``~``, ``~*`` or nothing) and its path or regular expression."""
     match = _LOCATION.fullmatch(text.strip())
@@ -288,6 +304,7 @@ def _location(app: Data, path: str, settings: Data) -> Data:
         "cache": _cache(app, settings),
         "log": _access_log(app, settings),
         "allowed_methods": _methods(settings["methods"]),
+        "busy_buffers": max(BUSY, size(settings["response_buffer_size"]) or 0),
         "dropped": _dropped(settings),
         **_guard(app, path, settings),
     }
@@ -304,10 +321,17 @@ def _guard(app: Data, path: str, settings: Data) -> Data:
 
 
 def _refusals(app: Data, locations: list[Data]) -> list[int]:
-    """Statuses of what is refused by the request alone; 404 for a path that is not written plainly."""
+    """Statuses of what is refused by the request alone; 404 for a path that is not written plainly, 414 and 431 for
+    what is too long."""
     methods = any(location["allowed_methods"] for location in locations)
     certificates = any(guard["certified"] for guard in [*locations, _guard(app, STATIC, app["nginx"])])
-    found = {HTTPStatus.FORBIDDEN: certificates, HTTPStatus.NOT_FOUND: True, HTTPStatus.METHOD_NOT_ALLOWED: methods}
+    found = {
+        HTTPStatus.FORBIDDEN: certificates,
+        HTTPStatus.NOT_FOUND: True,
+        HTTPStatus.METHOD_NOT_ALLOWED: methods,
+        HTTPStatus.REQUEST_URI_TOO_LONG: True,
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: True,
+    }
     return [status.value for status, needed in found.items() if needed]
 
 

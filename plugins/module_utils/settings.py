@@ -36,6 +36,8 @@ HOST_WIDE = frozenset(
         "nginx_proxy_brotli",
         "nginx_proxy_brotli_level",
         "nginx_proxy_client_header_timeout",
+        "nginx_proxy_client_max_header_size",
+        "nginx_proxy_client_max_uri_size",
         "nginx_proxy_default_app",
         "nginx_proxy_exporter",
         "nginx_proxy_exporter_listen",
@@ -97,6 +99,7 @@ PER_LOCATION = frozenset(
         "nginx_proxy_methods",
         "nginx_proxy_read_timeout",
         "nginx_proxy_request_buffering",
+        "nginx_proxy_response_buffer_size",
         "nginx_proxy_send_timeout",
         "nginx_proxy_websocket",
     }

@@ -447,7 +447,7 @@ def test_cache(make: Make) -> None:
 def test_cookies_that_a_cache_ignores(make: Make) -> None:
     config = make(app("api", nginx={"cache": "on", "cache_ignore_cookies": ["_ga"]}))
     bypass = config.server("api.example.com", "443").location("/").one("proxy_cache_bypass").split()
-    (ignored,) = [block for block in config.http.blocks("map") if block.args[0] == "$http_cookie"]
+    (ignored,) = [block for block in config.http.blocks("map") if block.args[1].startswith("$wsgi_api_cookie_")]
     assert ignored.args[1] in bypass
     rules = {found["directive"]: found["args"] for found in ignored.directives}
     assert rules == {"default": ["1"], "": [""], f"~{edge.cookie_pattern(['_ga'])}": [""]}
@@ -514,12 +514,36 @@ def test_maintenance_lets_the_host_itself_through(make: Make) -> None:
 )
 def test_errors_of_nginx(make: Make, errors: str, target: str) -> None:
     server = make(app("api", nginx={"errors": errors})).server("api.example.com", "443")
-    assert server.all("error_page")[0][-1] == target
-    assert {"413", "429", "502", "503", "504"} <= set(server.all("error_page")[0])
+    assert ["494", "=431", target] in server.all("error_page"), "headers that do not fit in nginx's buffers"
+    (statuses,) = [args[:-1] for args in server.all("error_page") if "494" not in args and args[-1] == target]
+    assert {"413", "414", "429", "431", "502", "503", "504"} <= set(statuses)
     for block in (server.location("^~", "/__wsgi/"), server.location("=", "/__wsgi/closed")):
         assert block.one("client_max_body_size") == "0", "what is refused with a large body would be refused for that"
     for block in server.location("^~", "/__wsgi/").blocks("location"):
         assert block.all("internal") == [[]]
+
+
+def test_nginx_refuses_what_gunicorn_does_not_take(make: Make) -> None:
+    config = make(
+        app("api", nginx={"locations": {"/own": {"response_buffer_size": "64k"}}}),
+        nginx_proxy_client_max_uri_size="100",
+        nginx_proxy_client_max_header_size="2k",
+    )
+    maps = {block.args[1]: block for block in config.http.blocks("map")}
+    uri, cookie, last = (maps[f"$wsgi_{name}"] for name in ("long_uri", "long_cookie", "too_long"))
+    assert (uri.args[0], cookie.args[0], last.args[0]) == ("$request_uri", "$http_cookie", "$http_authorization")
+    assert (cookie.one("default"), last.one("default")) == ("$wsgi_long_uri", "$wsgi_long_cookie")
+    assert uri.one(f"~{edge.longer_than('100')}") == "414"
+    assert cookie.one(f"~{edge.longer_than('2k')}") == last.one(f"~{edge.longer_than('2k')}") == "431"
+    server = config.server("api.example.com", "443")
+    for path in ("/", "/own"):
+        (refused,) = [block for block in server.location(path).blocks("if") if block.args == ["$wsgi_too_long"]]
+        assert refused.one("rewrite") == "^ /__wsgi/refused/$wsgi_too_long last"
+    for status in ("414", "431"):
+        assert server.location("=", f"/__wsgi/refused/{status}").one("return") == status
+    assert server.location("/").one("proxy_buffer_size") == "32k"
+    own = server.location("/own")
+    assert (own.one("proxy_buffer_size"), own.one("proxy_busy_buffers_size")) == ("64k", "65536")
 
 
 def test_errors_left_to_nginx(make: Make) -> None:
@@ -586,7 +610,7 @@ def test_what_goes_wrong_below_a_path_is_logged_and_told_there(make: Make) -> No
         assert block.one("error_page").endswith(" /__wsgi/apps/admin/$wsgi_error")
     for block in (inside, errors, closed, server.location("=", "/admin")):
         assert block.one("access_log").startswith("/var/log/nginx/admin.access.log ")
-    assert server.one("error_page").endswith(" /__wsgi/page")
+    assert {args[-1] for args in server.all("error_page")} == {"/__wsgi/page"}
     assert ["$wsgi_retry_after", "7"] in closed.all("set")
 
 

@@ -422,6 +422,39 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
         {"nginx": {"client_timeout": "5 min"}},
         ["nginx.client_timeout", '"5 min"', "such as 5m"],
     ),
+    "gunicorn refuses what nginx lets through": (
+        {"gunicorn": {"limit_request_line": 4094}},
+        [
+            'app "api"',
+            "gunicorn.limit_request_line is 4094",
+            'nginx_proxy_client_max_uri_size ("8000")',
+            "write gunicorn: {limit_request_line: 8064} or more",
+        ],
+    ),
+    "gunicorn refuses a header that nginx lets through": (
+        {"gunicorn": {"limit_request_field_size": 8190}},
+        [
+            "gunicorn.limit_request_field_size is 8190",
+            'nginx_proxy_large_header_buffers ("2 32k")',
+            "write gunicorn: {limit_request_field_size: 65536} or more",
+        ],
+    ),
+    "request line longer than gunicorn takes": (
+        {"gunicorn": {"limit_request_line": 9000}},
+        ["gunicorn.limit_request_line is 9000", "write 8190 or less"],
+    ),
+    "no header fields": (
+        {"gunicorn": {"limit_request_fields": 0}},
+        ["gunicorn.limit_request_fields is 0", "write 1 or more"],
+    ),
+    "answer's headers larger than nginx reads": (
+        {"nginx": {"locations": {"/a": {"response_buffer_size": "1m"}}}},
+        ['nginx.locations["/a"].response_buffer_size is "1m"', "1k to 240k", "such as 32k"],
+    ),
+    "answer without room for headers": (
+        {"nginx": {"response_buffer_size": "1"}},
+        ['nginx.response_buffer_size is "1"', "1k to 240k", "such as 32k"],
+    ),
     "size in words": ({"nginx": {"client_max_body_size": "16 MB"}}, ["nginx.client_max_body_size", '"16 MB"', "16m"]),
     "buffer size with g": (
         {"nginx": {"client_body_buffer_size": "1g"}},
@@ -475,7 +508,7 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
     ),
     "free setting that is none": (
         {"gunicorn": {"extra": {"a b": 1}}},
-        ["gunicorn.extra", '"a b"', "limit_request_line"],
+        ["gunicorn.extra", '"a b"', "statsd_host"],
     ),
     "domain with a scheme": (
         {"domains": ["https://api.example.com/"]},
@@ -1394,6 +1427,21 @@ BAD_INVENTORIES: dict[str, tuple[t.Any, dict[str, t.Any], list[str]]] = {
         [app()],
         {"nginx_proxy_large_header_buffers": "16k"},
         ['nginx_proxy_large_header_buffers is "16k"', "4 16k"],
+    ),
+    "URI longer than gunicorn takes": (
+        [app()],
+        {"nginx_proxy_client_max_uri_size": "16k"},
+        ["gunicorn_limit_request_line is 8190", '("16k")', "set gunicorn_limit_request_line: 0, which is no limit"],
+    ),
+    "URI longer than nginx reads": (
+        [app(gunicorn={"limit_request_line": 0})],
+        {"nginx_proxy_client_max_uri_size": "32k"},
+        ["client_max_uri_size", "set nginx_proxy_large_header_buffers: 2 33k or more"],
+    ),
+    "cookies longer than nginx reads": (
+        [app()],
+        {"nginx_proxy_client_max_header_size": "48k"},
+        ["HTTP/2", "client_max_header_size", "set nginx_proxy_large_header_buffers: 2 48k or more"],
     ),
     "header of the client's address": (
         [app()],

@@ -56,6 +56,20 @@ def test_what_a_location_matches(written, match):
     assert locations(locations={written: {}})[written]["match"] == match
 
 
+@pytest.mark.parametrize("size", ["1", "1024", "8000", "16k", "100k"])
+def test_what_is_longer_than_a_size(size):
+    pattern = re.compile(edge.longer_than(size))
+    most = edge.size(size)
+    assert not pattern.search("a" * most)
+    assert pattern.search("a\n" * most)
+    assert pattern.search("a" * (most + 1))
+
+
+@pytest.mark.parametrize(("headers", "busy"), [("4k", 32768), ("32k", 32768), ("100k", 102400)])
+def test_an_answer_s_headers_fit_in_what_may_be_on_its_way(headers, busy):
+    assert locations(response_buffer_size=headers)["/"]["busy_buffers"] == busy
+
+
 @pytest.mark.parametrize(("rate", "seconds"), [("10r/s", 1), ("1r/s", 1), ("30r/m", 2), ("6r/m", 10), ("7r/m", 9)])
 def test_seconds_until_one_more_request(rate, seconds):
     assert locations(limit_requests=rate)["/"]["retry_after"] == seconds

@@ -123,6 +123,46 @@ def test_an_apps_own_security_header_wins(host, client):
     assert headers["x-request-id"] != "own"
 
 
+@pytest.mark.parametrize("version", ["--http1.1", "--http2"])
+@pytest.mark.parametrize(
+    ("query", "headers", "status"),
+    [
+        (7900, {}, 200),
+        (8100, {}, 414),
+        (30000, {}, 414),
+        (0, {"Cookie": 16000}, 200),
+        (0, {"Cookie": 17000}, 431),
+        (0, {"Cookie": 30000}, 431),
+        (0, {"Authorization": 16000}, 200),
+        (0, {"Authorization": 17000}, 431),
+        (0, {"X-Long": 30000}, 200),
+        (0, {f"X-{number}": 10 for number in range(500)}, 200),
+        (7900, {"Cookie": 16000, "Authorization": 8000, "Referer": 8000}, 200),
+    ],
+)
+def test_what_the_app_s_server_does_not_take_nginx_refuses(host, client, version, query, headers, status):
+    sent = [word for name, size in headers.items() for word in ("-H", f"{name}: {'a' * size}")]
+    answer = client.get(host.url("probe", f"/seen?{'a' * query}"), version, *sent)
+    assert answer.status == status, answer.error
+    if status != 200:
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json["status"] == status
+
+
+def test_headers_that_nginx_has_no_room_for_are_refused(host, client):
+    """Over HTTP/2 curl sends no more than 64 KB of them."""
+    sent = [word for number in range(3) for word in ("-H", f"X-Long-{number}: {'a' * 30000}")]
+    answer = client.get(host.url("probe", "/seen"), "--http1.1", *sent)
+    assert (answer.status, answer.json["status"]) == (431, 431)
+
+
+@pytest.mark.parametrize("version", ["--http1.1", "--http2"])
+def test_an_answer_with_many_cookies_comes_through(host, client, version):
+    answer = client.get(host.url("probe", "/cookies/20/1024"), version)
+    assert (answer.status, answer.body) == (200, '{"cookies":20}\n')
+    assert client.get(host.url("probe", "/cookies/40/1024"), version).status == 502
+
+
 def _statuses(client, url, count):
     """Statuses of requests sent as fast as one connection does."""
     script = 'curl -s --cacert "$1" $(yes "$0 -o /dev/null" | head -n "$2") -w "%{http_code}\\n"'

@@ -141,6 +141,15 @@ def own_headers() -> Response:
     return Response("own", headers={"X-Frame-Options": "DENY", "X-Content-Type-Options": "own", "X-Request-ID": "own"})
 
 
+@app.get("/cookies/<int:count>/<int:size>")
+def cookies(count: int, size: int) -> Response:
+    """So many cookies, each of that many bytes."""
+    answer = jsonify(cookies=count)
+    for number in range(count):
+        answer.headers.add("Set-Cookie", f"c{number}={'x' * size}")
+    return answer
+
+
 @app.get("/status/<int:status>")
 def status(status: int) -> Response:
     """An error of the app's own."""
