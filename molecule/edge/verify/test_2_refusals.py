@@ -150,10 +150,11 @@ def test_what_the_app_s_server_does_not_take_nginx_refuses(host, client, version
 
 
 def test_headers_that_nginx_has_no_room_for_are_refused(host, client):
-    """Over HTTP/2 curl sends no more than 64 KB of them."""
-    sent = [word for number in range(3) for word in ("-H", f"X-Long-{number}: {'a' * 30000}")]
+    """Two fill the buffers. Over HTTP/2 nginx counts bytes instead, and curl sends no more than it takes."""
+    sent = [word for number in range(3) for word in ("-H", f"X-Long-{number}: {'a' * 20000}")]
     answer = client.get(host.url("probe", "/seen"), "--http1.1", *sent)
-    assert (answer.status, answer.json["status"]) == (431, 431)
+    assert answer.status == 431, answer.error
+    assert answer.json["status"] == 431
 
 
 @pytest.mark.parametrize("version", ["--http1.1", "--http2"])
