@@ -19,7 +19,12 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.webops.wsgi.plugins.module_utils import env_places
 from ansible_collections.webops.wsgi.plugins.module_utils.app_lock import caller
 from ansible_collections.webops.wsgi.plugins.module_utils.build import build_path
-from ansible_collections.webops.wsgi.plugins.module_utils.build_inputs import BuildError, BuildInputs, choose_python
+from ansible_collections.webops.wsgi.plugins.module_utils.build_inputs import (
+    PACKAGES,
+    BuildError,
+    BuildInputs,
+    choose_python,
+)
 from ansible_collections.webops.wsgi.plugins.module_utils.edge import public_folders
 from ansible_collections.webops.wsgi.plugins.module_utils.settings import plain
 from ansible_collections.webops.wsgi.plugins.module_utils.source import Source, SourceError, resolve
@@ -48,12 +53,12 @@ def resolve_all(apps: list[Mapping[str, Any]]) -> tuple[dict[str, Source], dict[
     return found, failures
 
 
-def first_seen(source: Source, commands: list[str]) -> int:
+def first_seen(source: Source, others: list[str]) -> int:
     """When this controller first saw the source, in seconds since the epoch: one time for all hosts.
 
-    Other commands may make other files of the same source, whose time must tell them apart.
+    With others, such as commands, other files may come of the same source, whose time must tell them apart.
     """
-    seen = [source.identity, commands] if commands else source.identity
+    seen = [source.identity, others] if others else source.identity
     name = hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
     marker = cache_directory() / "seen" / name
     marker.parent.mkdir(parents=True, exist_ok=True)
@@ -70,12 +75,13 @@ def build_inputs(app: Mapping[str, Any], source: Source, host: Mapping[str, Any]
     """
     python = app["python"]
     commands = list(app["build"])
+    of_packages = [folder for folder in public_folders(app) if folder.startswith(f"{PACKAGES}/")]
     version, interpreter = choose_python(app["name"], python["version"], host["python"], host["default_python"])
     return BuildInputs(
         app=app["name"],
         source=source.identity,
         label=source.label,
-        stamp=first_seen(source, commands),
+        stamp=first_seen(source, [*commands, *(python["packages"] if of_packages else [])]),
         python=version,
         interpreter=interpreter,
         installer=python["installer"],

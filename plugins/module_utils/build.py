@@ -28,10 +28,12 @@ from ansible_collections.webops.wsgi.plugins.module_utils import (
     build_project,
     build_requirements,
     environment_reuse,
+    failure_remedies,
     tree_archive,
 )
 from ansible_collections.webops.wsgi.plugins.module_utils.build_indexes import as_written, reachable
 from ansible_collections.webops.wsgi.plugins.module_utils.build_inputs import (
+    PACKAGES,
     BuildError,
     BuildInputs,
     is_directory_within,
@@ -57,6 +59,7 @@ PARTS = ("src", "venv", "seed")  # of a build, as the sandbox leaves them
 PROGRAM = (
     tree_archive,
     environment_reuse,
+    failure_remedies,
     build_inputs,
     build_project,
     build_locks,
@@ -96,6 +99,7 @@ def make_build(root: Path, inputs: BuildInputs, archive: Path | None, sandbox: S
         told = _run_program(path, inputs, archive, sandbox)
         _collect(sandbox.workshop(inputs.app), path, inputs)
         _take_environment_over(path, str(told["recipe"]))
+        _copy_package_files(path, inputs)
         clear_workshop(sandbox.workshop(inputs.app))
         _refuse_links_out(path, inputs)
         _link_instance_folder(path / "venv", inputs)
@@ -195,6 +199,29 @@ def _take_environment_over(path: Path, recipe: str) -> None:
         same = environment_reuse.earlier(path.parent, recipe)
         if same:
             environment_reuse.take_over(same, path / "venv")
+
+
+def _copy_package_files(path: Path, inputs: BuildInputs) -> None:
+    """Copy static files of installed packages to where those of the source are, which others may read."""
+    target = path / inputs.tree / PACKAGES
+    wanted = [name.removeprefix(f"{PACKAGES}/") for name in inputs.public if name.startswith(f"{PACKAGES}/")]
+    if wanted and os.path.lexists(target):
+        raise BuildError(
+            f'app "{inputs.app}": source {inputs.label} has {PACKAGES}, a name that the build needs itself'
+        )
+    for name in wanted:
+        found = next(path.glob(f"venv/lib/python*/site-packages/{name}"), None)
+        if not found or not found.is_dir() or not found.resolve().is_relative_to((path / "venv").resolve()):
+            raise BuildError(
+                f'app "{inputs.app}": nginx.static has "package:{name}", which is no directory of the packages that '
+                f"{inputs.label} installs; write the name by which Python imports the package, and the directory in it"
+            )
+        shutil.copytree(found, target / name, ignore=_links, dirs_exist_ok=True)
+        build_program.set_times(target / name, inputs.stamp)
+
+
+def _links(folder: str, names: list[str]) -> list[str]:
+    return [name for name in names if os.path.islink(os.path.join(folder, name))]
 
 
 def _refuse_links_out(build: Path, inputs: BuildInputs) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ansible_collections.webops.wsgi.plugins.module_utils.build_inputs import (
+    PACKAGES,
     BuildError,
     BuildInputs,
     is_directory_within,
@@ -38,6 +39,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.build_requirements imp
     requirement_name,
     requirement_sets,
 )
+from ansible_collections.webops.wsgi.plugins.module_utils.failure_remedies import build_remedy
 from ansible_collections.webops.wsgi.plugins.module_utils.tree_archive import TreeError, unpack
 
 MANY_IMPORTS = 20  # that are named in a warning
@@ -215,8 +217,14 @@ def _run(command: list[str], inputs: BuildInputs, environment: dict[str, str], f
     except OSError as error:
         raise BuildError(f'app "{inputs.app}": {command[0]} cannot be run on this host: {error.strerror}') from None
     if done.returncode:
-        reason = "\n".join((done.stderr or done.stdout).strip().splitlines()[-25:])
-        raise BuildError(f'app "{inputs.app}": installing the requirements of {inputs.label} failed:\n{reason}')
+        raise _failed(inputs, f"installing the requirements of {inputs.label} failed", done.stderr or done.stdout)
+
+
+def _failed(inputs: BuildInputs, what: str, output: str) -> BuildError:
+    """What failed, what to do about it where that is known, and the end of what it printed."""
+    fix = build_remedy(output)
+    end = "\n".join(output.strip().splitlines()[-25:])
+    return BuildError(f'app "{inputs.app}": {what}{fix and ": "}{fix}:\n{end}')
 
 
 # -- the app's own commands --------------------------------------------------------------------------------------
@@ -240,25 +248,24 @@ def _run_commands(path: Path, inputs: BuildInputs, environment: dict[str, str]) 
             umask=0o022,
         )
         if done.returncode:
-            reason = "\n".join(done.stdout.strip().splitlines()[-25:])
             how = f"exit code {done.returncode}" if done.returncode > 0 else f"signal {-done.returncode}"
             text = f"the build command {json.dumps(command, ensure_ascii=False)} failed with {how}"
-            raise BuildError(f'app "{inputs.app}": {text}:\n{reason}')
+            raise _failed(inputs, text, done.stdout)
     if inputs.commands:
         _refuse_missing(path / inputs.tree, inputs)
-        _set_times(path / "src", inputs.stamp)
+        set_times(path / "src", inputs.stamp)
 
 
 def _refuse_missing(source: Path, inputs: BuildInputs) -> None:
     for name in inputs.public:
-        if not (source / name).is_dir():
+        if not (source / name).is_dir() and not name.startswith(f"{PACKAGES}/"):
             raise BuildError(
                 f'app "{inputs.app}": static files are served from "{name}", which is no directory of '
                 f"{inputs.label} after the commands of build; correct its name, or have one of them make it"
             )
 
 
-def _set_times(source: Path, stamp: int) -> None:
+def set_times(source: Path, stamp: int) -> None:
     """Hosts and builds that make the same files tell clients the same of them."""
     for folder, _folders, names in os.walk(source):
         for name in names:

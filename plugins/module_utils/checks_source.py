@@ -19,6 +19,8 @@ _GROUP = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 _PINNED = re.compile(rf"\s*{_PACKAGE.pattern}\s*(===?\s*[^\s*;,]+|@\s*\S+)\s*(;.*)?")
 _PYTHON = re.compile(r"3\.([0-9]+)")
 _OLDEST_PYTHON = 10  # 3.10, which gunicorn 27 needs
+_DEBIAN_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
+_PACKAGE_FOLDER = re.compile(r"package:[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z0-9_.-]+)+/?")
 _DIRECTORY = re.compile(r"[A-Za-z0-9._/-]+")
 _PREFIX = re.compile(r"/[A-Za-z0-9._~/-]*")
 _PLAIN = re.compile(r"[A-Za-z0-9._/-]+")
@@ -267,6 +269,12 @@ def _static_problem(app: App, folder: t.Any, tree: str) -> tuple[str, str]:
     """What is wrong with a directory of static files, and the mend; two empty strings when nothing is."""
     if not isinstance(folder, str):
         return folder_problem(folder, tree)
+    if folder.startswith("package:"):
+        wrong = not _PACKAGE_FOLDER.fullmatch(folder) or ".." in folder.split("/")
+        fix = (
+            "write package:, the name by which Python imports it and a directory in it, such as package:pgadmin4/static"
+        )
+        return ("which is no directory of a package", fix) if wrong else ("", "")
     place = edge.outside(app.data, folder) if app.usable("persistent") else ""
     if place.startswith(f"/var/lib/{app.data['name']}/") and not _PLAIN.fullmatch(place):
         return "with a character that systemd does not take", "use letters, digits, hyphens, underscores and dots"
@@ -460,6 +468,15 @@ def check_indexes(app: App) -> t.Iterator[Problem]:
             yield app.problem(text, "write an http, https or file URL, such as https://packages.example.com/simple")
 
 
+def check_debian_packages(app: App) -> t.Iterator[Problem]:
+    """Packages of the host have names that Debian's policy allows, and no version."""
+    for key in ("system_packages", "build_packages"):
+        for name in app.data[key] if app.usable(key) else ():
+            if not _DEBIAN_PACKAGE.fullmatch(name):
+                mend = "write its name alone, such as libpq-dev"
+                yield app.problem(f"{key} has {show(name)}, which is no name of a Debian package", mend)
+
+
 CHECKS: tuple[t.Callable[[App], t.Iterator[Problem]], ...] = (
     check_source,
     check_persistent,
@@ -468,4 +485,5 @@ CHECKS: tuple[t.Callable[[App], t.Iterator[Problem]], ...] = (
     check_python,
     check_indexes,
     check_packages,
+    check_debian_packages,
 )

@@ -16,6 +16,7 @@ from http import HTTPStatus
 
 from ansible_collections.webops.wsgi.plugins.module_utils import dns_lookup
 from ansible_collections.webops.wsgi.plugins.module_utils.assets import ASSETS, COMPRESSIBLE
+from ansible_collections.webops.wsgi.plugins.module_utils.build_inputs import PACKAGES
 from ansible_collections.webops.wsgi.plugins.module_utils.cache_purge import KEPT_OPEN
 from ansible_collections.webops.wsgi.plugins.module_utils.settings import PER_LOCATION, collection_root
 
@@ -173,7 +174,7 @@ def static_folders(app: t.Mapping[str, t.Any]) -> dict[str, str]:
     them, such as C(static/uploads), where no location is written for them. Not those in the top of the source tree:
     databases are there."""
     nginx = app["nginx"]
-    written = {static_url(prefix): folder for prefix, folder in nginx["static"].items()}
+    written = {static_url(prefix): in_source(folder) for prefix, folder in nginx["static"].items()}
     taken = _prefixes(nginx) | set(written)
     found: dict[str, str] = {}
     for prefix, folder in written.items():
@@ -183,6 +184,11 @@ def static_folders(app: t.Mapping[str, t.Any]) -> dict[str, str]:
             if inside != "." and path.startswith(f"{inside}/") and url not in taken:
                 found[url] = path
     return {**written, **found}
+
+
+def in_source(folder: str) -> str:
+    """A directory of static files; that of an installed package is where a build copies it to in the source tree."""
+    return re.sub("^package:", f"{PACKAGES}/", folder)
 
 
 def _prefixes(nginx: t.Mapping[str, t.Any]) -> set[str]:

@@ -1,7 +1,10 @@
 # Copyright (c) webops.wsgi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What to do about causes that many apps share, by the words that Python, the server and systemd use."""
+"""What to do about causes that many apps share, by the words that Python, the server and systemd use.
+
+This module has no imports beyond the standard library: its text is sent into the sandbox of a build.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,12 @@ _FILTER = (
 _MEMORY = "raise release_memory_max, or start fewer workers (gunicorn_workers); where no limit is set, the host is full"
 _STATE = "the code is read-only: keep what the app writes in a directory that persistent names, or below /var/lib/<app>"
 
+_NO_COMPILER = (
+    r"command '?\S*(?:gcc|cc|g\+\+|clang)\S*'? failed: No such file|unable to execute '\S*g?cc'"
+    r"|(?:gcc|cc|g\+\+|make): (?:command )?not found|No C compiler|No such file or directory: '\S*(?:gcc|cc|g\+\+)'"
+    r"|Unknown compiler\(s\)|No CMAKE_C\w*_COMPILER could be found"
+)
+
 # The first that is found in an exception, in what a program wrote or in what systemd said decides.
 _REMEDIES: tuple[tuple[str, str], ...] = (
     (
@@ -33,13 +42,9 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
     ),
     (
         r"(?P<name>\S+): cannot open shared object file",
-        "install the Debian package that has NAME on the host",
+        "add the Debian package that has NAME to the app's system_packages",
     ),
-    (
-        r"command '?\S*(?:gcc|cc|g\+\+|clang|rustc|cargo)\S*'? failed: No such file|unable to execute '\S*g?cc'"
-        r"|(?:gcc|cc|g\+\+|make|cargo): (?:command )?not found|No C compiler|No such file or directory: '(?:gcc|cc)'",
-        "a compiler is missing: install Debian's build-essential on the host, or use a package that has a wheel",
-    ),
+    (_NO_COMPILER, "a compiler is missing: add build-essential to the app's system_packages"),
     (
         r"Read-only file system: '(?!/srv/)(?P<name>/[^']*)'",
         "let the app write there: add NAME to release_writable_paths",
@@ -64,7 +69,7 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
         r"|Failed to parse .* as an attribute name",
         "correct the app's entrypoint",
     ),
-    (r": (?P<name>\S+): not found", "install NAME: in the app's requirements, or as a package of the host"),
+    (r": (?P<name>\S+): not found", "install NAME: by the app's requirements, or by system_packages"),
     (r"SIGSYS", _FILTER),
     (r"^OSError: \[Errno 1\]|\[Errno 1\] Operation not permitted$", _FILTER),
     (r"SIGKILL|OOM killer|oom-kill|^MemoryError\b", _MEMORY),
@@ -77,7 +82,80 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
     (r"_activate failed:.*timeout was exceeded", "raise release_hook_timeout, or see what the command waits for"),
     (r"timeout was exceeded|took longer to start", "raise release_start_timeout, or see what the app waits for"),
 )
-_COMPILED = tuple((re.compile(pattern, re.MULTILINE), fix) for pattern, fix in _REMEDIES)
+
+# Debian packages that have a header, by the beginning of its name.
+_HEADERS = {
+    "Python.h": "python3-dev",
+    "libpq-fe.h": "libpq-dev",
+    "mysql.h": "default-libmysqlclient-dev",
+    "ffi.h": "libffi-dev",
+    "openssl/": "libssl-dev",
+    "ldap.h": "libldap-dev",
+    "lber.h": "libldap-dev",
+    "sasl/": "libsasl2-dev",
+    "libxml/": "libxml2-dev",
+    "libxslt/": "libxslt1-dev",
+    "jpeglib.h": "libjpeg-dev",
+    "zlib.h": "zlib1g-dev",
+    "yaml.h": "libyaml-dev",
+    "magic.h": "libmagic-dev",
+    "pcre.h": "libpcre3-dev",
+    "curl/": "libcurl4-openssl-dev",
+    "gssapi/": "libkrb5-dev",
+    "sql.h": "unixodbc-dev",
+}
+_ADD = "add the Debian package that has it to the app's build_packages"
+_OF_BUILDS: tuple[tuple[str, str], ...] = (
+    (
+        r"pg_config executable not found|pg_config is required|pg_config: not found",
+        "pg_config is missing: write build_packages: [build-essential, libpq-dev, python3-dev] for the app",
+    ),
+    (
+        r"mysql_config(?: not found|: not found)|Can not find valid pkg-config name",
+        "MySQL's headers are missing: write build_packages: [build-essential, default-libmysqlclient-dev, pkg-config, "
+        "python3-dev] for the app",
+    ),
+    *(
+        (
+            rf"fatal error: {re.escape(header)}\S*: No such file",
+            f"a header is missing: add {package} to the app's build_packages",
+        )
+        for header, package in _HEADERS.items()
+    ),
+    (r"fatal error: (?P<name>\S+): No such file", f"the header NAME is missing: {_ADD}"),
+    (_NO_COMPILER, "a compiler is missing: write build_packages: [build-essential, python3-dev] for the app"),
+    (
+        r"(?:rustc|cargo)[^\n]*(?:not found|is not installed|No such file)|can't find Rust compiler",
+        "a compiler is missing: write build_packages: [build-essential, cargo] for the app",
+    ),
+    (r"cannot find -l(?P<name>[\w.+-]+)", f"the library NAME is missing: {_ADD}, most often libNAME-dev"),
+    (
+        r"pkg-config: not found|No such file or directory: 'pkg-config'|Did not find pkg-config",
+        "pkg-config is missing: add pkg-config to the app's build_packages",
+    ),
+    (
+        r"Package '?(?P<name>[\w.+-]+?)'?,? (?:was not found in the pkg-config|required by '\S+', not found)",
+        f"NAME.pc is missing: {_ADD}",
+    ),
+    (
+        r"CMake must be installed|No such file or directory: 'cmake'",
+        "cmake is missing: add cmake to the app's build_packages",
+    ),
+    (r"Git executable not found", "git is missing: add git to the app's build_packages"),
+    (
+        r"(?P<name>\S+): cannot open shared object file",
+        "NAME is missing: add the Debian package that has it to the app's system_packages",
+    ),
+    (r"sh: \d+: (?P<name>\S+): not found", f"NAME is missing: {_ADD}"),
+)
+
+
+def _compiled(remedies: Iterable[tuple[str, str]]) -> tuple[tuple[re.Pattern[str], str], ...]:
+    return tuple((re.compile(pattern, re.MULTILINE), fix) for pattern, fix in remedies)
+
+
+_COMPILED = _compiled(_REMEDIES)
+_COMPILED_OF_BUILDS = _compiled(_OF_BUILDS)
 
 _ENVIRONMENT = re.compile(r"^KeyError: '(?P<name>[A-Z][A-Z0-9_]*)'$")
 _REFUSED = re.compile(r"^(?:PermissionError|OSError): \[Errno (?:1|13)\] \S+ \S+(?: \S+)?$")
@@ -95,7 +173,16 @@ def remedy(words: str, code: Iterable[str] = ()) -> str:
         return f"give the app the variable {found['name']} in env or secrets"
     if _REFUSED.match(words) and any("mmap" in line or "mprotect" in line for line in lines):
         return _MACHINE_CODE
-    for pattern, fix in _COMPILED:
+    return _first(_COMPILED, words)
+
+
+def build_remedy(words: str) -> str:
+    """What to do about a build that failed; empty when what it printed is not known."""
+    return _first(_COMPILED_OF_BUILDS, words)
+
+
+def _first(remedies: Iterable[tuple[re.Pattern[str], str]], words: str) -> str:
+    for pattern, fix in remedies:
         if found := pattern.search(words):
             return fix.replace("NAME", found.groupdict().get("name", "NAME"))
     return ""

@@ -37,6 +37,10 @@ def missing_packages(status: str, wanted: Iterable[str]) -> list[str]:
     for paragraph in status.split("\n\n"):
         if "\nStatus: install ok installed\n" in paragraph and paragraph.startswith("Package: "):
             installed.add(paragraph[len("Package: ") : paragraph.index("\n")])
+            _line, provides, rest = paragraph.partition("\nProvides: ")
+            if provides:  # such as awk, which is no package of its own
+                names = rest.partition("\n")[0].split(",")
+                installed.update(name.split()[0] for name in names if name.strip())
     return [name for name in wanted if name not in installed]
 
 

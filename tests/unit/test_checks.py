@@ -157,8 +157,16 @@ def test_good_input_has_no_problems(base):
             ],
             credentials={"key.json": "{}"},
             env={"A": "{files}/a.cfg", "B": "{files}", "C": "{credentials}/key.json:{files}/b", "D": "{files}/a.cfg/x"},
+            system_packages=["libpq5", "libstdc++6"],
+            build_packages=["build-essential", "python3.13-dev"],
             build=["npm ci && npm run build", "python manage.py collectstatic --noinput\n"],
-            nginx={"static": {"/static/": "static/collected"}},
+            nginx={
+                "static": {
+                    "/static/": "static/collected",
+                    "/pg/": "package:pgadmin4/static/",
+                    "/x/": "package:_a/b-c/d",
+                }
+            },
         ),
         {"name": "old", "state": "absent", "purge": True},
     ]
@@ -769,6 +777,26 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
     "static directory outside, for all that is built": (
         {"build": ["npm ci"], "nginx": {"static": {"/s/": "../static"}}},
         ["nginx.static", '"../static"', "out of the source tree"],
+    ),
+    "package with a version": (
+        {"system_packages": ["libpq5=17.12"]},
+        ['system_packages has "libpq5=17.12"', "no name of a Debian package", "such as libpq-dev"],
+    ),
+    "package that is an option": ({"build_packages": ["-y"]}, ['build_packages has "-y"', "no name of a Debian"]),
+    "package in capitals": ({"build_packages": ["Nodejs"]}, ['build_packages has "Nodejs"', "no name of a Debian"]),
+    "packages in one line": ({"build_packages": ["a b"]}, ['build_packages has "a b"', "no name of a Debian"]),
+    "packages that are no list": ({"system_packages": "libpq5"}, ['system_packages is "libpq5", not a list', "list"]),
+    "static directory that is a whole package": (
+        {"nginx": {"static": {"/s/": "package:pgadmin4"}}},
+        ['nginx.static maps "/s/" to "package:pgadmin4"', "no directory of a package", "package:pgadmin4/static"],
+    ),
+    "static directory out of a package": (
+        {"nginx": {"static": {"/s/": "package:a/../../b"}}},
+        ['"package:a/../../b"', "no directory of a package"],
+    ),
+    "static directory of a package by its place": (
+        {"nginx": {"static": {"/s/": "package:/etc/ssl"}}},
+        ['"package:/etc/ssl"', "no directory of a package"],
     ),
     "file without a name": ({"files": [{"text": ""}]}, ["files is [", "name"]),
     "file in a directory": (
@@ -1578,6 +1606,8 @@ def test_resolved_app_has_the_shape_the_roles_expect(base):
         "certificate": {},
         "env": {"A": "1", "B": "true"},
         "build": [],
+        "system_packages": [],
+        "build_packages": [],
         "files": [],
         "secrets": {"C": "2"},
         "persistent": ["data"],

@@ -369,3 +369,11 @@ def test_the_way_to_what_nginx_reads_of_the_state():
     app = resolved(static={"/a": "/var/lib/api/a/b", "/c": "/var/lib/other/c", "/d": "static"})
     (folder,) = edge.state_folders(app)
     assert folder == {"path": "/var/lib/api/a/b", "above": ["/var/lib/api", "/var/lib/api/a"]}
+
+
+def test_static_files_of_a_package_are_in_the_build():
+    app = resolved(static={"/static/": "package:pgadmin4/static/"})
+    assert edge.public_folders(app) == [".packages/pgadmin4/static/"]
+    (static,) = edge.site(app)["static"]
+    assert static["folder"] == "/srv/api/current/app/src/.packages/pgadmin4/static/"
+    assert static["kept"] == "/srv/api/assets/.packages/pgadmin4/static/"

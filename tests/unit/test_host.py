@@ -27,6 +27,11 @@ def test_only_installed_packages_count() -> None:
     assert host.missing_packages(status, ["nginx", "certbot", "uv"]) == ["certbot", "uv"]
 
 
+def test_a_package_that_another_one_provides_is_not_missing() -> None:
+    status = "Package: mawk\nStatus: install ok installed\nProvides: awk, posix-awk (= 1)\nVersion: 1\n\n"
+    assert host.missing_packages(status, ["awk", "posix-awk", "gawk"]) == ["gawk"]
+
+
 def test_interpreters_by_version(tmp_path: Path) -> None:
     for name in ("python3.11", "python3.13", "python3.13-config", "python3"):
         (tmp_path / name).touch(0o755)

@@ -369,9 +369,54 @@ def test_build_command_that_fails_shows_what_it_printed_and_leaves_nothing(tmp_p
     assert not build.is_complete(build.build_path(tmp_path, inputs))
 
 
+def test_build_that_lacks_a_program_names_the_key_in_the_first_line(tmp_path: Path) -> None:
+    inputs = dataclasses.replace(INPUTS, commands=["nosuchprogram ci; seq 90"])
+    with pytest.raises(build_inputs.BuildError) as caught:
+        make_build(tmp_path, inputs, packed(tmp_path, {"app.py": ""}))
+    fix = "nosuchprogram is missing: add the Debian package that has it to the app's build_packages"
+    assert str(caught.value).splitlines()[0].endswith(f"failed with exit code 127: {fix}:")
+
+
 def test_static_directory_that_no_command_makes(tmp_path: Path) -> None:
     inputs = dataclasses.replace(INPUTS, commands=["mkdir statik"], public=["static"])
     with pytest.raises(
         build_inputs.BuildError, match=r'served from "static".*no directory of \./app after the commands'
     ):
+        make_build(tmp_path, inputs, packed(tmp_path, {"app.py": ""}))
+
+
+MAKE_PACKAGE = """\
+cd ../venv/lib/python3*/site-packages
+mkdir -p admin/static
+echo x > admin/static/site.0123456789ab.css
+ln -s /etc admin/static/out
+ln -s /etc admin/etc
+"""
+
+
+def of_package(folder: str, *commands: str) -> build_inputs.BuildInputs:
+    public = [f"{build_inputs.PACKAGES}/{folder}"]
+    return dataclasses.replace(
+        INPUTS, public=public, fingerprint="[0-9a-f]{12}", stamp=1_600_000_000, commands=[MAKE_PACKAGE, *commands]
+    )
+
+
+def test_static_files_of_an_installed_package_are_served_and_nothing_else_of_it(tmp_path: Path) -> None:
+    made = make_build(tmp_path, of_package("admin/static"), packed(tmp_path, {"app.py": ""}))
+    css = made / "src/.packages/admin/static/site.0123456789ab.css"
+    assert (mode(css), mode(css.parent), css.stat().st_mtime) == ("0o644", "0o755", 1_600_000_000)
+    assert [path.name for path in css.parent.iterdir()] == [css.name]
+    assert (tmp_path / APP / "assets/.packages/admin/static" / css.name).samefile(css)
+    assert mode(made / "venv") == "0o750"
+
+
+@pytest.mark.parametrize("folder", ["admin/etc", "nosuch/static", "admin/static/site.0123456789ab.css"])
+def test_what_is_no_directory_of_a_package_is_not_served(tmp_path: Path, folder: str) -> None:
+    with pytest.raises(build_inputs.BuildError, match=f'nginx.static has "package:{folder}", which is no directory'):
+        make_build(tmp_path, of_package(folder), packed(tmp_path, {"app.py": ""}))
+
+
+def test_a_source_cannot_lead_the_copy_of_a_package_elsewhere(tmp_path: Path) -> None:
+    inputs = of_package("admin/static", "ln -s /tmp .packages")
+    with pytest.raises(build_inputs.BuildError, match=r"has \.packages, a name that the build needs itself"):
         make_build(tmp_path, inputs, packed(tmp_path, {"app.py": ""}))

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.webops.wsgi.plugins.module_utils.failure_remedies import remedy
+from ansible_collections.webops.wsgi.plugins.module_utils.failure_remedies import build_remedy, remedy
 
 # What was said: words of the fix, none when it is not known.
 WORDS = {
@@ -56,3 +56,29 @@ def test_a_refused_call_is_about_machine_code_only_where_memory_is_mapped() -> N
     words = "PermissionError: [Errno 13] Permission denied"
     assert "release_memory_deny_write_execute" in remedy(words, ["self.area = mmap.mmap(-1, size, prot=7)"])
     assert "deny_write_execute" not in remedy(words, ["os.setuid(0)"])
+
+
+# What a build printed: words of the fix, none when it is not known.
+BUILDS = {
+    "Error: pg_config executable not found.\n\npg_config is required to build psycopg2": "libpq-dev, python3-dev]",
+    "Exception: Can not find valid pkg-config name.": "default-libmysqlclient-dev",
+    "x.c:1:10: fatal error: Python.h: No such file or directory\nerror: x": "add python3-dev",
+    "a.h:5:10: fatal error: openssl/ssl.h: No such file or directory": "add libssl-dev to the app's build_packages",
+    "a.h:5:10: fatal error: strange.h: No such file or directory": "the header strange.h is missing: add the Debian",
+    "error: command 'x86_64-linux-gnu-gcc' failed: No such file or directory": "build_packages: [build-essential, ",
+    "error: [Errno 2] No such file or directory: 'x86_64-linux-gnu-gcc'": "build_packages: [build-essential, ",
+    "ERROR: Unknown compiler(s): [['cc'], ['gcc']]": "build_packages: [build-essential, ",
+    "error: can't find Rust compiler": "[build-essential, cargo]",
+    "/usr/bin/ld: cannot find -lxmlsec1: No such file": "the library xmlsec1 is missing",
+    "Package cairo was not found in the pkg-config search path.": "cairo.pc is missing",
+    "/bin/sh: 1: npm: not found": "npm is missing: add the Debian package that has it to the app's build_packages",
+    "ImportError: libGL.so.1: cannot open shared object file: No such file": "system_packages",
+    "SyntaxError: invalid syntax": "",
+    "error: command '/usr/bin/gcc' failed with exit code 1": "",
+}
+
+
+@pytest.mark.parametrize("words", BUILDS)
+def test_a_build_is_told_which_key_to_write(words: str) -> None:
+    assert BUILDS[words] in build_remedy(words)
+    assert bool(build_remedy(words)) == bool(BUILDS[words])
