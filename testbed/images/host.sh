@@ -7,7 +7,7 @@ rm -f /usr/sbin/policy-rc.d # container base images forbid starting services on 
 rm -f /etc/apt/apt.conf.d/docker-clean /etc/apt/apt.conf.d/docker-gzip-indexes /etc/apt/apt.conf.d/docker-no-languages
 apt-get update -qq
 apt-get install -y -qq --no-install-recommends \
-    systemd systemd-sysv dbus python3 python3-apt sudo openssh-server iproute2 curl ca-certificates procps
+    systemd systemd-sysv dbus python3 python3-apt sudo openssh-server iproute2 curl ca-certificates procps logrotate
 rm -f /var/cache/apt/archives/*.deb # apt's index of the lists stays, as on every host
 
 # Units that make no sense without hardware or a console.

@@ -29,6 +29,11 @@ def test_collected_and_configuration_files_go_forward_and_back_with_the_release(
         assert host.run("stat -c '%a %U %G' /srv/notes/releases/*/files/title") == "640 root notes\n640 root notes"
 
 
+def test_static_files_of_an_installed_package_are_served_and_nothing_else_of_it(host, client):
+    assert client.get(host.url("notes", "/of-django/css/base.css")).headers["content-type"] == "text/css"
+    assert host.try_("runuser -u www-data -- ls /srv/notes/current/app/venv/").returncode != 0
+
+
 def test_a_command_that_fails_is_named_with_what_it_printed_and_has_no_secrets(hosts, apps, play):
     before = [host.release("notes") for host in hosts]
     run = play(playbook="deploy", wsgi_apps=[apps["notes"] | {"build": ["env; python manage.py collect"]}])
