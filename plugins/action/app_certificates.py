@@ -25,6 +25,7 @@ ACME_KEYS = (
     "preflight",
     "preflight_holds_back",
 )
+from ansible_collections.webops.wsgi.plugins.plugin_utils.app_failures import remember
 
 
 def reduce_app(app: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -79,12 +80,10 @@ class ActionModule(ActionBase):
         # Not by lookups in the task: each would copy all variables, all apps among them.
         renderer = Renderer(self, task_vars or {})
         arguments["files"] = [rendered(entry, renderer) for entry in arguments.get("files") or []]
-        return t.cast(
-            dict[str, t.Any],
-            self._execute_module(
-                module_name="webops.wsgi.app_certificates", module_args=arguments, task_vars=task_vars
-            ),
+        done = self._execute_module(
+            module_name="webops.wsgi.app_certificates", module_args=arguments, task_vars=task_vars
         )
+        return remember(done, task_vars or {})
 
     def _read_provided(self, app: t.Mapping[str, t.Any], keys_too: bool) -> dict[str, str]:
         """Return the contents of the app's certificate files. Raises AnsibleActionFail naming app and file."""

@@ -17,7 +17,13 @@ from ansible_collections.webops.wsgi.plugins.module_utils.app_lock import caller
 from ansible_collections.webops.wsgi.plugins.module_utils.edge import state_folders
 from ansible_collections.webops.wsgi.plugins.module_utils.release_layout import HOOK, JOB, TIMER, WORKER
 from ansible_collections.webops.wsgi.plugins.module_utils.systemd import environment_file
-from ansible_collections.webops.wsgi.plugins.plugin_utils.app_failures import FACT, ReportedError, by_app, settle
+from ansible_collections.webops.wsgi.plugins.plugin_utils.app_failures import (
+    FACT,
+    ReportedError,
+    by_app,
+    earlier_failures,
+    settle,
+)
 
 MASKED_LENGTH = 6  # characters; masking a shorter secret would hide every other word of a message
 ACTIVATED = "wsgi_activated"  # among a host's facts: what this play has done, by app
@@ -165,7 +171,11 @@ class ActionModule(ActionBase):
         activated = {name: done["action"] for name, done in releases.items() if done["action"] != "none"}
         if "builds" in arguments or options["rollback"]:
             result["ansible_facts"] = {ACTIVATED: activated}
-        settle(self, result, failures | by_app(result.pop("failures", [])), variables)
+        failures |= by_app(result.pop("failures", []))
+        if failures and options["activated"] is not None:  # nothing comes after it that would report them
+            earlier = earlier_failures(variables)
+            raise ReportedError("\n".join([*earlier.values(), *failures.values()]), result=result)
+        settle(self, result, failures, variables)
         if result.get("failed") and 'app "' in str(result.get("msg")):
             raise ReportedError(result.pop("msg"), result=result)
         return result

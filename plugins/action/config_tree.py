@@ -18,6 +18,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_files impo
     is_numbered,
     pack,
 )
+from ansible_collections.webops.wsgi.plugins.plugin_utils.app_failures import by_app, remember, settle
 
 try:
     from ansible.template import trust_as_template  # ansible-core 2.19 and later
@@ -127,7 +128,9 @@ class ActionModule(ActionBase):
         result.update(
             self._execute_module(module_name="webops.wsgi.config_tree", module_args=arguments, task_vars=variables)
         )
-        return result
+        if result.get("failed") and str(result.get("owner") or "").startswith('app "'):
+            settle(self, result, by_app([str(result["msg"])]), variables)
+        return remember(result, variables)
 
     def _files(self, entries: Any, renderer: Renderer) -> list[TreeFile]:
         if not isinstance(entries, list):

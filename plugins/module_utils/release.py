@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ansible_collections.webops.wsgi.plugins.module_utils import health as probe
-from ansible_collections.webops.wsgi.plugins.module_utils import release_files, release_proxy
+from ansible_collections.webops.wsgi.plugins.module_utils import release_files, release_proxy, release_upgrade
 from ansible_collections.webops.wsgi.plugins.module_utils.release_layout import (
     SETTINGS,
     WITHDRAWN,
@@ -295,6 +295,8 @@ def _defects(paths: Paths, step: Step, states: dict[str, UnitState]) -> list[str
     for unit in [*lasting_units(paths, app, number), *listeners(step.desired)]:
         if not states[unit].runs:
             found.append(f"{unit} is {states[unit].active}")
+        elif states[unit].unstable:
+            found.append(states[unit].restarted(unit))
         if states[unit].stale:
             found.append(f"systemd has not read the files of {unit}")
         if not (paths.wants(app) / unit).is_symlink():
@@ -321,12 +323,23 @@ def _diverted(paths: Paths, app: str) -> list[str]:
 def unit_files(paths: Paths, step: Step) -> dict[Path, str]:
     """The files outside the app's directory that a release needs, with their text."""
     app, number = step.app, step.number
-    kept = read_text(paths.release(app, number) / SETTINGS)
     return {
         **{paths.units / name: text for name, text in step.desired.files.items()},
         paths.runtime / f"wsgi-{app}.conf": step.desired.runtime,
-        paths.settings(app, number): step.desired.settings if kept is None else kept,
-        **{paths.units / unit.instance(number): unit.text for unit in release_units(paths, app, number)},
+        paths.settings(app, number): step.desired.settings,
+        **own_files(paths, app, number),
+        # While the new one is on trial, the one before may have to start again.
+        **(own_files(paths, app, step.previous) if step.previous else {}),
+    }
+
+
+def own_files(paths: Paths, app: str, number: str) -> dict[Path, str]:
+    """The files outside the app's directory that belong to one release, as far as it has them."""
+    kept = read_text(paths.release(app, number) / SETTINGS)
+    units = release_units(paths, app, number)
+    return {
+        **({} if kept is None else {paths.settings(app, number): release_upgrade.settings(app, kept)}),
+        **{paths.units / unit.instance(number): release_upgrade.unit(unit.text) for unit in units},
     }
 
 

@@ -171,7 +171,9 @@ def _switch(paths: Paths, step: Step) -> None:
     for unit in lasting_units(paths, step.app, step.number):
         replace_link(paths.wants(step.app) / unit, f"../{_file_of(paths, unit)}")
     if step.previous:
-        replace_link(paths.previous_socket(step.app), f"{step.previous}/{paths.socket(step.app, step.previous).name}")
+        # Its own link says where, also for one that an earlier version of the collection made.
+        own = paths.release(step.app, step.previous) / "socket"
+        replace_link(paths.previous_socket(step.app), os.readlink(own) if own.is_symlink() else str(own))
     before = _ask_through_proxy(paths, step)
     replace_link(paths.current(step.app), f"releases/{step.number}")
     after = _ask_through_proxy(paths, step)

@@ -75,6 +75,8 @@ def _fault(paths: Paths, desired: Desired, action: str, systemd: ServiceManager)
     number = current_release(paths, desired.name)
     states = systemd.states(lasting_units(paths, desired.name, number))
     for unit, state in states.items():
+        if state.unstable:
+            return state.restarted(unit)
         if not state.runs or (state.broken and action in STARTED):
             return f"{unit} exited unexpectedly"
     fault = ""

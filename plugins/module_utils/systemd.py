@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import subprocess
 import time
@@ -21,10 +22,13 @@ PROPERTIES = (
     "MainPID",
     "MemoryCurrent",
     "ActiveEnterTimestamp",
+    "ActiveEnterTimestampMonotonic",
 )
 LEEWAY = 10.0  # seconds beyond a unit's time limit, for systemd itself on a busy host
 # Units of time spans as systemctl prints them, see systemd.time(7); those above hours are not used for limits here.
 SPANS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
+ACCIDENTS = 2  # restarts that may happen to anybody, such as by a person or for want of memory
+STABLE = 60.0  # seconds: the longest pause between two restarts, see release_restart_max_sec
 PATIENCE = 3.0  # seconds that a unit which nobody waits for may take to end
 LINE_LENGTH = 1000  # characters of a line of the journal; what is longer is no message to a person
 COMMAND_TIMEOUT = 4000  # seconds; longer than any time limit a unit may have here (an hour, for hooks)
@@ -48,6 +52,7 @@ class UnitState:
         restarts: How often systemd restarted it by itself.
         stale: Whether its files changed since systemd read them.
         load: Its C(LoadState), C(loaded) for a unit that systemd understands.
+        up: Seconds since it was started last, by whomever; endless where that is not known.
     """
 
     active: str
@@ -55,6 +60,7 @@ class UnitState:
     restarts: int
     stale: bool
     load: str = "loaded"
+    up: float = math.inf
 
     @property
     def runs(self) -> bool:
@@ -70,6 +76,15 @@ class UnitState:
     def broken(self) -> bool:
         """Whether the unit has failed at least once since it was started."""
         return self.active == "failed" or self.sub == "auto-restart" or self.restarts > 0
+
+    @property
+    def unstable(self) -> bool:
+        """Whether systemd starts it again and again."""
+        return self.restarts > ACCIDENTS and self.up < STABLE
+
+    def restarted(self, unit: str) -> str:
+        """What a person is told of a unit that is not stable."""
+        return f"{unit} exited unexpectedly {self.restarts} times, the last time {self.up:.0f} s ago"
 
 
 class Systemd:
@@ -189,7 +204,14 @@ def _state(values: Mapping[str, str]) -> UnitState:
         restarts=int(restarts) if restarts.isdigit() else 0,
         stale=values.get("NeedDaemonReload") == "yes",
         load=values.get("LoadState", "loaded"),
+        up=_since(values.get("ActiveEnterTimestampMonotonic", "")),
     )
+
+
+def _since(microseconds: str) -> float:
+    """Seconds since a moment on the monotonic clock; 0 is systemd's word for never."""
+    moment = int(microseconds) / 1e6 if microseconds.isdigit() else 0
+    return time.monotonic() - moment if moment else math.inf
 
 
 def environment_file(variables: Mapping[str, str]) -> str:

@@ -43,6 +43,19 @@ def by_app(messages: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def remember(result: dict[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+    """A task's result; when the task has failed, and so the host's part of the play ends, with what failed before."""
+    earlier = earlier_failures(task_vars)
+    if result.get("failed") and earlier:
+        result["msg"] = "\n".join([str(result.get("msg", "")), "Earlier in this run:", *earlier.values()])
+    return result
+
+
+def earlier_failures(task_vars: Mapping[str, Any]) -> dict[str, str]:
+    """What has failed on the host in this play so far, a message by app."""
+    return (task_vars.get("ansible_facts") or {}).get(FACT) or {}
+
+
 def settle(
     action: ActionBase, result: dict[str, Any], failures: Mapping[str, str], task_vars: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -65,8 +78,7 @@ def settle(
     host = task_vars.get("inventory_hostname")
     for app in failures:
         Display().warning(f'{host}: app "{app}" failed. The others go on; why it failed is reported at the end')
-    earlier = (task_vars.get("ansible_facts") or {}).get(FACT) or {}
-    result.setdefault("ansible_facts", {})[FACT] = {**earlier, **failures}
+    result.setdefault("ansible_facts", {})[FACT] = {**earlier_failures(task_vars), **failures}
     for name in ("failed", "msg", "exception"):
         result.pop(name, None)
     return result

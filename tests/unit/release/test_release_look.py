@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.webops.wsgi.plugins.module_utils import release_layout, release_look
+from ansible_collections.webops.wsgi.plugins.module_utils.systemd import UnitState
 from fake_systemd import APP, FakeSystemd, configure, desired, full, run, serving
 
 DEPLOYED = {APP: "deploy"}
@@ -120,3 +121,19 @@ def test_what_lies_where_root_wants_to_write_does_not_hide_why_a_release_failed(
     _step, failures = run(paths, systemd, desired(environment="2"))
     assert "answered 500" in failures[0]
     assert "cleaning up after it failed: [Errno 28]" in failures[0]
+
+
+def test_an_app_that_is_started_again_and_again_is_no_success_of_a_later_run_either(
+    paths: release_layout.Paths, systemd: FakeSystemd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(paths, systemd, desired())
+    looping = UnitState("active", "running", 50, False, up=3.0)
+    monkeypatch.setattr(systemd, "_state", lambda unit: looping)
+    step, _failures = run(paths, systemd, desired())
+    assert (step.kind, step.reasons) == (
+        "heal",
+        [f"{APP}@1.service exited unexpectedly 50 times, the last time 3 s ago"],
+    )
+    assert "exited unexpectedly 50 times" in look(paths, systemd, "heal")[0]
+    monkeypatch.setattr(systemd, "_state", lambda unit: UnitState("active", "running", 50, False, up=3600.0))
+    assert run(paths, systemd, desired())[0].kind == "none"

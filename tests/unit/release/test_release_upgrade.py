@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Releases of earlier versions of the collection."""
+
+from __future__ import annotations
+
+from ansible_collections.webops.wsgi.plugins.module_utils import release_layout, release_upgrade
+from ansible_collections.webops.wsgi.plugins.module_utils.files import write_file
+from fake_systemd import APP, FakeSystemd, configure, full, run, serving, unit
+
+OLD = "[Service]\nStateDirectory=api api/data api/instance\nReadWritePaths=/run/api\n"
+
+
+def test_what_an_earlier_version_wrote_starts_under_the_units_of_this_one() -> None:
+    text = release_upgrade.settings("api", OLD)
+    assert "StateDirectory=api\n" in text
+    assert "Environment=WSGI_SOCKET=/run/api/%i/sock\n" in text
+    assert "Requires=api.instance@%i.service\n" in text
+    assert release_upgrade.settings("api", text) == text, "it is done once"
+    assert release_upgrade.unit(OLD) == "[Service]\nStateDirectory=api\nReadWritePaths=/run/api\n"
+
+
+def test_the_release_before_can_start_again_while_a_new_one_is_tried(
+    paths: release_layout.Paths, systemd: FakeSystemd
+) -> None:
+    run(paths, systemd, full(settings=OLD, units=(unit("celery", "worker", OLD),)))
+    for path in (paths.settings(APP, "1"), paths.units / f"{APP}.celery@1.service"):
+        write_file(path, OLD)  # as the earlier version did
+    configure(paths, "500")
+    _step, failures = run(paths, systemd, full(config="bad", settings="new WSGI_SOCKET="))
+    assert "release 1 still serves" in failures[0]
+    assert serving(paths) == "1"
+    assert (release_layout.read_text(paths.settings(APP, "1")) or "").startswith(release_upgrade.settings(APP, OLD))
+    assert release_layout.read_text(paths.units / f"{APP}.celery@1.service") == release_upgrade.unit(OLD)
