@@ -79,6 +79,6 @@ def settle(
     for app in failures:
         Display().warning(f'{host}: app "{app}" failed. The others go on; why it failed is reported at the end')
     result.setdefault("ansible_facts", {})[FACT] = {**earlier_failures(task_vars), **failures}
-    for name in ("failed", "msg", "exception"):
+    for name in ("failed", "msg", "exception", "rc"):
         result.pop(name, None)
     return result
