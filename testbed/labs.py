@@ -362,7 +362,7 @@ DEMO = lab(
     ),
 )
 SCENARIOS = {
-    "apps": _scenario("apps", "packages"),
+    "apps": _scenario("apps", "packages", "notes", "shop"),
     "default": _scenario("default", "api", "httpbin", "packed"),
     "deploy": _scenario("deploy", "api"),
     "edge": _scenario("edge", "probe", "second"),
