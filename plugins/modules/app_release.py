@@ -242,7 +242,7 @@ options:
     default: {}
   activated:
     description:
-      - What this run has done, by app, as RV(releases[].action) says it. Instead of deploying, see that it still
+      - What this run has done, by app, as RV(releases) says it. Instead of deploying, see that it still
         runs and answers, over its own socket and through the proxy.
       - A new release that does not is followed by the one before, and the task fails.
     type: dict

@@ -35,8 +35,16 @@ ATTACKS = [
     ("reads a TLS key", "cat /etc/nginx/tls/victim/privkey.pem", "victim's TLS key"),
     ("reads SSH keys", "cat /etc/ssh/ssh_host_*_key", "the host's SSH keys"),
     ("finds the index's password in its environment", "env | grep planted-in-index", "the index's password"),
-    ("finds the index's password in /proc", "cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null | grep -a '[p]lanted-in-index'", "the index's password"),
-    ("finds the index's password in files", "grep -rls planted-in-index /etc /opt /run /tmp /var/tmp /var/cache /home $HOME", "the index's password"),
+    (
+        "finds the index's password in /proc",
+        "cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null | grep -a '[p]lanted-in-index'",
+        "the index's password",
+    ),
+    (
+        "finds the index's password in files",
+        "grep -rls planted-in-index /etc /opt /run /tmp /var/tmp /var/cache /home $HOME",
+        "the index's password",
+    ),
     ("writes to another app's cache", "touch /var/cache/private/wsgi-build/victim/poisoned || touch /var/cache/wsgi-build/victim/poisoned", "packages of other apps"),
     ("changes a package of another app", "find / -xdev -path '*/flask/app.py' ! -path '*/poison*' -writable 2>/dev/null | grep -v ^/proc/ | grep .", "packages of other apps"),
     ("writes to its own releases", "touch /srv/poison/releases/poisoned || touch /srv/poison/poisoned", "what systemd starts"),
