@@ -23,6 +23,10 @@ PIECE = 32  # characters
 NO_OPTIONS = {"invocation": {"module_args": "hidden: options may hold secrets"}}
 
 
+# All but tabs and line ends, and the C1 set, of which some terminals take orders too.
+_WRITTEN_OUT = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
+
+
 class QuietModule(AnsibleModule):
     """A module whose options may hold secrets.
 
@@ -44,7 +48,14 @@ class QuietModule(AnsibleModule):
     def fail_json(self, msg: str, **kwargs: Any) -> None:
         """Fail; the result shows neither options nor secrets."""
         self.no_log_values = spellings(self.no_log_values)
-        super().fail_json(msg, **{**kwargs, **NO_OPTIONS})
+        if "failures" in kwargs:
+            kwargs["failures"] = [visible(text) for text in kwargs["failures"]]
+        super().fail_json(visible(msg), **{**kwargs, **NO_OPTIONS})
+
+
+def visible(text: str) -> str:
+    """A text with its control characters written out: what an app or a build printed must not steer a terminal."""
+    return text.translate(_WRITTEN_OUT)
 
 
 def _texts(result: Any) -> Iterator[str]:

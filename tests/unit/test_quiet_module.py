@@ -16,7 +16,7 @@ from urllib.parse import quote
 import pytest
 from ansible.module_utils import basic
 from ansible_collections.webops.wsgi.plugins.module_utils import release
-from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import spellings
+from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import spellings, visible
 from ansible_collections.webops.wsgi.plugins.module_utils.systemd import environment_file
 from ansible_collections.webops.wsgi.plugins.modules import app_release
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -169,3 +169,8 @@ def test_refused_options_are_not_quoted(monkeypatch, capsys, logged):
 def test_every_module_is_a_quiet_one(path):
     names = {node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)}
     assert "AnsibleModule" not in names
+
+
+def test_control_characters_of_a_message_are_written_out() -> None:
+    text = visible("line\n\tgrün \x1b]0;title\x07\x9b2J\r")
+    assert text == "line\n\tgrün \\x1b]0;title\\x07\\x9b2J\\r"

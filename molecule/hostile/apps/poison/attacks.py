@@ -45,8 +45,16 @@ ATTACKS = [
         "grep -rls planted-in-index /etc /opt /run /tmp /var/tmp /var/cache /home $HOME",
         "the index's password",
     ),
-    ("writes to another app's cache", "touch /var/cache/private/wsgi-build/victim/poisoned || touch /var/cache/wsgi-build/victim/poisoned", "packages of other apps"),
-    ("changes a package of another app", "find / -xdev -path '*/flask/app.py' ! -path '*/poison*' -writable 2>/dev/null | grep -v ^/proc/ | grep .", "packages of other apps"),
+    (
+        "writes to another app's cache",
+        "touch /var/cache/private/wsgi-build/victim/poisoned || touch /var/cache/wsgi-build/victim/poisoned",
+        "packages of other apps",
+    ),
+    (
+        "changes a package of another app",
+        "find / -xdev -path '*/flask/app.py' ! -path '*/poison*' -writable 2>/dev/null | grep -v ^/proc/ | grep .",
+        "packages of other apps",
+    ),
     ("writes to its own releases", "touch /srv/poison/releases/poisoned || touch /srv/poison/poisoned", "what systemd starts"),
     ("connects to victim", f"{ASK} /run/victim/current.sock", "victim without nginx"),
     ("connects to systemd", f"{ASK} /run/systemd/private", "systemd"),
