@@ -10,7 +10,6 @@ command line or among the settings of a unit, which every user of the host can r
 from __future__ import annotations
 
 import hashlib
-import inspect
 import io
 import json
 import os
@@ -197,8 +196,17 @@ def interpreter(python: str) -> list[str]:
 
 def parcel(modules: Sequence[ModuleType], job: Mapping[str, Any]) -> bytes:
     """What is sent to a program: modules, of which the last has C(main), and its job."""
-    texts = {module.__name__: inspect.getsource(module) for module in modules}
+    texts = {module.__name__: _source(module) for module in modules}
     return json.dumps({"modules": texts, "job": job}).encode() + b"\n"
+
+
+def _source(module: ModuleType) -> str:
+    """The text of a module: C(inspect) keeps a cache for it, which builds side by side spoil for each other."""
+    file, spec = Path(str(module.__file__)), module.__spec__
+    if file.is_file():
+        return file.read_text(encoding="utf-8")
+    loader: Any = spec.loader if spec else None  # Ansible sends modules to hosts in an archive
+    return bytes(loader.get_data(str(file))).decode()
 
 
 def run(command: list[str], parcel_: bytes, archive: Path | None, limit: int) -> Outcome:
