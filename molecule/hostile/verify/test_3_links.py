@@ -79,6 +79,8 @@ def test_victim_is_unharmed(victim):
 def test_the_next_run_is_right(hosts, mallories, play_once):
     for host in hosts:
         host.run(AFRESH)
+        # The attacks have ended mallory's server again and again, which a run would rightly fail for.
+        host.run("systemctl reset-failed 'mallory@*'")
     run = play_once()
     assert run.code == 0, run.output[-3000:]
     for shell in mallories.values():
