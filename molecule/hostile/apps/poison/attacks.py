@@ -3,9 +3,6 @@
 With a fourth value, a command of root's tells afterwards instead. To add an attack, add a line.
 """
 
-# ruff: noqa: E501
-# fmt: off
-
 ASK = "python3 -c 'import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1])' "
 
 ATTACKS = [
@@ -17,7 +14,11 @@ ATTACKS = [
     ("adds a unit", "touch /etc/systemd/system/poisoned.service", "systemd's units"),
     ("adds a runtime unit", "touch /run/systemd/system/poisoned.service", "systemd's units"),
     ("adds a program", "touch /usr/local/bin/poisoned", "everybody's PATH"),
-    ("changes the installer", "touch /opt/wsgi/poisoned || touch $(ls -d /opt/wsgi/*/bin/uv)", "the program that builds every app"),
+    (
+        "changes the installer",
+        "touch /opt/wsgi/poisoned || touch $(ls -d /opt/wsgi/*/bin/uv)",
+        "the program that builds every app",
+    ),
     ("writes to root's home", "touch /root/poisoned", "root's files", "test -e /root/poisoned"),
     ("reads root's home", "ls -A /root/.ssh", "root's files"),
     ("reads victim's code", "cat /srv/victim/current/app/src/victim.py", "victim's code"),
@@ -55,13 +56,21 @@ ATTACKS = [
         "find / -xdev -path '*/flask/app.py' ! -path '*/poison*' -writable 2>/dev/null | grep -v ^/proc/ | grep .",
         "packages of other apps",
     ),
-    ("writes to its own releases", "touch /srv/poison/releases/poisoned || touch /srv/poison/poisoned", "what systemd starts"),
+    (
+        "writes to its own releases",
+        "touch /srv/poison/releases/poisoned || touch /srv/poison/poisoned",
+        "what systemd starts",
+    ),
     ("connects to victim", f"{ASK} /run/victim/current.sock", "victim without nginx"),
     ("connects to systemd", f"{ASK} /run/systemd/private", "systemd"),
     ("starts a unit", "systemd-run -q true", "systemd, as root"),
     ("stops a unit", "systemctl stop bystander.service", "another unit"),
     ("sends a signal to the host's first process", "kill -0 1", "other processes"),
-    ("sees other users' processes", "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -a 'gunicorn.*[v]ictim:create'", "what others run"),
+    (
+        "sees other users' processes",
+        "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -a 'gunicorn.*[v]ictim:create'",
+        "what others run",
+    ),
     ("makes a device", "mknod device c 1 1", "the machine's memory"),
     ("mounts", "mount -t tmpfs none /mnt", "the file system's layout"),
     ("has a user namespace", "unshare -U true", "namespaces"),
@@ -70,8 +79,18 @@ ATTACKS = [
     ("leaves something in /tmp", "touch /tmp/poisoned", "/tmp of others", "test -e /tmp/poisoned"),
     ("leaves something in /var/tmp", "touch /var/tmp/poisoned", "/var/tmp of others", "test -e /var/tmp/poisoned"),
     ("leaves something in /dev/shm", "touch /dev/shm/poisoned", "/dev/shm of others", "test -e /dev/shm/poisoned"),
-    ("leaves a process behind", "setsid sleep 98765 >/dev/null 2>&1 &", "the time after the build", "pgrep -fx 'sleep 98765'"),
+    (
+        "leaves a process behind",
+        "setsid sleep 98765 >/dev/null 2>&1 &",
+        "the time after the build",
+        "pgrep -fx 'sleep 98765'",
+    ),
     ("installs a set-id program", "true", "a set-id file", "find /srv/poison /var/cache/private -perm /6000 | grep ."),
-    ("installs what all may write to", "true", "code that others may change", "find /srv/poison ! -type l -perm /022 | grep ."),
+    (
+        "installs what all may write to",
+        "true",
+        "code that others may change",
+        "find /srv/poison ! -type l -perm /022 | grep .",
+    ),
     ("owns what it installed", "true", "code that the app may change", "find /srv/poison ! -user root | grep ."),
 ]
