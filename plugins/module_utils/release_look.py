@@ -20,7 +20,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.release import (
     health_fault,
     plan_rollback,
 )
-from ansible_collections.webops.wsgi.plugins.module_utils.release_activation import JOURNAL_LINES
+from ansible_collections.webops.wsgi.plugins.module_utils.release_activation import FAULTS_IN_A_ROW, JOURNAL_LINES, LOOK
 from ansible_collections.webops.wsgi.plugins.module_utils.release_layout import (
     FAILED,
     PROVED,
@@ -31,8 +31,6 @@ from ansible_collections.webops.wsgi.plugins.module_utils.release_layout import 
 )
 from ansible_collections.webops.wsgi.plugins.module_utils.release_run import carry_out
 
-QUESTIONS = 3  # bad answers in a row that are no accident
-PAUSE = 1.0  # seconds between them
 # What was done to an app …
 GOES_BACK = ("deploy", "finish")  # … whose earlier release is better than one that fails
 STARTED = (*GOES_BACK, "rollback")  # … whose units were started for it, so that a restart is one too many
@@ -80,8 +78,8 @@ def _fault(paths: Paths, desired: Desired, action: str, systemd: ServiceManager)
         if not state.runs or (state.broken and action in STARTED):
             return f"{unit} exited unexpectedly"
     fault = ""
-    for question in range(QUESTIONS):
-        time.sleep(PAUSE if question else 0)
+    for question in range(FAULTS_IN_A_ROW):
+        time.sleep(LOOK if question else 0)
         fault = health_fault(paths, desired)
         if not fault:
             return ""

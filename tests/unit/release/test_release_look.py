@@ -17,7 +17,7 @@ DEPLOYED = {APP: "deploy"}
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(release_look, "PAUSE", 0.0)
+    monkeypatch.setattr(release_look, "LOOK", 0.0)
 
 
 def look(paths: release_layout.Paths, systemd: FakeSystemd, action: str = "deploy") -> list[str]:
