@@ -22,6 +22,7 @@ from urllib.parse import unquote, urlsplit
 
 from ansible_collections.webops.wsgi.plugins.module_utils import (
     assets,
+    build_command,
     build_inputs,
     build_locks,
     build_program,
@@ -60,6 +61,7 @@ PROGRAM = (
     tree_archive,
     environment_reuse,
     failure_remedies,
+    build_command,
     build_inputs,
     build_project,
     build_locks,

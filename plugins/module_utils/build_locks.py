@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ansible_collections.webops.wsgi.plugins.module_utils.build_command import attempt
 from ansible_collections.webops.wsgi.plugins.module_utils.build_inputs import BuildError, BuildInputs
 from ansible_collections.webops.wsgi.plugins.module_utils.build_project import (
     PDM,
@@ -164,17 +165,7 @@ class Lock:
     # -- what runs -----------------------------------------------------------------------------------------------
 
     def _attempt(self, command: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command,
-            cwd=self.folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            umask=0o022,
-        )
+        return attempt(command, self.folder, environment)
 
     def _export(self, command: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
         done = self._attempt(command, environment)

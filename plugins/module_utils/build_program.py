@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from ansible_collections.webops.wsgi.plugins.module_utils.build_command import attempt
 from ansible_collections.webops.wsgi.plugins.module_utils.build_inputs import (
     PACKAGES,
     BuildError,
@@ -203,17 +204,7 @@ def installer_environment(workshop: Path, indexes: list[str], authorities: str) 
 
 def _run(command: list[str], inputs: BuildInputs, environment: dict[str, str], folder: Path) -> None:
     try:
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            umask=0o022,
-        )
+        done = attempt(command, folder, environment)
     except OSError as error:
         raise BuildError(f'app "{inputs.app}": {command[0]} cannot be run on this host: {error.strerror}') from None
     if done.returncode:
@@ -235,18 +226,7 @@ def _run_commands(path: Path, inputs: BuildInputs, environment: dict[str, str]) 
     own = {**environment, "VIRTUAL_ENV": str(path / "venv"), **inputs.variables}
     own["PATH"] = f"{path / 'venv/bin'}:{environment['PATH']}"
     for command in inputs.commands:
-        done = subprocess.run(
-            ["/bin/sh", "-ec", command],
-            cwd=path / inputs.tree,
-            env=own,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            check=False,
-            umask=0o022,
-        )
+        done = attempt(["/bin/sh", "-ec", command], path / inputs.tree, own, together=True)
         if done.returncode:
             how = f"exit code {done.returncode}" if done.returncode > 0 else f"signal {-done.returncode}"
             text = f"the build command {json.dumps(command, ensure_ascii=False)} failed with {how}"
