@@ -37,7 +37,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.settings import plain
 
 def nginx_networks(value: Any) -> Any:
     """Networks of trusted proxies, names of lists replaced by what is in them."""
-    return edge.networks(plain(value))
+    return edge.expanded(plain(value), "trusted_proxies")
 
 
 class FilterModule:

@@ -115,7 +115,7 @@ def check_methods(app: App) -> t.Iterator[Problem]:
 
 def check_networks(app: App) -> t.Iterator[Problem]:
     """Addresses and networks without host bits, which nginx would cut off with a warning."""
-    lists = set(edge.network_lists())
+    lists = set(edge.named_lists("trusted_proxies"))
     words = {"allow": {"all"}, "deny": {"all"}, "maintenance_allow": set(), "trusted_proxies": lists}
     for scope in scopes(app):
         for name, known in words.items():
@@ -229,11 +229,12 @@ def check_headers(app: App) -> t.Iterator[Problem]:
 def check_dropped_headers(app: App) -> t.Iterator[Problem]:
     """Names of headers, none of which nginx sets itself."""
     for scope in scopes(app):
-        for name in scope.settings.get("drop_headers", []):
+        for name in edge.expanded(scope.settings.get("drop_headers", []), "claimed_headers"):
             where = scope.where("drop_headers")
             if not _HEADER.fullmatch(name):
                 text = f"{where} has {show(name)}, which is not the name of a header"
-                yield app.problem(text, "use letters, digits and hyphens, such as X-Forwarded-User")
+                lists = ", ".join(edge.named_lists("claimed_headers"))
+                yield app.problem(text, f"use letters, digits and hyphens, such as X-Forwarded-User, or {lists}")
             elif name.lower() in edge.SET_HEADERS:
                 text = f"{where} has {show(name)}, which nginx sets itself, whatever a client sends"
                 yield app.problem(text, f"remove {name}")

@@ -7,6 +7,7 @@ Plain functions from resolved apps (``settings``) to dictionaries that a templat
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 import os
@@ -347,7 +348,7 @@ def _client_ca(app: Data) -> bool:
 
 def _dropped(settings: Data) -> list[str]:
     """Headers of the client that the app does not get, each once."""
-    names = [*settings["drop_headers"], *(METHOD_OVERRIDES if settings["methods"] else ())]
+    names = [*expanded(settings["drop_headers"], "claimed_headers"), *(METHOD_OVERRIDES if settings["methods"] else ())]
     return list({name.lower(): name for name in names}.values())
 
 
@@ -356,23 +357,24 @@ def _methods(methods: list[str]) -> list[str]:
     return list(dict.fromkeys(m for name in methods for m in ((name, "HEAD") if name == "GET" else (name,))))
 
 
-def network_lists() -> dict[str, str]:
-    """Lists of networks that have a name: name to file."""
-    folder = os.path.join(collection_root(), "roles", "nginx_proxy", "files", "trusted_proxies")
+def named_lists(kind: str) -> dict[str, str]:
+    """The lists of a kind that have a name, C(trusted_proxies) or C(claimed_headers): name to file."""
+    folder = os.path.join(collection_root(), "roles", "nginx_proxy", "files", kind)
     return {os.path.splitext(name)[0]: os.path.join(folder, name) for name in sorted(os.listdir(folder))}
 
 
-def networks(entries: list[str]) -> list[str]:
-    """Addresses and networks, with the name of a list replaced by what is in it."""
-    lists = network_lists()
-    found: list[str] = []
-    for entry in entries:
-        if entry not in lists:
-            found.append(entry)
-            continue
-        with open(lists[entry], encoding="utf-8") as stream:
-            found += [line.strip() for line in stream if line.strip() and not line.startswith("#")]
-    return list(dict.fromkeys(found))
+def expanded(entries: list[str], kind: str) -> list[str]:
+    """Entries of a setting, each once, with the name of a list replaced by what is in it."""
+    return list(dict.fromkeys(text for entry in entries for text in _listed(kind).get(entry, (entry,))))
+
+
+@functools.cache
+def _listed(kind: str) -> dict[str, tuple[str, ...]]:
+    found = {}
+    for name, file in named_lists(kind).items():
+        with open(file, encoding="utf-8") as stream:
+            found[name] = tuple(line.strip() for line in stream if line.strip() and not line.startswith("#"))
+    return found
 
 
 # ---------------------------------------------------------------- limits

@@ -185,7 +185,7 @@ def test_passwords_of_the_host_and_the_longest_answer():
 
 
 def test_lists_of_networks_by_name():
-    found = edge.networks(["192.0.2.1", "cloudflare"])
+    found = edge.expanded(["192.0.2.1", "cloudflare"], "trusted_proxies")
     assert found[0] == "192.0.2.1"
     assert "104.16.0.0/13" in found
     assert not [entry for entry in found if entry.startswith("#") or entry == "cloudflare"]
