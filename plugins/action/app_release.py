@@ -220,7 +220,7 @@ class ActionModule(ActionBase):
 
 
 # Option of the module -> template of the role
-ONE_AN_APP = {"settings": "release.conf.j2", "runtime": "tmpfiles.conf.j2", "prepare": "prepare.j2"}
+ONE_AN_APP = {"settings": "release.conf.j2", "runtime": "tmpfiles.conf.j2"}
 # Suffix of a unit -> template of the role
 FILES = {
     "@.service": "app@.service.j2",
@@ -230,17 +230,21 @@ FILES = {
 LISTENER = {".listen.socket": "listen.socket.j2", ".listen.service": "listen.service.j2"}
 
 
+def _described(app: dict[str, Any]) -> dict[str, Any]:
+    """An app as the templates see it."""
+    return {**app, "state_folders": state_folders(app), "env_lines": env_places.lines(app)}
+
+
 class Units:
     """The unit files of all apps; what every app has is rendered for all of them at once."""
 
     def __init__(self, renderer: Renderer, apps: list[dict[str, Any]]) -> None:
         self._renderer = renderer
-        templates = [*ONE_AN_APP.values(), *FILES.values()]
-        self._folders = {app["name"]: state_folders(app) for app in apps}
-        self._texts = {template: self._each(template, [self._described(app) for app in apps]) for template in templates}
-
-    def _described(self, app: Mapping[str, Any]) -> dict[str, Any]:
-        return {**app, "state_folders": self._folders[app["name"]], "env_lines": env_places.lines(app)}
+        self._apps = {app["name"]: _described(app) for app in apps}
+        described = list(self._apps.values())
+        self._texts = {
+            template: self._each(template, described) for template in [*ONE_AN_APP.values(), *FILES.values()]
+        }
 
     def _each(self, template: str, apps: list[dict[str, Any]]) -> dict[str, str]:
         texts = self._renderer.render_each(template, "app", apps, {})
@@ -255,10 +259,10 @@ class Units:
         files = {f"{name}{suffix}": self._texts[template][name] for suffix, template in FILES.items()}
         files.update({f"{name}{suffix}": self._render(template, app) for suffix, template in listener.items()})
         beside = list(processes(app))
-        writes = app["persistent"] or self._folders[name]
+        writes = app["persistent"] or self._apps[name]["state_folders"]
         return {
             **{option: self._texts[template][name] for option, template in ONE_AN_APP.items()},
-            **({} if writes else {"prepare": ""}),
+            "prepare": self._render("prepare.j2", app) if writes else "",
             "files": files,
             "units": [unit for process in beside for unit in self._units(app, process)],
             "commands": {process.name: self._render("command.j2", app, process) for process in beside},
@@ -277,4 +281,4 @@ class Units:
 
     def _render(self, template: str, app: Mapping[str, Any], process: Process | None = None) -> str:
         described = {**asdict(process), "title": process.title} if process else {}
-        return self._renderer.render(template, {"app": self._described(app), "process": described})
+        return self._renderer.render(template, {"app": self._apps[app["name"]], "process": described})
