@@ -54,11 +54,13 @@ class Answer:
         fault: What is wrong with it in a person's words; empty when nothing is.
         status: Its HTTP status; 0 when there was no answer.
         maintenance: Whether the proxy said that it keeps clients from the app on purpose.
+        kept: Whether it may be one that the proxy has kept, which says nothing of the app.
     """
 
     fault: str = ""
     status: int = 0
     maintenance: bool = False
+    kept: bool = False
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -131,7 +133,8 @@ def _ask(connection: http.client.HTTPConnection, health: Health, headers: Mappin
     finally:
         overdue.cancel()
         connection.close()
-    return Answer(_fault(health, answer.status, text), answer.status, answer.getheader("X-Maintenance") is not None)
+    closed, kept = (answer.getheader(name) is not None for name in ("X-Maintenance", "X-Cache"))
+    return Answer(_fault(health, answer.status, text), answer.status, closed, kept)
 
 
 def _hang_up(connection: http.client.HTTPConnection) -> None:

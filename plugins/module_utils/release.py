@@ -278,8 +278,10 @@ def _decide(paths: Paths, step: Step, states: dict[str, UnitState]) -> None:
 
 def health_fault(paths: Paths, desired: Desired) -> str:
     """What is wrong with what serves, asked over its socket and as a client asks; empty when nothing is."""
-    fault = probe.ask(paths.current_socket(desired.name), desired.health).fault
-    return fault or release_proxy.fault(release_proxy.ask(paths, desired.name, desired.proxy, desired.health))
+    answer = release_proxy.ask(paths, desired.name, desired.proxy, desired.health)
+    if answer and not answer.fault and not answer.kept:  # nginx has asked over the same socket
+        return ""
+    return probe.ask(paths.current_socket(desired.name), desired.health).fault or release_proxy.fault(answer)
 
 
 def _differences(found: Mapping[str, Any], desired: Desired) -> list[str]:

@@ -6,9 +6,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from ansible_collections.webops.wsgi.plugins.module_utils import release_layout, release_look
+from ansible_collections.webops.wsgi.plugins.module_utils import health, release, release_layout, release_look
 from ansible_collections.webops.wsgi.plugins.module_utils.systemd import UnitState
 from fake_systemd import APP, FakeSystemd, configure, desired, full, run, serving
 
@@ -137,3 +138,23 @@ def test_an_app_that_is_started_again_and_again_is_no_success_of_a_later_run_eit
     assert "exited unexpectedly 50 times" in look(paths, systemd, "heal")[0]
     monkeypatch.setattr(systemd, "_state", lambda unit: UnitState("active", "running", 50, False, up=3600.0))
     assert run(paths, systemd, desired())[0].kind == "none"
+
+
+@pytest.mark.parametrize(
+    ("answer", "fault"),
+    [
+        (health.Answer("", 200), ""),
+        (health.Answer("", 200, kept=True), "answered 500"),
+        (health.Answer("GET / answered 401", 401), "answered 500"),
+        (None, "answered 500"),
+    ],
+)
+def test_an_answer_that_nginx_may_have_kept_does_not_vouch_for_the_app(
+    paths: release_layout.Paths, systemd: FakeSystemd, monkeypatch: pytest.MonkeyPatch, answer: Any, fault: str
+) -> None:
+    run(paths, systemd, desired())
+    (paths.release(APP, "1") / "etc" / "behaviour").write_text("500")
+    systemd.restart(f"{APP}@1.service")
+    monkeypatch.setattr(release.release_proxy, "ask", lambda *_: answer)
+    assert fault in release.health_fault(paths, desired())
+    assert bool(release.health_fault(paths, desired())) == bool(fault)
