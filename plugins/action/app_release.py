@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.webops.wsgi.plugins.action.config_tree import Renderer
 from ansible_collections.webops.wsgi.plugins.module_utils import env_places
@@ -18,15 +17,20 @@ from ansible_collections.webops.wsgi.plugins.module_utils.edge import state_fold
 from ansible_collections.webops.wsgi.plugins.module_utils.release_layout import HOOK, JOB, TIMER, WORKER
 from ansible_collections.webops.wsgi.plugins.module_utils.systemd import environment_file
 from ansible_collections.webops.wsgi.plugins.plugin_utils.app_failures import (
-    FACT,
     ReportedError,
     by_app,
     earlier_failures,
     settle,
 )
+from ansible_collections.webops.wsgi.plugins.plugin_utils.rollout import (
+    ACTIVATED,
+    FOLLOWS,
+    PRESENT,
+    leaders,
+    withheld,
+)
 
 MASKED_LENGTH = 6  # characters; masking a shorter secret would hide every other word of a message
-ACTIVATED = "wsgi_activated"  # among a host's facts: what this play has done, by app
 NO_BUILD = {"digest": "", "source": ""}  # a rollback has nothing to build
 HOOKS = {"before-activate": "before_activate", "after-activate": "after_activate"}  # unit -> setting
 
@@ -102,39 +106,20 @@ def health_options(app: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def runs_hook(app: str, host: str, hosts: list[str], apps_of: Mapping[str, Any]) -> bool:
-    """Whether this host is the first of the play that has the app, and so runs its hook before the activation."""
-    having = [name for name in hosts if name == host or app in _names(apps_of[name].get("wsgi_apps"))]
-    return having[:1] == [host]
+def _facts_of(host: str, variables: Mapping[str, Any]) -> Mapping[str, Any]:
+    return variables["hostvars"][host].get("ansible_facts") or {}
 
 
-def _names(entries: Any) -> list[str]:
-    """The apps that a host's C(wsgi_apps) wants there."""
-    present = [entry for entry in entries or [] if isinstance(entry, Mapping) and entry.get("state") != "absent"]
-    return [str(entry.get("name")) for entry in present]
+def _follows(names: list[str], variables: Mapping[str, Any]) -> dict[str, str]:
+    """The apps that another host activates first, and that host."""
 
+    def present_on(host: str) -> list[str]:
+        names: list[str] = _facts_of(host, variables).get(PRESENT) or []
+        return names
 
-def withheld(host: str, hosts: list[str], facts_of: Mapping[str, Any], names: list[str]) -> dict[str, str]:
-    """Apps that a host must not activate, since they failed on the one that went first, and why.
-
-    Args:
-        host: The host that follows.
-        hosts: All hosts of the play, in its order.
-        facts_of: The facts of each.
-        names: The host's apps.
-
-    Raises:
-        AnsibleActionFail: The host that was to go first has not activated anything.
-    """
-    first = next((name for name in hosts if name != host and facts_of[name].get(ACTIVATED) is not None), "")
-    if not first:
-        raise AnsibleActionFail("the host that goes first has activated nothing, so nothing is activated here")
-    failed = facts_of[first].get(FACT) or {}
-    return {
-        name: f'app "{name}": was not activated on {host}, since it failed on {first}, which goes first'
-        for name in names
-        if name in failed
-    }
+    host = variables["inventory_hostname"]
+    first = leaders(host, variables["ansible_play_hosts"], present_on, names)
+    return {name: leader for name, leader in first.items() if leader != host}
 
 
 class ActionModule(ActionBase):
@@ -142,15 +127,26 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments, variables = self._task.args, task_vars or {}
         present = [app for app in arguments["apps"] if app["state"] == "present"]
-        failures = self._withheld(present, variables) if arguments.get("follows") else {}
-        present = [app for app in present if app["name"] not in failures]
+        turn = arguments.get("turn", "")
+        facts: dict[str, Any] = {}
+        failures: dict[str, str] = {}
+        if turn == "first":
+            follows = _follows([app["name"] for app in present], variables)
+            present = [app for app in present if app["name"] not in follows]
+            facts[FOLLOWS] = follows
+            if not present:
+                return {**result, "changed": False, "ansible_facts": facts}
+        elif turn == "others":
+            follows = variables["ansible_facts"][FOLLOWS]
+            failures = withheld(variables["inventory_hostname"], follows, lambda host: _facts_of(host, variables))
+            present = [app for app in present if app["name"] in follows and app["name"] not in failures]
         builds, configs = arguments.get("builds", {}), arguments.get("configs", {})
         units = Units(Renderer(self, variables), present)
         options = {
             "releases": [
                 {
                     **units.of(app),
-                    **self._facts(app, variables),
+                    **self._facts(app),
                     "build": builds.get(app["name"], NO_BUILD)["digest"],
                     "source": builds.get(app["name"], NO_BUILD)["source"],
                     "config": configs.get(app["name"], ""),
@@ -169,8 +165,9 @@ class ActionModule(ActionBase):
         )
         releases = result.get("releases") or {}
         activated = {name: done["action"] for name, done in releases.items() if done["action"] != "none"}
-        if "builds" in arguments or options["rollback"]:
-            result["ansible_facts"] = {ACTIVATED: activated}
+        if turn:
+            earlier = variables["ansible_facts"].get(ACTIVATED) or {}
+            result["ansible_facts"] = {**facts, ACTIVATED: {**earlier, **activated}}
         failures |= by_app(result.pop("failures", []))
         if failures and options["activated"] is not None:  # nothing comes after it that would report them
             earlier = earlier_failures(variables)
@@ -180,14 +177,8 @@ class ActionModule(ActionBase):
             raise ReportedError(result.pop("msg"), result=result)
         return result
 
-    def _withheld(self, present: list[dict[str, Any]], variables: dict[str, Any]) -> dict[str, str]:
-        hosts = variables["ansible_play_hosts_all"]
-        facts_of = {host: variables["hostvars"][host].get("ansible_facts") or {} for host in hosts}
-        return withheld(variables["inventory_hostname"], hosts, facts_of, [app["name"] for app in present])
-
-    def _facts(self, app: Mapping[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+    def _facts(self, app: Mapping[str, Any]) -> dict[str, Any]:
         settings = app["release"]
-        hosts = variables["ansible_play_hosts_all"]
         return {
             "name": app["name"],
             "listen": app["listen"],
@@ -195,9 +186,7 @@ class ActionModule(ActionBase):
             "credentials": app["credentials"],
             "config_files": app["files"],
             "masked": [value for value in app["secrets"].values() if len(value) >= MASKED_LENGTH],
-            "run_hooks": runs_hook(app["name"], variables["inventory_hostname"], hosts, variables["hostvars"])
-            if settings["before_activate"]
-            else True,
+            "run_hooks": self._task.args.get("turn") != "others",
             "health": health_options(app),
             "proxy": {
                 "domains": app["domains"],

@@ -17,6 +17,8 @@ from ansible_collections.webops.wsgi.plugins.module_utils.settings import (
     load_schema,
     plain,
 )
+from ansible_collections.webops.wsgi.plugins.plugin_utils import rollout
+from ansible_collections.webops.wsgi.plugins.plugin_utils.app_failures import FACT
 
 _REASON = re.compile(
     r"'[^']+' is undefined|'[^']+' has no attribute '[^']+'|No filter named '[^']+'|Could not load \"[^\"]+\""
@@ -64,7 +66,8 @@ class ActionModule(ActionBase):
         # The apps carry their secrets, so nothing of this result may be displayed, at any verbosity.
         result.update(apps=findings.apps, on_host=findings.on_host, _ansible_no_log=True)
         # What the play does with them from here on; facts may be cached from one run to the next.
-        result["ansible_facts"] = {"wsgi_activated": None, "wsgi_failed": {}}
+        present = [app["name"] for app in findings.apps if app["state"] == "present"]
+        result["ansible_facts"] = {rollout.PRESENT: present, rollout.ACTIVATED: None, rollout.FOLLOWS: {}, FACT: {}}
         return result
 
     def _inventory(self, schema: Schema, variables: dict[str, t.Any], problems: list[Problem]) -> dict[str, t.Any]:

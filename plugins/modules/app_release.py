@@ -246,12 +246,12 @@ options:
         runs and answers, over its own socket and through the proxy.
       - A new release that does not is followed by the one before, and the task fails.
     type: dict
-  follows:
+  turn:
     description:
-      - Whether another host of the play has gone first; an app that failed there is not activated here. The action
-        plugin reads this.
-    type: bool
-    default: false
+      - V(first) does the apps of which this is the first host of the play that has them, V(others) those that another
+        host did first and that have not failed there. Without it all of them are done. The action plugin reads this.
+    type: str
+    choices: [first, others]
   who:
     description: The person and machine that asked for it; the action plugin sets this.
     type: str
@@ -418,7 +418,7 @@ def main() -> None:
             "releases": {"type": "list", "elements": "dict", "options": RELEASE_OPTIONS},
             "rollback": {"type": "dict", "default": {}},
             "activated": {"type": "dict"},
-            "follows": {"type": "bool", "default": False},
+            "turn": {"type": "str", "choices": ["first", "others"]},
             "proxy_required": {"type": "bool", "default": False},
             "who": {"type": "str", "default": "unknown"},
             "absent": {"type": "list", "elements": "dict", "default": [], "options": ABSENT_OPTIONS},

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One app's failure is its own: what the play does with it, and what other hosts do."""
+"""One app's failure is its own: what the play does with it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible.errors import AnsibleActionFail
-from ansible_collections.webops.wsgi.plugins.action.app_release import withheld
 from ansible_collections.webops.wsgi.plugins.plugin_utils import app_failures
 from ansible_collections.webops.wsgi.plugins.plugin_utils.app_failures import by_app, settle
 
@@ -46,20 +44,3 @@ def test_a_play_that_does_not_fails(variables: dict[str, str]) -> None:
 
 def test_what_concerns_no_single_app_is_no_app_s_own() -> None:
     assert settle(ACTION, {}, {"": "the host is on fire"}, {"__wsgi_failures": "collect"})["failed"]
-
-
-def test_an_app_that_failed_where_it_went_first_goes_nowhere_else() -> None:
-    facts = {
-        "gone": {"wsgi_activated": None, "wsgi_failed": {}},
-        "first": {"wsgi_activated": {"b": "deploy"}, "wsgi_failed": BROKEN},
-        "me": {"wsgi_activated": None, "wsgi_failed": {}},
-        "later": {"wsgi_activated": {}, "wsgi_failed": {"b": "its own"}},
-    }
-    kept = withheld("me", list(facts), facts, ["a", "b"])
-    assert kept == {"a": 'app "a": was not activated on me, since it failed on first, which goes first'}
-
-
-def test_nothing_is_activated_when_nothing_went_first() -> None:
-    facts: dict[str, Any] = {"first": {}, "me": {"wsgi_activated": None}}
-    with pytest.raises(AnsibleActionFail, match="activated nothing"):
-        withheld("me", ["first", "me"], facts, ["a"])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.webops.wsgi.plugins.action.app_release import Units, environment, processes, runs_hook
+from ansible_collections.webops.wsgi.plugins.action.app_release import Units, environment, processes
 from render import app, renderer
 
 BACKGROUND = {
@@ -235,21 +235,6 @@ def test_nginx_may_read_what_it_serves_of_the_state_and_no_more() -> None:
         "END",
     ]
     assert prepare("static") == ""
-
-
-@pytest.mark.parametrize(
-    ("apps", "first"),
-    [
-        ({"h1": ["present"], "h2": ["present"]}, "h1"),
-        ({"h1": ["absent"], "h2": ["present"], "h3": ["present"]}, "h2"),
-        ({"h1": [], "h2": ["present"]}, "h2"),
-    ],
-)
-def test_the_hook_runs_on_the_first_host_that_has_the_app(apps: dict[str, list[str]], first: str) -> None:
-    hosts = list(apps)
-    told = {host: {"wsgi_apps": [{"name": "api", "state": state} for state in states]} for host, states in apps.items()}
-    having = [host for host in hosts if "present" in apps[host]]
-    assert [host for host in having if runs_hook("api", host, hosts, told)] == [first]
 
 
 def test_an_app_does_not_see_the_others() -> None:

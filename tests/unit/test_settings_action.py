@@ -79,7 +79,8 @@ def test_templates_are_evaluated_and_the_result_is_hidden(inventory):
     assert not result.get("failed"), result["msg"]
     assert result["changed"] is False
     assert result["_ansible_no_log"] is True
-    assert result["ansible_facts"] == {"wsgi_activated": None, "wsgi_failed": {}}, "secrets are no facts"
+    facts = {"wsgi_present": ["api"], "wsgi_activated": None, "wsgi_follows": {}, "wsgi_failed": {}}
+    assert result["ansible_facts"] == facts, "secrets are no facts"
     app = result["apps"][0]
     assert app["domains"] == ["api.example.com"]
     assert app["tls"] == "off"

@@ -19,6 +19,11 @@ def test_deploy_then_roll_back_then_look(play, apps, hosts, client):
     for host in hosts:
         assert client.get(host.url("api")).json["release"] == after[host.name]
 
+    on_13 = "{{ (inventory_hostname == 'd13') | ternary('present', 'absent') }}"
+    predicted = play("--check", "-e", "app=api", playbook="rollback", wsgi_apps=[{**apps["api"], "state": on_13}])
+    assert predicted.code == 0, f"a host without the app fails the run: {predicted.output}"
+    assert {host for host, _task in predicted.changed} == {"d13"}
+
     back = play("-e", "app=api", playbook="rollback")
     assert back.code == 0, back.output
     assert _releases(hosts) == before
@@ -44,4 +49,5 @@ def test_deploy_then_roll_back_then_look(play, apps, hosts, client):
 def test_roll_back_of_an_unknown_app_names_those_there_are(play):
     run = play("-e", "app=nope", playbook="rollback")
     assert run.code != 0
-    assert "the inventory has api, httpbin" in run.output
+    said = 'app is "nope", which no host of this run has; write -e app=<name>, with one of api, httpbin'
+    assert said in " ".join(run.output.split())

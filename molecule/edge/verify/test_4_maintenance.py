@@ -52,4 +52,4 @@ def _look(hosts, client):
 def test_says_what_it_wants(play):
     run = play("-e", "app=probe", playbook="maintenance")
     assert run.code != 0
-    assert "-e state=on|off" in run.output
+    assert "write -e state=on to close the app, or -e state=off to open it" in " ".join(run.output.split())

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The order in which hosts activate an app, and what follows from a failure on the host that goes first."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible_collections.webops.wsgi.plugins.action import app_release
+from ansible_collections.webops.wsgi.plugins.plugin_utils.rollout import leaders, withheld
+from render import app, renderer
+
+
+@pytest.mark.parametrize(
+    ("present", "first"),
+    [
+        ({"h1": ["api"], "h2": ["api"]}, {"h1": "h1", "h2": "h1"}),
+        ({"h1": ["reports"], "h2": ["api"], "h3": ["api"]}, {"h2": "h2", "h3": "h2"}),
+        ({"h1": [], "h2": ["api"]}, {"h2": "h2"}),
+    ],
+)
+def test_the_first_host_that_has_an_app_goes_first(present: dict[str, list[str]], first: dict[str, str]) -> None:
+    hosts = list(present)
+    found = {host: leaders(host, hosts, present.__getitem__, ["api"])["api"] for host in first}
+    assert found == first
+
+
+def test_each_app_has_its_own_first_host() -> None:
+    present = {"h1": ["a"], "h2": ["a", "b"]}
+    assert leaders("h2", ["h1", "h2"], present.__getitem__, ["a", "b"]) == {"a": "h1", "b": "h2"}
+
+
+def test_a_host_that_has_failed_does_not_go_first() -> None:
+    assert leaders("h2", ["h2"], {"h1": ["a"], "h2": ["a"]}.__getitem__, ["a"]) == {"a": "h2"}
+
+
+def test_no_host_is_asked_when_all_apps_are_found() -> None:
+    asked: list[str] = []
+
+    def present_on(host: str) -> list[str]:
+        asked.append(host)
+        return ["a"]
+
+    leaders("h9", [f"h{number}" for number in range(10)], present_on, ["a"])
+    assert asked == ["h0"]
+
+
+def test_an_app_that_failed_where_it_went_first_goes_nowhere_else() -> None:
+    facts: dict[str, dict[str, Any]] = {
+        "first": {"wsgi_activated": {"b": "deploy"}, "wsgi_failed": {"a": 'app "a": broken'}},
+        "gone": {"wsgi_activated": None, "wsgi_failed": {}},
+        "later": {"wsgi_activated": {}, "wsgi_failed": {"b": "its own"}},
+    }
+    kept = withheld("me", {"a": "first", "b": "first", "c": "gone"}, facts.__getitem__)
+    assert kept == {
+        "a": 'app "a": was not activated on me, since it failed on first, which goes first',
+        "c": 'app "c": was not activated on me, since gone, which goes first, failed',
+    }
+
+
+class Host:
+    """The controller's half of one host's tasks, with a remote half that notes what it is asked for."""
+
+    def __init__(self, name: str, play: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+        self._facts = play[name]
+        self._variables = {
+            "inventory_hostname": name,
+            "ansible_play_hosts": list(play),
+            "ansible_facts": self._facts,
+            "hostvars": {host: {"ansible_facts": facts} for host, facts in play.items()},
+        }
+        monkeypatch.setattr(app_release.ActionBase, "run", lambda *_arguments, **_more: {})
+        monkeypatch.setattr(app_release, "Renderer", lambda *_arguments: renderer("release"))
+
+    def activate(self, turn: str) -> dict[str, bool]:
+        """Names of the apps that are activated, and whether their hooks run."""
+        asked: list[dict[str, Any]] = []
+
+        def remote(**options: Any) -> dict[str, Any]:
+            asked.extend(options["module_args"]["releases"])
+            return {"releases": {release["name"]: {"action": "deploy"} for release in asked}, "failures": []}
+
+        apps = [app(name) for name in self._facts["wsgi_present"]]
+        action = app_release.ActionModule.__new__(app_release.ActionModule)
+        action._task = SimpleNamespace(args={"apps": apps, "turn": turn})
+        action._execute_module = remote
+        self._facts.update(action.run(task_vars=self._variables).get("ansible_facts", {}))
+        return {release["name"]: release["run_hooks"] for release in asked}
+
+
+def test_an_app_is_activated_and_migrated_by_one_host_before_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    play: dict[str, dict[str, Any]] = {
+        host: {"wsgi_present": names, "wsgi_activated": None, "wsgi_follows": {}, "wsgi_failed": {}}
+        for host, names in {"h1": ["a"], "h2": ["b"], "h3": ["a", "b", "c"]}.items()
+    }
+    hosts = {name: Host(name, play, monkeypatch) for name in play}
+    assert [host.activate("first") for host in hosts.values()] == [{"a": True}, {"b": True}, {"c": True}]
+    assert [play[name]["wsgi_follows"] for name in play] == [{}, {}, {"a": "h1", "b": "h2"}]
+    assert hosts["h3"].activate("others") == {"a": False, "b": False}
+    assert play["h3"]["wsgi_activated"] == dict.fromkeys("abc", "deploy")
