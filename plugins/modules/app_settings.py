@@ -98,9 +98,6 @@ apps:
       description: Directories kept outside the releases, relative to the source tree.
       type: list
       elements: str
-    development:
-      description: Whether the server reloads changed code.
-      type: bool
     python:
       description: Effective C(python_app_*) settings without the prefix.
       type: dict

@@ -22,6 +22,8 @@ END = "<!-- variables:end -->"
 LONGEST_DEFAULT = 60  # characters; a longer one is better read in its file
 
 MARKUP = re.compile(r"\b(?:[CIVBMOPE]|RV)\(((?:\\.|[^\\)])*)\)")
+# What is left of markup whose end is missing, or that took another's end for its own.
+UNMATCHED = re.compile(r"\b(?:[CIVBMOPEL]|RV)\(")
 LINK = re.compile(r"\bL\(((?:\\.|[^\\,])*), *((?:\\.|[^\\)])*)\)")
 
 
@@ -32,6 +34,10 @@ def main() -> int:
     mode.add_argument("--write", action="store_true", help="bring every README up to date")
     write = parser.parse_args().write
 
+    broken = [name for role in load_roles() for name in unmatched(role)]
+    if broken:
+        print(f"role_readmes: markup without its closing parenthesis: {', '.join(broken)}", file=sys.stderr)
+        return 1
     stale = [role for role in load_roles() if not is_current(role, write)]
     if stale:
         print("role_readmes: run `python tests/quality/role_readmes.py --write`", file=sys.stderr)
@@ -59,6 +65,19 @@ def is_current(role: Role, write: bool) -> bool:
         sep="\n",
     )
     return False
+
+
+def unmatched(role: Role) -> Iterator[str]:
+    """Variables and keys whose description has markup that does not end."""
+    for name, option in role.options.items():
+        yield from _unmatched(name, option)
+
+
+def _unmatched(name: str, option: dict[str, Any]) -> Iterator[str]:
+    if UNMATCHED.search(meaning(option)):
+        yield name
+    for key, inner in (option.get("options") or {}).items():
+        yield from _unmatched(f"{name}.{key}", inner)
 
 
 def with_tables(readme: str, role: Role) -> str:

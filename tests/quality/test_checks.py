@@ -42,6 +42,18 @@ def test_each_disagreement_is_named(options: dict[str, Any], defaults: dict[str,
     assert problem in "\n".join(role_variables.problems_of(role(options, defaults)))
 
 
+@pytest.mark.parametrize(
+    "text", ["C(never ends\\).", "V(/api/\\), or C(= /path).", "See L(line, https://example.com\\)."]
+)
+def test_markup_that_does_not_end_is_named(text: str) -> None:
+    inner = {
+        "type": "dict",
+        "description": ["Fine, C(f(\\))."],
+        "options": {"key": {"type": "str", "description": [text]}},
+    }
+    assert list(role_readmes.unmatched(role({"gunicorn_log": inner}, {}))) == ["gunicorn_log.key"]
+
+
 def test_table_row_has_type_default_override_and_meaning() -> None:
     option = {
         "type": "str",

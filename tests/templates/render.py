@@ -64,7 +64,6 @@ def app(name: str = "api", **overrides: Any) -> dict[str, Any]:
         "workers": [],
         "timers": [],
         "listen": "",
-        "development": False,
     }
     for role, key in ROLES.items():
         if (ROOT / "roles" / role / "defaults/main.yml").is_file():

@@ -286,7 +286,10 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
         {"gunicorn": {"timeout": "long"}},
         ['app "api"', 'gunicorn.timeout is "long"', "write a whole number"],
     ),
-    "wrong type of a boolean": ({"development": "maybe"}, ["development", '"maybe"', "write true or false"]),
+    "wrong type of a boolean": (
+        {"gunicorn": {"preload": "maybe"}},
+        ["gunicorn.preload", '"maybe"', "write true or false"],
+    ),
     "wrong type of a list": ({"domains": "api.example.com"}, ["domains", '"api.example.com"', "not a list", "hyphen"]),
     "wrong type of an override": ({"nginx": "fast"}, ["nginx", '"fast"', "not a dictionary", "write nginx: {"]),
     "wrong type of secrets": ({"secrets": SECRET}, ['app "api"', "secrets is not a dictionary", "key: value"]),
@@ -1615,7 +1618,6 @@ def test_resolved_app_has_the_shape_the_roles_expect(base):
         "workers": [],
         "timers": [],
         "listen": "",
-        "development": False,
     }
     assert (roles["gunicorn"]["timeout"], roles["gunicorn"]["keepalive"]) == (60, 7)
     assert roles["nginx"]["tls"] == "off"
