@@ -16,19 +16,19 @@ from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.webops.wsgi.plugins.module_utils import env_places
-from ansible_collections.webops.wsgi.plugins.module_utils.app_lock import caller
-from ansible_collections.webops.wsgi.plugins.module_utils.build import build_path
-from ansible_collections.webops.wsgi.plugins.module_utils.build_inputs import (
+from ansible_collections.webops.wsgi.plugins.module_utils.build.inputs import (
     PACKAGES,
     BuildError,
     BuildInputs,
     choose_python,
 )
-from ansible_collections.webops.wsgi.plugins.module_utils.edge import public_folders
-from ansible_collections.webops.wsgi.plugins.module_utils.settings import plain
-from ansible_collections.webops.wsgi.plugins.module_utils.source import Source, SourceError, resolve
+from ansible_collections.webops.wsgi.plugins.module_utils.build.make import build_path
+from ansible_collections.webops.wsgi.plugins.module_utils.host.lock import caller
 from ansible_collections.webops.wsgi.plugins.plugin_utils.app_failures import ReportedError, by_app, settle
+from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory import env_places
+from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import plain
+from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx.site import public_folders
+from ansible_collections.webops.wsgi.plugins.plugin_utils.source import Source, SourceError, resolve
 
 ROOT = Path("/srv")  # of all apps on a host
 PARALLEL_SOURCES = 8  # each mostly waits for git, the disk or the network

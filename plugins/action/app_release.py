@@ -11,17 +11,17 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.webops.wsgi.plugins.action.config_tree import Renderer
-from ansible_collections.webops.wsgi.plugins.module_utils import env_places
-from ansible_collections.webops.wsgi.plugins.module_utils.app_lock import caller
-from ansible_collections.webops.wsgi.plugins.module_utils.edge import state_folders
-from ansible_collections.webops.wsgi.plugins.module_utils.release_layout import HOOK, JOB, TIMER, WORKER
-from ansible_collections.webops.wsgi.plugins.module_utils.systemd import environment_file
+from ansible_collections.webops.wsgi.plugins.module_utils.host.lock import caller
+from ansible_collections.webops.wsgi.plugins.module_utils.managers.systemd import environment_file
+from ansible_collections.webops.wsgi.plugins.module_utils.release.layout import HOOK, JOB, TIMER, WORKER
 from ansible_collections.webops.wsgi.plugins.plugin_utils.app_failures import (
     ReportedError,
     by_app,
     earlier_failures,
     settle,
 )
+from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory import env_places
+from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx.site import state_folders
 from ansible_collections.webops.wsgi.plugins.plugin_utils.rollout import (
     ACTIVATED,
     FOLLOWS,

@@ -9,16 +9,16 @@ import typing as t
 import ansible.template
 from ansible.plugins.action import ActionBase
 from ansible_collections.webops.wsgi.plugins.action.config_tree import Renderer
-from ansible_collections.webops.wsgi.plugins.module_utils import checks
-from ansible_collections.webops.wsgi.plugins.module_utils.settings import (
+from ansible_collections.webops.wsgi.plugins.plugin_utils import rollout
+from ansible_collections.webops.wsgi.plugins.plugin_utils.app_failures import FACT
+from ansible_collections.webops.wsgi.plugins.plugin_utils.checks import run as checks
+from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import (
     UNEVALUATED,
     Problem,
     Schema,
     load_schema,
     plain,
 )
-from ansible_collections.webops.wsgi.plugins.plugin_utils import rollout
-from ansible_collections.webops.wsgi.plugins.plugin_utils.app_failures import FACT
 
 _REASON = re.compile(
     r"'[^']+' is undefined|'[^']+' has no attribute '[^']+'|No filter named '[^']+'|Could not load \"[^\"]+\""

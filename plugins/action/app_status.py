@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.webops.wsgi.plugins.action.app_release import health_options
-from ansible_collections.webops.wsgi.plugins.module_utils.edge import url
+from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx.site import url
 
 
 class ActionModule(ActionBase):

@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_files import (
+from ansible_collections.webops.wsgi.plugins.module_utils.config_tree.files import (
     TreeFile,
     digests_by_top,
     generation_of,

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.webops.wsgi.plugins.module_utils.settings import plain
 from ansible_collections.webops.wsgi.plugins.plugin_utils.app_failures import ReportedError
+from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import plain
 
 
 class ActionModule(ActionBase):

@@ -11,8 +11,8 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.webops.wsgi.plugins.module_utils.settings import plain
-from ansible_collections.webops.wsgi.plugins.module_utils.status import history_table, overview
+from ansible_collections.webops.wsgi.plugins.module_utils.release.status import history_table, overview
+from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import plain
 
 FORMATS: dict[str, Callable[[list[dict[str, Any]]], str]] = {
     "table": overview,

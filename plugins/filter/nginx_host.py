@@ -33,13 +33,13 @@ _value:
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.webops.wsgi.plugins.module_utils import edge
-from ansible_collections.webops.wsgi.plugins.module_utils.settings import plain
+from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import plain
+from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx import site
 
 
 def nginx_host(value: Any) -> Any:
     """What nginx.conf needs to know of all apps."""
-    return edge.host(plain(value))
+    return site.host(plain(value))
 
 
 class FilterModule:

@@ -31,13 +31,13 @@ _value:
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.webops.wsgi.plugins.module_utils import edge
-from ansible_collections.webops.wsgi.plugins.module_utils.settings import plain
+from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import plain
+from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx import site
 
 
 def nginx_longer_than(value: Any) -> str:
     """Regular expression of texts that are longer than a size."""
-    return edge.longer_than(plain(value))
+    return site.longer_than(plain(value))
 
 
 class FilterModule:

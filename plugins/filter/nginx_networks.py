@@ -31,13 +31,13 @@ _value:
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.webops.wsgi.plugins.module_utils import edge
-from ansible_collections.webops.wsgi.plugins.module_utils.settings import plain
+from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import plain
+from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx import site
 
 
 def nginx_networks(value: Any) -> Any:
     """Networks of trusted proxies, names of lists replaced by what is in them."""
-    return edge.expanded(plain(value), "trusted_proxies")
+    return site.expanded(plain(value), "trusted_proxies")
 
 
 class FilterModule:

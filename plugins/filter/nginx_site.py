@@ -31,8 +31,8 @@ _value:
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.webops.wsgi.plugins.module_utils import edge
-from ansible_collections.webops.wsgi.plugins.module_utils.settings import plain
+from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import plain
+from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx import site as edge
 
 
 def nginx_site(value: Any) -> Any:

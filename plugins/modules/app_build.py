@@ -201,10 +201,11 @@ from os import cpu_count
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.webops.wsgi.plugins.module_utils import build, users
-from ansible_collections.webops.wsgi.plugins.module_utils.app_lock import LockedError, lock
-from ansible_collections.webops.wsgi.plugins.module_utils.build_inputs import BuildError, BuildInputs
-from ansible_collections.webops.wsgi.plugins.module_utils.build_sandbox import SystemdSandbox
+from ansible_collections.webops.wsgi.plugins.module_utils.build import make as build
+from ansible_collections.webops.wsgi.plugins.module_utils.build.inputs import BuildError, BuildInputs
+from ansible_collections.webops.wsgi.plugins.module_utils.build.sandbox import SystemdSandbox
+from ansible_collections.webops.wsgi.plugins.module_utils.host import users
+from ansible_collections.webops.wsgi.plugins.module_utils.host.lock import LockedError, lock
 from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
 
 ROOT = Path("/srv")

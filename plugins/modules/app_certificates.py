@@ -194,7 +194,7 @@ options:
     type: str
     default: ""
   watch:
-    description: Systemd timer among O(files) that looks at certificates, enabled and started in any case.
+    description: Systemd timer among O(files) that looks at model, enabled and started in any case.
     type: str
     default: ""
   webroot:
@@ -303,7 +303,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-certificates:
+model:
   description: What nginx finds behind the link of each app that is served over TLS. In check mode, what it finds now.
   returned: always
   type: dict
@@ -340,14 +340,10 @@ import shlex
 import traceback
 import typing as t
 
-from ansible_collections.webops.wsgi.plugins.module_utils import (
-    certbot_setup,
-    certificate_adopt,
-    certificate_issue,
-    certificate_placement,
-    certificate_store,
-    certificates,
-)
+from ansible_collections.webops.wsgi.plugins.module_utils.certificates import issue, model, placement
+from ansible_collections.webops.wsgi.plugins.module_utils.certificates import store as certificate_store
+from ansible_collections.webops.wsgi.plugins.module_utils.certificates.acme import adopt as certificate_adopt
+from ansible_collections.webops.wsgi.plugins.module_utils.certificates.acme import setup
 from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
 
 
@@ -361,7 +357,7 @@ def argument_spec() -> dict[str, t.Any]:
     }
     acme = {
         "fallbacks": {"type": "list", "elements": "dict", "default": [], "options": fallback},
-        "acme_directory": {"type": "str", "default": certificates.LETS_ENCRYPT},
+        "acme_directory": {"type": "str", "default": model.LETS_ENCRYPT},
         "staging": {"type": "bool", "default": False},
         "email": {"type": "str", "default": ""},
         "key_type": {"type": "str", "choices": ["ecdsa", "rsa"], "default": "ecdsa", "no_log": False},
@@ -420,19 +416,19 @@ def argument_spec() -> dict[str, t.Any]:
     }
 
 
-def read_app(given: t.Mapping[str, t.Any], params: t.Mapping[str, t.Any]) -> certificates.App:
+def read_app(given: t.Mapping[str, t.Any], params: t.Mapping[str, t.Any]) -> model.App:
     """Return one app from the options."""
     acme = given["certbot"] or {}
     pem = params["provided"].get(given["name"]) or {}
-    return certificates.App(
+    return model.App(
         name=given["name"],
         domains=tuple(domain.lower() for domain in given["domains"]),
         tls=given["tls"],
         present=given["state"] == "present",
-        acme=certificates.Acme(
-            directory=certificates.LETS_ENCRYPT_STAGING
+        acme=model.Acme(
+            directory=model.LETS_ENCRYPT_STAGING
             if acme.get("staging")
-            else acme.get("acme_directory") or certificates.LETS_ENCRYPT,
+            else acme.get("acme_directory") or model.LETS_ENCRYPT,
             email=acme.get("email") or "",
             key_type=acme.get("key_type") or "ecdsa",
             profile=acme.get("profile") or "",
@@ -441,7 +437,7 @@ def read_app(given: t.Mapping[str, t.Any], params: t.Mapping[str, t.Any]) -> cer
             eab_kid=acme.get("eab_kid") or "",
             eab_hmac_key=acme.get("eab_hmac_key") or "",
             fallbacks=tuple(
-                certificates.Authority(each["acme_directory"], each["eab_kid"], each["eab_hmac_key"], each["ca_bundle"])
+                model.Authority(each["acme_directory"], each["eab_kid"], each["eab_hmac_key"], each["ca_bundle"])
                 for each in acme.get("fallbacks") or ()
             ),
             preflight=acme.get("preflight", True),
@@ -453,21 +449,19 @@ def read_app(given: t.Mapping[str, t.Any], params: t.Mapping[str, t.Any]) -> cer
     )
 
 
-def check_apps(apps: t.Sequence[certificates.App], placeholder: bool) -> None:
+def check_apps(apps: t.Sequence[model.App], placeholder: bool) -> None:
     """Raise CertificateError when an app lacks what its kind of certificate needs."""
     for app in apps:
         if app.served and not app.domains:
-            raise certificates.CertificateError(
-                f'app "{app.name}": domains is empty; name at least one, or set tls: off'
-            )
+            raise model.CertificateError(f'app "{app.name}": domains is empty; name at least one, or set tls: off')
         if app.served and app.tls == "provided" and not (app.chain_pem and (app.key_pem or not placeholder)):
-            raise certificates.CertificateError(
+            raise model.CertificateError(
                 f'app "{app.name}": tls is provided, but certificate.cert and certificate.key are not both given'
             )
 
 
 def run_phase(
-    module: QuietModule, host: certificate_store.Host, apps: t.Sequence[certificates.App]
+    module: QuietModule, host: certificate_store.Host, apps: t.Sequence[model.App]
 ) -> certificate_store.Outcome:
     """Run the phase that was asked for. Raises CertificateError."""
     params = module.params
@@ -475,14 +469,14 @@ def run_phase(
     if params["ensure"] == "placeholder":
         outcome = certificate_adopt.adopt(host, apps, module.check_mode)
         rest = [app for app in apps if not (module.check_mode and certificate_adopt.twin(host, app))]
-        return outcome.merge(certificate_placement.ensure_placeholder(host, rest, now, module.check_mode))
-    return certificate_issue.ensure_issued(
+        return outcome.merge(placement.ensure_placeholder(host, rest, now, module.check_mode))
+    return issue.ensure_issued(
         host,
         apps,
         now,
         check=module.check_mode,
         files=[
-            certbot_setup.ManagedFile(each["path"], each["content"], int(each["mode"], 8), each["always"])
+            setup.ManagedFile(each["path"], each["content"], int(each["mode"], 8), each["always"])
             for each in params["files"]
         ],
         timer=params["timer"],
@@ -524,7 +518,7 @@ def main() -> None:
     try:
         check_apps(apps, params["ensure"] == "placeholder")
         outcome = run_phase(module, host, apps)
-    except certificates.CertificateError as error:
+    except model.CertificateError as error:
         module.fail_json(msg=str(error), actions=[], issued=[], certificates={}, errors=[str(error)])
     except OSError as error:
         module.fail_json(

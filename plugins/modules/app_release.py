@@ -307,18 +307,14 @@ removed:
 import os
 from typing import Any
 
-from ansible_collections.webops.wsgi.plugins.module_utils import (
-    release,
-    release_look,
-    release_removal,
-    release_run,
-)
-from ansible_collections.webops.wsgi.plugins.module_utils.app_lock import LockedError
-from ansible_collections.webops.wsgi.plugins.module_utils.health import Health
+from ansible_collections.webops.wsgi.plugins.module_utils.host.lock import LockedError
+from ansible_collections.webops.wsgi.plugins.module_utils.managers.systemd import Systemd, SystemdError
 from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
-from ansible_collections.webops.wsgi.plugins.module_utils.release_layout import KINDS, Paths, Unit
-from ansible_collections.webops.wsgi.plugins.module_utils.release_proxy import Proxy
-from ansible_collections.webops.wsgi.plugins.module_utils.systemd import Systemd, SystemdError
+from ansible_collections.webops.wsgi.plugins.module_utils.release import look, removal, run
+from ansible_collections.webops.wsgi.plugins.module_utils.release import plan as release
+from ansible_collections.webops.wsgi.plugins.module_utils.release.health import Health
+from ansible_collections.webops.wsgi.plugins.module_utils.release.layout import KINDS, Paths, Unit
+from ansible_collections.webops.wsgi.plugins.module_utils.release.proxy import Proxy
 
 HEALTH_OPTIONS: dict[str, Any] = {
     "path": {"type": "str", "default": "/"},
@@ -403,7 +399,7 @@ def _look_again(module: QuietModule, paths: Paths, wanted: list[release.Desired]
     """End the module with what there is to say of releases that the run has activated."""
     failures = []
     if not module.check_mode:
-        failures = release_look.look_again(paths, wanted, module.params["activated"], systemd, module.params["who"])
+        failures = look.look_again(paths, wanted, module.params["activated"], systemd, module.params["who"])
     if failures:
         module.fail_json(msg="\n".join(failures), failures=failures)
     module.exit_json(changed=False)
@@ -427,7 +423,7 @@ def main() -> None:
     )
     paths, systemd = Paths(), Systemd()
     wanted = [desired_release(options) for options in module.params["releases"] or []]
-    going = [app for app in module.params["absent"] if release_removal.leftovers(paths, app["name"], app["purge"])]
+    going = [app for app in module.params["absent"] if removal.leftovers(paths, app["name"], app["purge"])]
     try:
         back = module.params["rollback"]
         if module.params["activated"] is not None:
@@ -435,9 +431,9 @@ def main() -> None:
         steps = release.plan_rollback(paths, wanted, back) if back else release.plan(paths, wanted, systemd)
         failures = []
         if not module.check_mode:
-            failures = release_run.carry_out(paths, steps, systemd, os.cpu_count() or 1, module.params["who"])
+            failures = run.carry_out(paths, steps, systemd, os.cpu_count() or 1, module.params["who"])
             for app in going:
-                release_removal.remove(paths, app["name"], app["purge"], systemd)
+                removal.remove(paths, app["name"], app["purge"], systemd)
     except (SystemdError, release.ReleaseError, LockedError) as error:
         module.fail_json(msg=str(error))
     changes = [step for step in steps if step.kind != "none"]

@@ -93,11 +93,13 @@ import datetime
 import typing as t
 from pathlib import Path
 
-from ansible_collections.webops.wsgi.plugins.module_utils import certificate_status, certificate_store, status
-from ansible_collections.webops.wsgi.plugins.module_utils.health import Health
+from ansible_collections.webops.wsgi.plugins.module_utils.certificates import status as certificate_status
+from ansible_collections.webops.wsgi.plugins.module_utils.certificates import store
+from ansible_collections.webops.wsgi.plugins.module_utils.managers.systemd import Systemd, SystemdError
 from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
-from ansible_collections.webops.wsgi.plugins.module_utils.release_layout import Paths
-from ansible_collections.webops.wsgi.plugins.module_utils.systemd import Systemd, SystemdError
+from ansible_collections.webops.wsgi.plugins.module_utils.release import status
+from ansible_collections.webops.wsgi.plugins.module_utils.release.health import Health
+from ansible_collections.webops.wsgi.plugins.module_utils.release.layout import Paths
 
 
 def main() -> None:
@@ -121,7 +123,7 @@ def main() -> None:
     except SystemdError as error:
         module.fail_json(msg=str(error))
     wrong = certificate_status.problems(
-        certificate_store.Host(run=_run_nothing, port=module.params["https_port"]),
+        store.Host(run=_run_nothing, port=module.params["https_port"]),
         module.params["domains"],
         datetime.datetime.now(datetime.UTC),
     )
@@ -134,8 +136,8 @@ def main() -> None:
     module.exit_json(changed=False, apps=rows)
 
 
-def _run_nothing(_command: t.Sequence[str], _environment: t.Mapping[str, str]) -> certificate_store.Completed:
-    return certificate_store.Completed(1, "status runs no programs")
+def _run_nothing(_command: t.Sequence[str], _environment: t.Mapping[str, str]) -> store.Completed:
+    return store.Completed(1, "status runs no programs")
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ purged:
 import time
 from pathlib import Path
 
-from ansible_collections.webops.wsgi.plugins.module_utils.cache_purge import KEPT_OPEN, purge
+from ansible_collections.webops.wsgi.plugins.module_utils.proxy.purge import KEPT_OPEN, purge
 from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
 
 

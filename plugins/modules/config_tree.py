@@ -242,9 +242,9 @@ log:
   elements: str
 """
 
-from ansible_collections.webops.wsgi.plugins.module_utils.config_tree import apply
-from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_files import TreeError, TreeFile, unpack
-from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_spec import Spec
+from ansible_collections.webops.wsgi.plugins.module_utils.config_tree.apply import apply
+from ansible_collections.webops.wsgi.plugins.module_utils.config_tree.files import TreeError, TreeFile, unpack
+from ansible_collections.webops.wsgi.plugins.module_utils.config_tree.spec import Spec
 from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
 
 FILE_OPTIONS = {

@@ -200,9 +200,10 @@ uv:
 
 from pathlib import Path
 
-from ansible_collections.webops.wsgi.plugins.module_utils import host, host_wishes
-from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_spec import Spec
-from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_state import in_place
+from ansible_collections.webops.wsgi.plugins.module_utils.config_tree.spec import Spec
+from ansible_collections.webops.wsgi.plugins.module_utils.config_tree.state import in_place
+from ansible_collections.webops.wsgi.plugins.module_utils.host import state as host
+from ansible_collections.webops.wsgi.plugins.module_utils.host import wishes
 from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
 
 TREE_OPTIONS = {
@@ -249,7 +250,7 @@ def main() -> None:
     found = host.interpreters()
     problems += host.missing_pythons(module.params["pythons"], found, default)
     managed = host.managed_apps(root)
-    problems += host_wishes.problems(module.params["wanted"], {*module.params["apps"], *managed})
+    problems += wishes.problems(module.params["wanted"], {*module.params["apps"], *managed})
     if problems:
         module.fail_json(msg="This host cannot be set up:\n" + "\n".join(f"- {problem}" for problem in problems))
     uv = module.params["uv"] or ""

@@ -18,7 +18,8 @@ def main() -> int:
     problems = [f"roles/{role.name}: {problem}" for role in roles for problem in problems_of(role)]
     known = {name for role in roles for name in role.options}
     problems += [
-        f"plugins/module_utils/settings.py: HOST_WIDE names {name}, no role has it" for name in HOST_WIDE - known
+        f"plugins/plugin_utils/inventory/settings.py: HOST_WIDE names {name}, no role has it"
+        for name in HOST_WIDE - known
     ]
     for problem in problems:
         print(problem, file=sys.stderr)

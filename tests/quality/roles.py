@@ -12,7 +12,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "collections"))  # the development link: the collection under its own name
-settings = importlib.import_module("ansible_collections.webops.wsgi.plugins.module_utils.settings")
+settings = importlib.import_module("ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings")
 HOST_WIDE: frozenset[str] = settings.HOST_WIDE
 PER_LOCATION: frozenset[str] = settings.PER_LOCATION
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.webops.wsgi.plugins.module_utils import checks
-from ansible_collections.webops.wsgi.plugins.module_utils.settings import load_schema
+from ansible_collections.webops.wsgi.plugins.plugin_utils.checks import run
+from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import load_schema
 from roles import ROOT
 
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("roles/*/README.md")), ROOT / "examples" / "flask_api" / "README.md"]
@@ -44,8 +44,8 @@ def test_documented_apps_pass_the_checks(variables: dict[str, Any]) -> None:
     apps = variables.pop("wsgi_apps", [{"name": "app", **SHORTENED}])
     # Relative paths count from an inventory that lies beside the example, or in inventory/<name>.
     bases = [str(ROOT / "examples" / "inventory"), str(ROOT / "inventory" / "demo")]
-    found = checks.examine(load_schema(str(ROOT)), [*variables, "wsgi_apps"], variables, apps, bases, {})
-    assert not found.problems, checks.report(found.problems)
+    found = run.examine(load_schema(str(ROOT)), [*variables, "wsgi_apps"], variables, apps, bases, {})
+    assert not found.problems, run.report(found.problems)
 
 
 def test_the_first_inventory_is_fifteen_lines() -> None:

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ansible_collections.webops.wsgi.plugins.module_utils import certificate_making, certificates
+from ansible_collections.webops.wsgi.plugins.module_utils.certificates import making, model
 from render import app, render
 
 DAY = 86400
@@ -34,7 +34,7 @@ def renew(tmp_path: Path):
 def lineage(folder: Path, name: str, told: str, days_ago: int = 0) -> None:
     """A certificate as certbot keeps it, and when it is told to renew it. It lives 365 days."""
     made = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=days_ago)
-    pair = certificate_making.make_certificate(certificates.App(name, (f"{name}.test",), "selfsigned"), None, made)
+    pair = making.make_certificate(model.App(name, (f"{name}.test",), "selfsigned"), None, made)
     (folder / "live" / name).mkdir(parents=True)
     (folder / "live" / name / "cert.pem").write_text(pair.chain)
     (folder / "renewal").mkdir(exist_ok=True)

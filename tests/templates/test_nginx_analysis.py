@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
-from ansible_collections.webops.wsgi.plugins.module_utils import checks
-from ansible_collections.webops.wsgi.plugins.module_utils.settings import load_schema, plain
+from ansible_collections.webops.wsgi.plugins.plugin_utils.checks import run as checks
+from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import load_schema, plain
 from nginx import Config
 from render import ROOT, app, load
 

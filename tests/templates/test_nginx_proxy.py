@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.webops.wsgi.plugins.module_utils import edge
+from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx import site as edge
 from nginx import Config
 from render import app, defaults, render, renderer
 

@@ -15,9 +15,9 @@ from urllib.parse import quote
 
 import pytest
 from ansible.module_utils import basic
-from ansible_collections.webops.wsgi.plugins.module_utils import release
+from ansible_collections.webops.wsgi.plugins.module_utils.managers.systemd import environment_file
 from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import spellings, visible
-from ansible_collections.webops.wsgi.plugins.module_utils.systemd import environment_file
+from ansible_collections.webops.wsgi.plugins.module_utils.release import plan as release
 from ansible_collections.webops.wsgi.plugins.modules import app_release
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.webops.wsgi.plugins.module_utils import source
+from ansible_collections.webops.wsgi.plugins.plugin_utils import source
 
 
 def make_tree(root: Path, files: dict[str, str]) -> Path:
@@ -397,7 +397,7 @@ def test_run_from_a_git_hook_leaves_the_hooks_repository_alone(repository: Path,
 import sys
 sys.path[:0] = {sys.path!r}
 from pathlib import Path
-from ansible_collections.webops.wsgi.plugins.module_utils import source
+from ansible_collections.webops.wsgi.plugins.plugin_utils import source
 found = source.resolve({{"kind": "git", "git": {str(repository)!r}, "version": "main"}}, Path({str(tmp_path / "c")!r}))
 found.write(Path({str(tmp_path / "out.tar.gz")!r}))
 listed = source.list_files(Path({str(repository)!r}))

@@ -18,7 +18,7 @@ LONGEST = 6.0  # seconds of a deployment within which the controller is killed
 def test_killed_at_every_step_of_an_activation(hosts, on_all, traps, deploy, serves, whole):
     def through(host):
         trap = traps[host]
-        trap.lay("release_run")
+        trap.lay("release.run")
         run = deploy(host.name, *trap.interpreter, env={"CHANGE": "counted"})
         assert run.code == 0, run.output
         effects = trap.seen

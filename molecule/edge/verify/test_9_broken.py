@@ -11,7 +11,7 @@ import yaml
 
 HERE = Path(__file__)
 BROKEN = yaml.safe_load((HERE.parents[1] / "data/broken.yml").read_text(encoding="utf-8"))["broken"]
-MODULES = sorted((HERE.parents[3] / "plugins/module_utils").glob("config_tree*.py"))
+MODULES = sorted((HERE.parents[3] / "plugins/module_utils/config_tree").glob("*.py"))
 
 # The code of config_tree on the host itself, with the live tree and one mistake in it at a time, while another thread
 # runs `nginx -t` and asks for a page.
@@ -19,15 +19,15 @@ SCRIPT = """
 import json, pathlib, subprocess, sys, tempfile, threading
 
 with tempfile.TemporaryDirectory() as folder:
-    package = pathlib.Path(folder, "ansible_collections/webops/wsgi/plugins/module_utils")
+    package = pathlib.Path(folder, "ansible_collections/webops/wsgi/plugins/module_utils/config_tree")
     package.mkdir(parents=True)
     for name, text in MODULES.items():
         (package / name).write_text(text)
     sys.path.insert(0, folder)
-    from ansible_collections.webops.wsgi.plugins.module_utils.config_tree import apply
-    from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_files import TOKEN, TreeError, TreeFile
-    from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_generation import read_live
-    from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_spec import Spec
+    from ansible_collections.webops.wsgi.plugins.module_utils.config_tree.apply import apply
+    from ansible_collections.webops.wsgi.plugins.module_utils.config_tree.files import TOKEN, TreeError, TreeFile
+    from ansible_collections.webops.wsgi.plugins.module_utils.config_tree.generation import read_live
+    from ansible_collections.webops.wsgi.plugins.module_utils.config_tree.spec import Spec
 
 root, domain = pathlib.Path("/etc/nginx/wsgi"), sys.argv[1]
 live = read_live(Spec(str(root), []))

@@ -233,11 +233,11 @@ def state(hosts) -> Callable[[str], dict[str, Any]]:
 @pytest.fixture(scope="session")
 def pem(tmp_path_factory) -> Callable[..., dict[str, str]]:
     """Make a certificate as a person provides it, for names on every host."""
-    from ansible_collections.webops.wsgi.plugins.module_utils import certificate_making, certificates
+    from ansible_collections.webops.wsgi.plugins.module_utils.certificates import making, model
 
     def make(name: str, *domains: str) -> dict[str, str]:
-        app = certificates.App(name, domains, "provided")
-        pair = certificate_making.make_certificate(app, None, datetime.datetime.now(datetime.UTC))
+        app = model.App(name, domains, "provided")
+        pair = making.make_certificate(app, None, datetime.datetime.now(datetime.UTC))
         directory: Path = tmp_path_factory.mktemp(name)
         for file, text in (("cert.pem", pair.chain), ("key.pem", pair.key)):
             (directory / file).write_text(text, encoding="utf-8")

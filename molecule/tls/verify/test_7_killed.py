@@ -123,7 +123,7 @@ def test_killed_from_placeholder_to_certificate(play, hosts, client, traps):
             assert host.run("ls -A /etc/nginx/tls.d") == "_ca\nca.pem\nown"
 
     for trap in traps.values():
-        trap.lay("certificate_issue")
+        trap.lay("certificates.issue")
     for points in ROUNDS:
         _begin(hosts)
         for host in hosts:

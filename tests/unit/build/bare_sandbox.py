@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ansible_collections.webops.wsgi.plugins.module_utils import build_sandbox
+from ansible_collections.webops.wsgi.plugins.module_utils.build import sandbox
 
 
 class BareSandbox:
@@ -24,10 +24,10 @@ class BareSandbox:
 
     def clear(self, app: str, cache: bool = False) -> None:
         self.workshop(app).mkdir(parents=True, exist_ok=True)
-        build_sandbox.clear_workshop(self.workshop(app), cache)
+        sandbox.clear_workshop(self.workshop(app), cache)
 
     def build(self, app: str, here: Path, limit: int, readable: Sequence[Path]) -> list[str]:
-        return build_sandbox.interpreter(sys.executable)
+        return sandbox.interpreter(sys.executable)
 
     def service(self, app: str, limit: int) -> list[str]:
-        return build_sandbox.interpreter(sys.executable)
+        return sandbox.interpreter(sys.executable)

@@ -11,15 +11,11 @@ import ssl
 import threading
 import typing as t
 
-from ansible_collections.webops.wsgi.plugins.module_utils import (
-    certbot_lineage,
-    certbot_setup,
-    certificate_placement,
-    certificates,
-)
-from ansible_collections.webops.wsgi.plugins.module_utils import certificate_issue as issue
-from ansible_collections.webops.wsgi.plugins.module_utils import certificate_store as store
-from ansible_collections.webops.wsgi.plugins.module_utils.certificates import Acme, App, Pair
+from ansible_collections.webops.wsgi.plugins.module_utils.certificates import issue as issue
+from ansible_collections.webops.wsgi.plugins.module_utils.certificates import model, placement
+from ansible_collections.webops.wsgi.plugins.module_utils.certificates import store as store
+from ansible_collections.webops.wsgi.plugins.module_utils.certificates.acme import lineage, setup
+from ansible_collections.webops.wsgi.plugins.module_utils.certificates.model import Acme, App, Pair
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -27,7 +23,7 @@ from cryptography.x509.oid import NameOID
 
 NOW = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
 DIRECTORY = "https://ca.example.test:14000/dir"
-OWN = f"# {certbot_setup.OURS}.\n[Service]\n"
+OWN = f"# {setup.OURS}.\n[Service]\n"
 NO_CA = (
     "An unexpected error occurred:\nValueError: Requesting ca.example.test/dir: Connection refused\nAsk for help or\n"
 )
@@ -111,10 +107,10 @@ def renewal(
     )
 
 
-def lineage_of(authority: Authority, *names: str, server: str = DIRECTORY, left: float = 89) -> certbot_lineage.Lineage:
+def lineage_of(authority: Authority, *names: str, server: str = DIRECTORY, left: float = 89) -> lineage.Lineage:
     """Return a lineage as certbot has it for a certificate of 90 days."""
     pair = authority.pair(*names, left=left, age=90 - left)
-    return certbot_lineage.Lineage(certificates.parse(pair.chain), renewal(server))
+    return lineage.Lineage(model.parse(pair.chain), renewal(server))
 
 
 class Nginx:
@@ -264,7 +260,7 @@ class Programs:
         live, archive = config / "live" / name, config / "archive" / name
         for directory in (live, archive, config / "renewal"):
             directory.mkdir(parents=True, exist_ok=True)
-        leaf, *_issuers = certificates.blocks(pair.chain)
+        leaf, *_issuers = model.blocks(pair.chain)
         parts = {"cert": leaf, "chain": pair.chain.replace(leaf, ""), "fullchain": pair.chain, "privkey": pair.key}
         for part, content in parts.items():
             (archive / f"{part}1.pem").write_text(content)
@@ -282,7 +278,7 @@ class Programs:
 
 def start(host: store.Host, programs: Programs, *apps: App) -> None:
     """Bring a host to where it is before the phase `issued`: placeholders made, nginx serving them."""
-    certificate_placement.ensure_placeholder(host, apps, NOW)
+    placement.ensure_placeholder(host, apps, NOW)
     programs.nginx.sites = {domain: each.name for each in apps if each.served for domain in each.domains}
     programs.nginx.reload()
     programs.nginx.reloads = 0

@@ -8,7 +8,7 @@ import sys
 import typing as t
 
 import pytest
-from ansible_collections.webops.wsgi.plugins.module_utils import certificate_store as store
+from ansible_collections.webops.wsgi.plugins.module_utils.certificates import store as store
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 

@@ -10,10 +10,11 @@ import shutil
 import typing as t
 
 import pytest
-from ansible_collections.webops.wsgi.plugins.module_utils import certificate_issue as issue
-from ansible_collections.webops.wsgi.plugins.module_utils import certificate_order, certificate_placement
-from ansible_collections.webops.wsgi.plugins.module_utils import certificate_store as store
-from ansible_collections.webops.wsgi.plugins.module_utils.certificates import App
+from ansible_collections.webops.wsgi.plugins.module_utils.certificates import issue as issue
+from ansible_collections.webops.wsgi.plugins.module_utils.certificates import placement
+from ansible_collections.webops.wsgi.plugins.module_utils.certificates import store as store
+from ansible_collections.webops.wsgi.plugins.module_utils.certificates.acme import order
+from ansible_collections.webops.wsgi.plugins.module_utils.certificates.model import App
 from certificate_stand_ins import NOW, Authority, Killed, Programs, app
 
 
@@ -34,7 +35,7 @@ class TestKilled:
 
     def everything(self, host: store.Host, programs: Programs, apps: t.Sequence[App]) -> store.Outcome:
         """Run both phases, and in between what the role nginx_proxy does."""
-        first = certificate_placement.ensure_placeholder(host, apps, NOW)
+        first = placement.ensure_placeholder(host, apps, NOW)
         programs.nginx.sites = {domain: each.name for each in apps if each.served for domain in each.domains}
         programs.nginx.test()
         programs.nginx.reload()
@@ -90,9 +91,9 @@ class TestKilled:
         lineages = ["api", "new", "newer"]
         assert sorted(os.listdir(os.path.dirname(host.renewal("api")))) == [f"{name}.conf" for name in lineages]
         assert sorted(os.listdir(os.path.dirname(host.live("api")))) == lineages
-        for left in pathlib.Path(host.letsencrypt).glob(certificate_order.ASIDE + "*"):
+        for left in pathlib.Path(host.letsencrypt).glob(order.ASIDE + "*"):
             os.utime(left, (0, 0))
-        certificate_order.sweep(host)
+        order.sweep(host)
         assert not list(pathlib.Path(host.letsencrypt).glob(".*"))
         assert sorted(os.listdir(host.store)) == ["_ca", "ca.pem", "given", "own"]
         for name in ("given", "own"):

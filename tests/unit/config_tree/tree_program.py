@@ -11,15 +11,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.webops.wsgi.plugins.module_utils.config_tree import Outcome, apply
-from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_files import TreeFile
-from ansible_collections.webops.wsgi.plugins.module_utils.config_tree_spec import Spec
+from ansible_collections.webops.wsgi.plugins.module_utils.config_tree.apply import Outcome, apply
+from ansible_collections.webops.wsgi.plugins.module_utils.config_tree.files import TreeFile
+from ansible_collections.webops.wsgi.plugins.module_utils.config_tree.spec import Spec
 
 MAIN = TreeFile("main.conf", "generation @GENERATION@;\n")
 
 KILLED = """
 import json, os, sys
-from ansible_collections.webops.wsgi.plugins.module_utils import config_tree, config_tree_files, config_tree_spec
+from ansible_collections.webops.wsgi.plugins.module_utils.config_tree import apply as config_tree
+from ansible_collections.webops.wsgi.plugins.module_utils.config_tree import files as config_tree_files
+from ansible_collections.webops.wsgi.plugins.module_utils.config_tree import spec as config_tree_spec
 given = json.load(sys.stdin)
 spec = config_tree_spec.Spec(**{**given, "files": [config_tree_files.TreeFile(**item) for item in given["files"]]})
 config_tree.apply(spec, step=lambda name: os._exit(9) if name == sys.argv[1] else None)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.webops.wsgi.plugins.module_utils import release_layout
+from ansible_collections.webops.wsgi.plugins.module_utils.release import layout
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -16,9 +16,9 @@ from fake_systemd import APP, FakeSystemd, configure
 
 
 @pytest.fixture
-def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> release_layout.Paths:
-    monkeypatch.setattr(release_layout.os, "fsync", lambda _: None)  # nobody pulls the plug here, and it takes long
-    found = release_layout.Paths(
+def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> layout.Paths:
+    monkeypatch.setattr(layout.os, "fsync", lambda _: None)  # nobody pulls the plug here, and it takes long
+    found = layout.Paths(
         *(
             tmp_path / name
             for name in (
@@ -45,7 +45,7 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> release_layout.Pat
 
 
 @pytest.fixture
-def systemd(paths: release_layout.Paths) -> Iterator[FakeSystemd]:
+def systemd(paths: layout.Paths) -> Iterator[FakeSystemd]:
     manager = FakeSystemd(paths)
     yield manager
     manager.stop(*manager.running)

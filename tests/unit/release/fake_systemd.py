@@ -15,9 +15,11 @@ import socketserver
 import threading
 from typing import Any
 
-from ansible_collections.webops.wsgi.plugins.module_utils import health, release, release_layout, release_run
-from ansible_collections.webops.wsgi.plugins.module_utils.files import replace_link
-from ansible_collections.webops.wsgi.plugins.module_utils.systemd import SystemdError, UnitState
+from ansible_collections.webops.wsgi.plugins.module_utils.host.files import replace_link
+from ansible_collections.webops.wsgi.plugins.module_utils.managers.systemd import SystemdError, UnitState
+from ansible_collections.webops.wsgi.plugins.module_utils.release import health, layout
+from ansible_collections.webops.wsgi.plugins.module_utils.release import plan as release
+from ansible_collections.webops.wsgi.plugins.module_utils.release import run as release_run
 
 # A release belongs to the group that is named like its app; the test's own group always exists.
 APP = grp.getgrgid(os.getgid()).gr_name
@@ -54,7 +56,7 @@ class FakeSystemd:
     ``ends`` have ended when they are looked at.
     """
 
-    def __init__(self, paths: release_layout.Paths) -> None:
+    def __init__(self, paths: layout.Paths) -> None:
         self.paths = paths
         self.running: dict[str, Server] = {}
         self.up: set[str] = set()
@@ -70,7 +72,7 @@ class FakeSystemd:
         return UnitState("active" if unit in self.running or unit in self.up else "inactive", "", 0, False)
 
     def _text(self, unit: str) -> str:
-        return release_layout.read_text(self.paths.units / unit) or ""
+        return layout.read_text(self.paths.units / unit) or ""
 
     def start(self, *units: str) -> None:
         for unit in units:
@@ -129,7 +131,7 @@ class FakeSystemd:
         return f"journal of {unit}"
 
 
-def configure(paths: release_layout.Paths, behaviour: str) -> None:
+def configure(paths: layout.Paths, behaviour: str) -> None:
     folder = paths.config / APP
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "start").write_text("#!/bin/sh\n")
@@ -157,13 +159,13 @@ def desired(**changes: Any) -> release.Desired:
     return dataclasses.replace(base, **changes)
 
 
-def run(paths: release_layout.Paths, systemd: FakeSystemd, wanted: release.Desired) -> tuple[release.Step, list[str]]:
+def run(paths: layout.Paths, systemd: FakeSystemd, wanted: release.Desired) -> tuple[release.Step, list[str]]:
     (paths.root / APP / "builds" / wanted.build).mkdir(exist_ok=True)
     (step,) = release.plan(paths, [wanted], systemd)
     return step, release_run.carry_out(paths, [step], systemd, 1)
 
 
-def serving(paths: release_layout.Paths) -> str:
+def serving(paths: layout.Paths) -> str:
     """The release that answers where nginx asks."""
     connection = health.UnixConnection(paths.run / APP / "current.sock", 1)
     connection.request("GET", "/")
@@ -172,21 +174,21 @@ def serving(paths: release_layout.Paths) -> str:
     return answer.read().decode()
 
 
-def at_boot(paths: release_layout.Paths) -> set[str]:
+def at_boot(paths: layout.Paths) -> set[str]:
     """The releases of which something starts at boot."""
     links = paths.wants(APP).iterdir()
     return {link.name.partition("@")[2].partition(".")[0] for link in links}
 
 
-def roll_back(paths: release_layout.Paths, systemd: FakeSystemd, target: str = release.PREVIOUS) -> list[str]:
+def roll_back(paths: layout.Paths, systemd: FakeSystemd, target: str = release.PREVIOUS) -> list[str]:
     steps = release.plan_rollback(paths, [desired(build="", config="", settings="of the inventory")], {APP: target})
     return release_run.carry_out(paths, steps, systemd, 1, "me@here")
 
 
-def unit(name: str, kind: str, text: str = "works") -> release_layout.Unit:
+def unit(name: str, kind: str, text: str = "works") -> layout.Unit:
     """A unit beside the server."""
-    suffix = "timer" if kind == release_layout.TIMER else "service"
-    return release_layout.Unit(f"{APP}.{name}@.{suffix}", kind, text)
+    suffix = "timer" if kind == layout.TIMER else "service"
+    return layout.Unit(f"{APP}.{name}@.{suffix}", kind, text)
 
 
 WORKER, JOB, TIMER = unit("celery", "worker"), unit("tidy", "job"), unit("tidy", "timer")

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a configuration tree leaves anything to do, told without knowing what its files should be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ansible_collections.webops.wsgi.plugins.module_utils.config_tree.access import loose
+from ansible_collections.webops.wsgi.plugins.module_utils.config_tree.files import TreeError
+from ansible_collections.webops.wsgi.plugins.module_utils.config_tree.generation import read_live
+from ansible_collections.webops.wsgi.plugins.module_utils.config_tree.plan import make_plan
+from ansible_collections.webops.wsgi.plugins.module_utils.config_tree.reload import stale
+from ansible_collections.webops.wsgi.plugins.module_utils.config_tree.spec import Spec
+from ansible_collections.webops.wsgi.plugins.module_utils.config_tree.store import Store
+
+
+def in_place(spec: Spec) -> str:
+    """Name of the generation that is live, is what its name says, has all its links and is in service.
+
+    Empty when there is none, or something to sweep beside it. A generation's name is a digest of its files, so a wish
+    of the same name is this generation.
+
+    :param spec: its files are not looked at
+    """
+    try:
+        live = read_live(spec)
+        plan = make_plan(replace(spec, files=(), keep=tuple(live.files)), live)
+        store = Store(spec)
+        tidy = store.served == live.name and not store.clutter() and not loose(spec)
+        settled = not plan.changed and tidy and not stale(spec, live.name)
+    except (TreeError, OSError, ValueError, KeyError):  # such as a name that is no text, or a group that has none
+        return ""  # config_tree tells, or mends it
+    return live.name if settled else ""

@@ -1,0 +1,120 @@
+# Copyright (c) webops.wsgi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a person reads first when a release fails: the cause, the app's own part of a traceback, the fix.
+
+The journal has everything, but two workers' identical tracebacks, thirty frames of importlib and gunicorn, and the
+cause in the middle. The first line of a report is the app and the cause; the last one says where to read the rest.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ansible_collections.webops.wsgi.plugins.module_utils.failures import faults
+from ansible_collections.webops.wsgi.plugins.module_utils.failures import journal as failure_journal
+from ansible_collections.webops.wsgi.plugins.module_utils.failures.journal import Contents, Frame, Traceback
+from ansible_collections.webops.wsgi.plugins.module_utils.failures.remedies import remedy
+
+FRAMES = 8  # of the app's own, the innermost ones
+LINES = 10  # of what a program wrote, when it left no traceback
+
+_JOB = re.compile(r"Job for (\S+) failed because the control process exited with error code\.?")
+_ENDED = re.compile(r"(?:exited with an error|ended by itself|exited unexpectedly)$")
+_ENDING = re.compile(r"(?:gunicorn\.errors\.HaltServer|SystemExit)\b")
+
+
+@dataclass(frozen=True)
+class Journal:
+    """The last lines that a unit wrote, without times."""
+
+    unit: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What is known of a release that failed.
+
+    Attributes:
+        app: The app.
+        state: What became of the release, and what serves now.
+        reason: Why it was given up, as the one who did so sees it.
+        journal: What tells more.
+        host: Where the journal is; empty leaves it out.
+    """
+
+    app: str
+    state: str
+    reason: str
+    journal: Journal
+    host: str = ""
+
+
+@dataclass(frozen=True)
+class _Cause:
+    text: str
+    details: list[str]
+    fix: str
+
+
+def report(failure: Failure) -> str:
+    """The message of a failure; its first line is the app and the cause."""
+    reason = _reason(failure.reason)
+    cause = _cause(failure, reason)
+    lines = [f'app "{failure.app}": {cause.text}', *(f"  {line}" for line in cause.details)]
+    if cause.fix:
+        lines.append(f"Fix: {cause.fix.replace('<app>', failure.app)}.")
+    lines.append(failure.state if cause.text.startswith(reason) else f"{failure.state}: {reason}")
+    where = f" on {failure.host}" if failure.host else ""
+    lines.append(f"Read the rest{where}: journalctl -u {failure.journal.unit.removesuffix('.service')} -n 200")
+    return "\n".join(lines)
+
+
+def _reason(text: str) -> str:
+    """A reason without what systemd says around it: that a job failed, and that the journal tells more."""
+    lines = [line for line in text.splitlines() if not line.startswith('See "systemctl status')]
+    return _JOB.sub(r"\1 exited with an error", "\n".join(lines))
+
+
+def _cause(failure: Failure, reason: str) -> _Cause:
+    """The best explanation that the journal has: a signal, a time limit, an exception, or the program's last words."""
+    text = failure.journal.text
+    contents = failure_journal.read(text)
+    # Another unit's journal, such as nginx's, does not tell what ended the app.
+    if failure.journal.unit.startswith((f"{failure.app}@", f"{failure.app}.")):
+        for death in faults.deaths(text):
+            return _Cause(str(death), [], death.fix)
+        for late in faults.late_workers(text):
+            at = [found for found in contents.tracebacks if found.error.startswith("SystemExit")][-1:]
+            return _Cause(str(late), [line for found in at for line in _place(failure.app, found)], late.fix)
+    told = [found for found in contents.tracebacks if not _ENDING.match(found.error)]
+    if told:
+        last = told[-1]
+        return _Cause(last.error, [*last.more, *_place(failure.app, last)], remedy(last.words, last.code))
+    words = _last_words(contents)
+    fix = remedy("\n".join([reason, *words]))
+    # That a program has ended says little; what it said last, more.
+    return _Cause(f"{reason}: {words.pop()}" if words and _ENDED.search(reason) else reason, words, fix)
+
+
+def _place(app: str, traceback: Traceback) -> Iterator[str]:
+    """The app's own frames, and those of the exception that led to this one."""
+    yield from map(str, _own(app, traceback.frames))
+    if traceback.cause:
+        yield f"caused by {traceback.cause.error}"
+        yield from map(str, _own(app, traceback.cause.frames))
+
+
+def _own(app: str, frames: list[Frame]) -> list[Frame]:
+    """The frames that a person can do something about; of an app that is a package, the last ones."""
+    own = [frame for frame in frames if frame.of(app)]
+    kept = own or [frame for frame in frames if not frame.foreign][-3:]
+    return list(dict.fromkeys(kept))[-FRAMES:]
+
+
+def _last_words(contents: Contents) -> list[str]:
+    """What the program wrote last or, when it wrote nothing, the server's errors; each line once."""
+    return list(dict.fromkeys(reversed(contents.own or contents.server)))[:LINES][::-1]

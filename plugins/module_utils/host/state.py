@@ -1,0 +1,236 @@
+# Copyright (c) webops.wsgi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a host is and has, read in bulk: one look instead of one task for each question."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from ansible_collections.webops.wsgi.plugins.module_utils.build.inputs import BuildError, choose_python
+from ansible_collections.webops.wsgi.plugins.module_utils.host.marks import KEPT, UNIT_MARK, USER_MARK
+
+LISTEN = "0A"  # the state TCP_LISTEN in /proc/net/tcp, see include/net/tcp_states.h of Linux
+SUPPORTED_DEBIAN = ("12", "13")
+OLDEST_PYTHON = (3, 11)
+
+
+def os_release(text: str) -> dict[str, str]:
+    """The assignments of an os-release file."""
+    pairs = re.findall(r'^([A-Z_]+)="?([^"\n]*)"?$', text, re.MULTILINE)
+    return dict(pairs)
+
+
+def missing_packages(status: str, wanted: Iterable[str]) -> list[str]:
+    """The wanted Debian packages that are not installed.
+
+    Args:
+        status: Text of /var/lib/dpkg/status.
+        wanted: Package names.
+    """
+    installed = set()
+    for paragraph in status.split("\n\n"):
+        if "\nStatus: install ok installed\n" in paragraph and paragraph.startswith("Package: "):
+            installed.add(paragraph[len("Package: ") : paragraph.index("\n")])
+            _line, provides, rest = paragraph.partition("\nProvides: ")
+            if provides:  # such as awk, which is no package of its own
+                names = rest.partition("\n")[0].split(",")
+                installed.update(name.split()[0] for name in names if name.strip())
+    return [name for name in wanted if name not in installed]
+
+
+def interpreters(folders: Iterable[Path] = (Path("/usr/local/bin"), Path("/usr/bin"))) -> dict[str, str]:
+    """The host's Python interpreters by version, C({"3.13": "/usr/bin/python3.13"}); earlier folders win."""
+    found: dict[str, str] = {}
+    for folder in folders:
+        for path in sorted(folder.glob("python3.*")):
+            version = path.name.removeprefix("python")
+            if re.fullmatch(r"3\.\d+", version) and os.access(path, os.X_OK):
+                found.setdefault(version, str(path))
+    return found
+
+
+def missing_pythons(wanted: Mapping[str, str], found: Mapping[str, str], default: str) -> list[str]:
+    """Why apps do not get the Python version they ask for, each with what the host has."""
+    problems = []
+    for app, version in wanted.items():
+        try:
+            choose_python(app, version, found, default)
+        except BuildError as error:
+            problems.append(str(error))
+    return problems
+
+
+def default_python(path: Path = Path("/usr/bin/python3")) -> str:
+    """The version that the host's C(python3) is; empty where there is none."""
+    name = os.path.basename(os.path.realpath(path))
+    return name.removeprefix("python") if re.fullmatch(r"python3\.\d+", name) else ""
+
+
+def listeners(ports: Iterable[int], proc: Path = Path("/proc")) -> dict[str, str]:
+    """The program that listens on each TCP port; empty where the port is free.
+
+    Programs whose name the kernel does not tell are called C(pid unknown).
+    """
+    inodes: dict[int, set[str]] = {}
+    for _address, port, inode in _listening(proc):
+        inodes.setdefault(port, set()).add(inode)
+    wanted = {str(port): inodes.get(port, set()) for port in ports}
+    owners = _owners(set().union(*wanted.values()), proc) if any(wanted.values()) else {}
+    return {
+        port: next((owners[inode] for inode in sockets if inode in owners), "pid unknown") if sockets else ""
+        for port, sockets in wanted.items()
+    }
+
+
+def listening_addresses(port: int, proc: Path = Path("/proc")) -> set[str]:
+    """The addresses, as the kernel writes them, on which somebody listens at a TCP port."""
+    return {address for address, found, _inode in _listening(proc) if found == port}
+
+
+def _listening(proc: Path) -> Iterator[tuple[str, int, str]]:
+    """Address, port and inode of every TCP socket that listens."""
+    for table in ("tcp", "tcp6"):
+        try:
+            lines = (proc / "net" / table).read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for fields in map(str.split, lines):
+            if fields[3] == LISTEN:
+                address, _colon, port = fields[1].rpartition(":")
+                yield address, int(port, 16), fields[9]
+
+
+def _owners(inodes: set[str], proc: Path) -> dict[str, str]:
+    owners = {}
+    for process in proc.glob("[0-9]*"):
+        try:
+            for descriptor in (process / "fd").iterdir():
+                inode = os.readlink(descriptor).removeprefix("socket:[").removesuffix("]")
+                if inode in inodes:
+                    owners[inode] = (process / "comm").read_text().strip()
+        except OSError:  # the process ended meanwhile
+            continue
+    return owners
+
+
+def existing_users(names: Iterable[str]) -> list[str]:
+    """Those of the names that are users of the host."""
+    return [name for name in names if _user(name)]
+
+
+def _user(name: str) -> pwd.struct_passwd | None:
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        return None
+
+
+def foreign(
+    app: str,
+    root: Path = Path("/srv"),
+    state: Path = Path("/var/lib"),
+    units: Path = Path("/etc/systemd/system"),
+) -> list[str]:
+    """What on the host bears the app's name without being the app's, each with the mend.
+
+    A user, a directory or a unit that somebody else made must neither be taken over nor, with the app, be removed.
+    """
+    found = []
+    user = _user(app)
+    if user and not user.pw_gecos.startswith(USER_MARK):
+        found.append(f"the user {app} with home {user.pw_dir}")
+    folder = root / app
+    if (
+        folder.exists()
+        and not any((folder / part).is_dir() for part in ("builds", "releases"))
+        and any(folder.iterdir())
+    ):
+        found.append(f"the directory {folder}")
+    owner = _owner(state / app)
+    if owner not in ("", app) and not (state / app / KEPT).exists():
+        found.append(f"the directory {state / app} of the user {owner}")
+    for unit in (units / f"{app}@.service", units / f"{app}.target"):
+        if unit.exists() and UNIT_MARK not in unit.read_text():
+            found.append(f"the unit {unit}")
+    return [
+        f'app "{app}": the host has {thing}, which is not this app\'s; rename the app or move that' for thing in found
+    ]
+
+
+def _owner(path: Path) -> str:
+    """The user who owns a path; empty for no path, and for the owner that a removed app has left behind."""
+    try:
+        return pwd.getpwuid(path.stat().st_uid).pw_name
+    except (OSError, KeyError):
+        return ""
+
+
+def foreign_sites(nginx: Path = Path("/etc/nginx")) -> list[str]:
+    """Sites that nginx serves on this host and that would go dark, since the role nginx_proxy owns all of nginx."""
+    if (nginx / "wsgi").is_symlink():
+        return []
+    sites = [path for path in sorted((nginx / "sites-enabled").glob("*")) if path.name != "default"]
+    sites += sorted((nginx / "conf.d").glob("*.conf"))
+    if not sites:
+        return []
+    names = ", ".join(map(str, sites))
+    return [f"nginx serves {names}, and would not any more; move these sites to another host, or remove the files"]
+
+
+def managed_apps(root: Path) -> list[str]:
+    """The apps that this collection put on the host."""
+    return sorted(releases.parent.name for releases in root.glob("*/releases"))
+
+
+def builds(names: Iterable[str], root: Path) -> dict[str, list[str]]:
+    """The digests of the complete builds of each app."""
+    return {name: sorted(path.parent.name for path in (root / name / "builds").glob("*/build.json")) for name in names}
+
+
+def with_certificate(names: Iterable[str], folder: Path = Path("/etc/nginx/tls")) -> list[str]:
+    """Those of the apps whose certificate files are where nginx looks for them."""
+    return [name for name in names if all((folder / name / part).exists() for part in ("fullchain.pem", "privkey.pem"))]
+
+
+def program_version(command: list[str], pattern: str) -> str:
+    """The version a program prints; empty where the program is missing."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    found = re.search(pattern, done.stdout + done.stderr)
+    return found.group(1) if found else ""
+
+
+def has_ipv6(proc: Path = Path("/proc")) -> bool:
+    """Whether the kernel lets programs listen on IPv6 addresses."""
+    return (proc / "net/if_inet6").exists()
+
+
+def problems(release: Mapping[str, str], default: str, held: Mapping[str, str]) -> list[str]:
+    """Why this host cannot be one of ours, each with the mend.
+
+    Args:
+        release: The host's os-release.
+        default: Version of its python3.
+        held: Listeners by port, as C(listeners) returns them.
+    """
+    found = []
+    name, version = release.get("ID", "unknown"), release.get("VERSION_ID", "unknown")
+    if name != "debian" or version not in SUPPORTED_DEBIAN:
+        found.append(
+            f"the host runs {release.get('PRETTY_NAME', f'{name} {version}')}, supported are Debian "
+            f"{' and '.join(SUPPORTED_DEBIAN)}; upgrade the host or take it out of the group wsgi"
+        )
+    if default and tuple(map(int, default.split("."))) < OLDEST_PYTHON:
+        found.append(f"the host's python3 is {default}, needed is 3.11 or newer; upgrade the host")
+    for port, program in held.items():
+        if program not in ("", "nginx"):
+            found.append(f"port {port} is taken by {program}; stop and disable that program, nginx needs the port")
+    return found

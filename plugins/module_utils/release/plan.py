@@ -1,0 +1,353 @@
+# Copyright (c) webops.wsgi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Releases: what should run, compared with what runs.
+
+The one fact that decides which release serves is the symlink C(/srv/<app>/current). The socket that nginx connects to
+and the directories it serves are reached through it, so one rename(2) switches all of them together. Everything else
+(units, links for the next boot, old instances) is brought in line with it by this run or, if it is killed, by the next.
+
+C(release_run) makes up the difference, C(release_activation) says how one release goes live.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from ansible_collections.webops.wsgi.plugins.module_utils.managers.systemd import UnitState
+from ansible_collections.webops.wsgi.plugins.module_utils.release import files as release_files
+from ansible_collections.webops.wsgi.plugins.module_utils.release import health as probe
+from ansible_collections.webops.wsgi.plugins.module_utils.release import proxy as release_proxy
+from ansible_collections.webops.wsgi.plugins.module_utils.release import upgrade
+from ansible_collections.webops.wsgi.plugins.module_utils.release.layout import (
+    SETTINGS,
+    WITHDRAWN,
+    Paths,
+    Unit,
+    current_release,
+    description,
+    has_proved,
+    lasting_units,
+    read_text,
+    release_numbers,
+    release_units,
+    traces,
+    unit_name,
+)
+from ansible_collections.webops.wsgi.plugins.module_utils.release.proxy import Proxy
+
+PREVIOUS = "previous"  # stands for the release before the current one in a request to roll back
+FINISHED = ("none", "heal")  # kinds of step that try no other release
+
+
+class ReleaseError(Exception):
+    """A release that could not be activated; the message says which, why, and what serves now."""
+
+
+class ServiceManager(Protocol):
+    """What is needed of systemd."""
+
+    def states(self, units: list[str]) -> dict[str, UnitState]: ...
+    def start(self, *units: str) -> None: ...
+    def restart(self, unit: str) -> None: ...
+    def stop(self, *units: str) -> None: ...
+    def end(self, *units: str) -> None: ...
+    def reload(self) -> None: ...
+    def create_runtime_files(self, configuration: str) -> None: ...
+    def journal(self, unit: str, lines: int) -> str: ...
+
+
+@dataclass(frozen=True)
+class Bake:
+    """How long the old instance stays up beside the new one, and what brings it back.
+
+    Attributes:
+        seconds: Length of the window; 0 for none.
+        error_percent: Share of answers with a 5xx status above which the new release is given up.
+        log_sample: Share of the answers without an error that the proxy logs.
+    """
+
+    seconds: float = 0.0
+    error_percent: float = 5.0
+    log_sample: float = 1.0
+
+
+@dataclass(frozen=True)
+class Desired:
+    """The release an app should run.
+
+    Attributes:
+        name: The app.
+        build: Digest of its build.
+        source: The build's source in a person's words.
+        config: Digest of the server's configuration directory.
+        settings: Text of the instance's drop-in: limits, sandbox, environment that is no secret.
+        files: Texts of the units that belong to no release (template, target, listener), by name.
+        runtime: Text of the tmpfiles.d file.
+        prepare: Text of what runs before each program of the app; empty for nothing.
+        environment: Text of the environment file.
+        listen: Address on the host itself, such as C(127.0.0.1:8000) or C([::1]:8000); empty for none.
+        credentials: Files that systemd hands to the app, by name.
+        config_files: Files that the app reads in the release, by name.
+        units: The units beside the server's: workers, timers and their jobs, hooks.
+        commands: Texts of the scripts that those units run, by name.
+        run_hooks: Whether this host runs the hook before the activation.
+        health: What a healthy instance answers.
+        proxy: How clients reach it.
+        bake: How long it is watched before the old instance goes.
+        settle: Seconds a worker must run without ending.
+        look_after: Seconds for which it must have served when the run looks at it once more.
+        drain: Seconds between the switch and the stop of the old instance.
+        keep: How many releases stay on disk.
+    """
+
+    name: str
+    build: str
+    source: str
+    config: str
+    settings: str
+    files: Mapping[str, str]
+    runtime: str
+    environment: str = field(repr=False)
+    prepare: str = ""
+    listen: str = ""
+    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+    config_files: Mapping[str, str] = field(default_factory=dict, repr=False)
+    units: tuple[Unit, ...] = ()
+    commands: Mapping[str, str] = field(default_factory=dict)
+    run_hooks: bool = True
+    health: probe.Health = field(default_factory=probe.Health)
+    proxy: Proxy = field(default_factory=Proxy)
+    bake: Bake = field(default_factory=Bake)
+    settle: float = 3.0
+    look_after: float = 6.0
+    drain: float = 1.0
+    keep: int = 5
+
+    def parts(self) -> dict[str, str]:
+        """What a release consists of, in a person's words, each with the digest of its content."""
+        background = [[unit.kind, unit.name, unit.text] for unit in self.units], dict(self.commands)
+        # A release without any keeps the digest it had before there were any.
+        files = {"files": _digest(dict(self.config_files))} if self.config_files else {}
+        return {
+            **files,
+            "build": self.build,
+            "config": self.config,
+            "settings": _digest([self.settings, self.prepare]),
+            "environment": _digest(self.environment),
+            "credentials": _digest(dict(self.credentials)),
+            "workers, timers or hooks": _digest(background),
+        }
+
+    @property
+    def digest(self) -> str:
+        """Equal digests, equal releases."""
+        return _digest(self.parts())
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+# -- what is to be done ------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Step:
+    """What one app needs.
+
+    Attributes:
+        desired: The release it should run.
+        previous: Number of the release to stay with, or to go back to, when the new one fails.
+        kind: C(none), C(heal) (same release, something around it is not as it should be), C(finish) (the current
+            release was never proved, its deployment was interrupted), C(deploy) or C(rollback).
+        reasons: Why, in a person's words.
+        number: Number of the release that serves when all went well.
+        seconds: How long each part took.
+        failed: Whether the release could not be brought into service.
+    """
+
+    desired: Desired
+    previous: str
+    kind: str = "none"
+    reasons: list[str] = field(default_factory=list)
+    number: str = ""
+    seconds: dict[str, float] = field(default_factory=dict)
+    failed: bool = False
+
+    @property
+    def app(self) -> str:
+        return self.desired.name
+
+    @property
+    def unit(self) -> str:
+        return unit_name(self.app, self.number)
+
+    @property
+    def on_trial(self) -> bool:
+        """Whether another release is tried, which is given up when it fails."""
+        return self.kind not in FINISHED
+
+
+def plan_rollback(paths: Paths, wanted: list[Desired], targets: Mapping[str, str]) -> list[Step]:
+    """Find the releases to go back to; changes nothing.
+
+    Args:
+        paths: Where things lie.
+        wanted: The apps; of a C(Desired) only what does not belong to one release is used.
+        targets: The number of a release, or C(PREVIOUS), by app.
+
+    Raises:
+        ReleaseError: There is no such release, or it cannot be gone back to; the message lists those that can.
+    """
+    steps = []
+    for desired in wanted:
+        current = current_release(paths, desired.name)
+        target = _rollback_target(paths, desired.name, current, targets[desired.name])
+        step = Step(desired, current, "none" if target == current else "rollback", [], target)
+        step.reasons = [f"asked for {targets[desired.name]}"]
+        steps.append(step)
+    return steps
+
+
+def _rollback_target(paths: Paths, app: str, current: str, asked: str) -> str:
+    good = [number for number in release_numbers(paths, app) if has_proved(paths, app, number)]
+    if asked != PREVIOUS and asked in good:
+        return asked
+    earlier = _before(paths, app, current)
+    if asked == PREVIOUS and earlier:
+        return earlier
+    choice = ", ".join(number for number in good if number != current) or "none"
+    missing = "earlier good release" if asked == PREVIOUS else f"good release {asked}"
+    raise ReleaseError(
+        f'app "{app}": there is no {missing} to go back to from {current or "nothing"}; '
+        f"good ones on the host are: {choice}. Choose one with -e release=<number>"
+    )
+
+
+def _before(paths: Paths, app: str, current: str) -> str:
+    """The last good release before the current one that nobody has rolled back from; empty when there is none."""
+    earlier = [
+        number
+        for number in release_numbers(paths, app)
+        if current and int(number) < int(current) and has_proved(paths, app, number)
+        if not (paths.release(app, number) / WITHDRAWN).exists()
+    ]
+    return earlier[-1] if earlier else ""
+
+
+def plan(paths: Paths, wanted: list[Desired], systemd: ServiceManager) -> list[Step]:
+    """Compare what is wanted with what runs; changes nothing."""
+    steps = [Step(desired, current_release(paths, desired.name)) for desired in wanted]
+    up = [unit for step in steps if step.previous for unit in lasting_units(paths, step.app, step.previous)]
+    up += [unit for step in steps for unit in listeners(step.desired)]
+    states = systemd.states(up) if up else {}
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda step: _decide(paths, step, states), steps))
+    return steps
+
+
+def listeners(desired: Desired) -> list[str]:
+    """The app's units that hold an address for it."""
+    return [name for name in desired.files if name.endswith(".socket")]
+
+
+def _decide(paths: Paths, step: Step, states: dict[str, UnitState]) -> None:
+    app, current = step.app, step.previous
+    found = description(paths, app, current) if current else {}
+    if found.get("digest") != step.desired.digest:
+        step.kind = "deploy"
+        step.reasons = _differences(found, step.desired)
+        return
+    step.number = current
+    if not has_proved(paths, app, current):
+        step.kind, step.previous = "finish", _before(paths, app, current)
+        step.reasons = [f"the deployment of release {current} was interrupted"]
+        return
+    step.reasons = _defects(paths, step, states)
+    if states[step.unit].runs and not step.reasons:
+        fault = health_fault(paths, step.desired)
+        step.reasons = [fault] if fault else []
+    step.kind = "heal" if step.reasons else "none"
+
+
+def health_fault(paths: Paths, desired: Desired) -> str:
+    """What is wrong with what serves, asked over its socket and as a client asks; empty when nothing is."""
+    answer = release_proxy.ask(paths, desired.name, desired.proxy, desired.health)
+    if answer and not answer.fault and not answer.kept:  # nginx has asked over the same socket
+        return ""
+    return probe.ask(paths.current_socket(desired.name), desired.health).fault or release_proxy.fault(answer)
+
+
+def _differences(found: Mapping[str, Any], desired: Desired) -> list[str]:
+    if not found:
+        return ["first release"]
+    before, after = found.get("parts", {}), desired.parts()
+    return [name for name in {**after, **before} if before.get(name) != after.get(name)]
+
+
+def _defects(paths: Paths, step: Step, states: dict[str, UnitState]) -> list[str]:
+    app, number = step.app, step.number
+    found = []
+    for unit in [*lasting_units(paths, app, number), *listeners(step.desired)]:
+        if not states[unit].runs:
+            found.append(f"{unit} is {states[unit].active}")
+        elif states[unit].unstable:
+            found.append(states[unit].restarted(unit))
+        if states[unit].stale:
+            found.append(f"systemd has not read the files of {unit}")
+        if not (paths.wants(app) / unit).is_symlink():
+            found.append(f"{unit} would not start at boot")
+    found += [f"{path} differs" for path, text in unit_files(paths, step).items() if read_text(path) != text]
+    found += [f"release {other} is left over" for other in sorted(set(traces(paths, app)) - {number}, key=int)]
+    found += [f"{path} is left over" for path in unwanted_files(paths, step.desired)]
+    found += release_files.differences(paths, step.desired, number)
+    return found + _diverted(paths, app)
+
+
+def _diverted(paths: Paths, app: str) -> list[str]:
+    """What keeps the proxy from the socket of the release in service, or lets others decide where it connects."""
+    link, target = paths.current_socket(app), str(paths.current(app) / "socket")
+    if not link.is_symlink():
+        return [f"{link} is missing"]
+    found = [] if os.readlink(link) == target else [f"{link} does not lead to {target}"]
+    owner = link.parent.stat()
+    if owner.st_uid != os.geteuid() or owner.st_mode & 0o022:
+        found.append(f"others than root may write to {link.parent}")
+    return found
+
+
+def unit_files(paths: Paths, step: Step) -> dict[Path, str]:
+    """The files outside the app's directory that a release needs, with their text."""
+    app, number = step.app, step.number
+    return {
+        **{paths.units / name: text for name, text in step.desired.files.items()},
+        paths.runtime / f"wsgi-{app}.conf": step.desired.runtime,
+        paths.settings(app, number): step.desired.settings,
+        **own_files(paths, app, number),
+        # While the new one is on trial, the one before may have to start again.
+        **(own_files(paths, app, step.previous) if step.previous else {}),
+    }
+
+
+def own_files(paths: Paths, app: str, number: str) -> dict[Path, str]:
+    """The files outside the app's directory that belong to one release, as far as it has them."""
+    kept = read_text(paths.release(app, number) / SETTINGS)
+    units = release_units(paths, app, number)
+    return {
+        **({} if kept is None else {paths.settings(app, number): upgrade.settings(app, kept)}),
+        **{paths.units / unit.instance(number): upgrade.unit(unit.text) for unit in units},
+    }
+
+
+def unwanted_files(paths: Paths, desired: Desired) -> list[Path]:
+    """Units of a listener that the app has no longer."""
+    candidates = [f"{desired.name}.listen.socket", f"{desired.name}.listen.service"]
+    return [paths.units / name for name in candidates if name not in desired.files and (paths.units / name).exists()]

@@ -1,0 +1,90 @@
+# Copyright (c) webops.wsgi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What goes once another release serves: old instances, what they have outside their directories, old releases."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+
+from ansible_collections.webops.wsgi.plugins.module_utils.host.files import remove_tree
+from ansible_collections.webops.wsgi.plugins.module_utils.release.layout import (
+    FAILED,
+    JOB,
+    TIMER,
+    WITHDRAWN,
+    Paths,
+    current_release,
+    has_proved,
+    release_numbers,
+    release_units,
+    traced_units,
+    traces,
+)
+from ansible_collections.webops.wsgi.plugins.module_utils.release.plan import ServiceManager, Step
+
+
+def retire(paths: Paths, step: Step, systemd: ServiceManager) -> None:
+    """Stop everything of other releases, after requests on their way to them have arrived."""
+    app = step.app
+    others = {number: files for number, files in traces(paths, app).items() if number != step.number}
+    old = [unit for files in others.values() for unit in traced_units(files)]
+    states = systemd.states(old) if old else {}
+    up = [unit for unit, state in states.items() if not state.gone]
+    timers = [unit for unit in up if unit.endswith(".timer")]
+    if timers:
+        systemd.stop(*timers)
+    ours = [unit.instance(step.number) for unit in release_units(paths, app, step.number, TIMER)]
+    if ours:
+        systemd.start(*ours)
+    rest = [unit for unit in up if unit not in timers]
+    if rest:
+        time.sleep(step.desired.drain)
+        systemd.stop(*rest)
+    paths.previous_socket(app).unlink(missing_ok=True)
+    for number in others:
+        forget(paths, app, number)
+    prune(paths, app, step.desired.keep, systemd)
+
+
+def forget(paths: Paths, app: str, number: str) -> None:
+    """Remove what a release has outside its directory."""
+    for path in traces(paths, app).get(number, []):
+        remove_tree(path)
+    if os.path.ismount(paths.instance(app, number)):  # its unit has unmounted it, unless something was killed
+        subprocess.run(["umount", "--lazy", str(paths.instance(app, number))], check=False, capture_output=True)
+    remove_tree(paths.instance(app, number))
+
+
+def prune(paths: Paths, app: str, keep: int, systemd: ServiceManager) -> None:
+    """Remove all but the last releases that proved themselves, and the builds that no release uses any more.
+
+    Of those that failed, the last stays for a person to look at, and of those that somebody went back from, the last
+    stays as the way forward. The current one always stays, and so does one whose job still runs.
+    """
+    numbers = release_numbers(paths, app)
+    proved = [number for number in numbers if has_proved(paths, app, number)]
+    withdrawn = [number for number in proved if (paths.release(app, number) / WITHDRAWN).exists()]
+    good = [number for number in proved if number not in withdrawn]
+    failed = [number for number in numbers if (paths.release(app, number) / FAILED).exists()]
+    kept = {current_release(paths, app), *good[-keep:], *withdrawn[-1:], *failed[-1:]}
+    kept |= _busy(paths, app, [number for number in numbers if number not in kept], systemd)
+    for number in set(numbers) - kept:
+        remove_tree(paths.release(app, number))
+    for leftover in (paths.root / app / "releases").glob(".*.partial"):
+        remove_tree(leftover)
+    # Somebody may have removed the link of one.
+    builds = [paths.release(app, number) / "app" for number in release_numbers(paths, app)]
+    used = {os.path.basename(os.readlink(build)) for build in builds if build.is_symlink()}
+    for build in (paths.root / app / "builds").iterdir():
+        if build.name not in used:
+            remove_tree(build)
+
+
+def _busy(paths: Paths, app: str, numbers: list[str], systemd: ServiceManager) -> set[str]:
+    """Those of the releases whose job is still running; it ends by itself."""
+    jobs = {unit.instance(number): number for number in numbers for unit in release_units(paths, app, number, JOB)}
+    states = systemd.states(list(jobs)) if jobs else {}
+    return {jobs[unit] for unit, state in states.items() if not state.gone}

@@ -1,0 +1,490 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Checks of an app's source: its kind and pin, what it must bring, and directories inside it."""
+
+from __future__ import annotations
+
+import os
+import re
+import typing as t
+from pathlib import Path
+
+from ansible_collections.webops.wsgi.plugins.module_utils.build.project import lock_kind
+from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory import settings
+from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import App, Problem, show
+from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx import site
+from ansible_collections.webops.wsgi.plugins.plugin_utils.source import GIT_PROTOCOLS, git_protocol
+
+_EXACT_VERSION = re.compile(r"[0-9][A-Za-z0-9.!+_-]*")
+_PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?(\[[A-Za-z0-9._,\s-]*\])?")
+_GROUP = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+_PINNED = re.compile(rf"\s*{_PACKAGE.pattern}\s*(===?\s*[^\s*;,]+|@\s*\S+)\s*(;.*)?")
+_PYTHON = re.compile(r"3\.([0-9]+)")
+_OLDEST_PYTHON = 10  # 3.10, which gunicorn 27 needs
+_DEBIAN_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
+_PACKAGE_FOLDER = re.compile(r"package:[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z0-9_.-]+)+/?")
+_DIRECTORY = re.compile(r"[A-Za-z0-9._/-]+")
+_PREFIX = re.compile(r"/[A-Za-z0-9._~/-]*")
+_PLAIN = re.compile(r"[A-Za-z0-9._/-]+")
+_FOLDER = re.compile(r"""[^"$\\\x00-\x1f\x7f]*""")
+_INDEX = re.compile(
+    r"https?://([^\s/?#]*@)?([\w.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?([/?#]\S*)?|file://(localhost)?/\S+", re.IGNORECASE
+)
+_URL_USER = re.compile(r"(?s)^([A-Za-z][A-Za-z0-9+.-]*://)?.*@")
+
+
+def check_source(app: App) -> t.Iterator[Problem]:
+    """Exactly one kind of source, complete, and pinned where it is fetched from elsewhere."""
+    source = app.data["source"]
+    if not source or not app.usable("source"):
+        return
+    kinds = [kind for kind in settings.SOURCE_KINDS if source.get(kind) is not None]
+    if len(kinds) > 1:
+        yield app.problem(f"source has {' and '.join(kinds)} at once", "keep one of them, an app has one source")
+    elif not kinds:
+        yield app.problem("source has none of path, git, archive and package", "add one of them, such as path: ../api")
+    else:
+        yield from _SOURCE_CHECKS[kinds[0]](app, source)
+        yield from _check_source_extras(app, source)
+
+
+def _check_source_extras(app: App, source: dict[str, t.Any]) -> t.Iterator[Problem]:
+    kind = source["kind"]
+    if "version" in source and kind in ("path", "archive"):
+        yield app.problem(
+            f"source.version is {show(source['version'])}, but source.{kind} has no version",
+            "remove version",
+        )
+    if "sha256" in source and kind != "archive":
+        yield app.problem(f"source.sha256 is {show(source['sha256'])}, but only an archive has one", "remove sha256")
+    if source.get("submodules") and kind != "git":
+        yield app.problem(f"source.submodules is true, but source.{kind} is no git repository", "remove submodules")
+    if source.get("subdirectory") is not None:
+        yield from _check_subdirectory(app, source)
+
+
+def _check_subdirectory(app: App, source: dict[str, t.Any]) -> t.Iterator[Problem]:
+    written = app.raw["source"]["subdirectory"]
+    said = f"source.subdirectory is {show(written)}"
+    wrong = _outside(written or ".")
+    if source["kind"] == "package":
+        yield app.problem(f"{said}, but a package has no source tree", "remove subdirectory")
+    elif wrong:
+        yield app.problem(f"{said}, {wrong}", "write a directory inside the source tree, such as services/api")
+    elif not _DIRECTORY.fullmatch(source["subdirectory"]):
+        mend = "use letters, digits, hyphens, underscores and dots"
+        yield app.problem(f"{said}, with a character that a unit file does not take", mend)
+    elif source["kind"] == "path" and os.path.isdir(source["path"]) and not tree_at_hand(app):
+        yield app.problem(f"{said}, which is no directory in {source['path']}", "correct its name")
+
+
+def _check_path(app: App, source: dict[str, t.Any]) -> t.Iterator[Problem]:
+    written = app.raw["source"]["path"]
+    path = source["path"]
+    if not path:
+        yield app.problem('source.path is ""', "write the directory of the app on the controller")
+    elif not os.path.exists(path):
+        yield app.problem(
+            f"source.path is {show(written)}, and {path} does not exist",
+            "write a directory relative to the inventory file, or an absolute one",
+        )
+    elif not os.path.isdir(path):
+        yield app.problem(
+            f"source.path is {show(written)}, and {path} is a file", "write the directory that holds the app"
+        )
+    elif not os.access(path, os.R_OK | os.X_OK):
+        yield app.problem(f"source.path is {show(written)}, and {path} cannot be read", "give yourself access to it")
+    elif not os.listdir(path):
+        yield app.problem(f"source.path is {show(written)}, and {path} is empty", "write the directory with the code")
+
+
+def _check_git(app: App, source: dict[str, t.Any]) -> t.Iterator[Problem]:
+    protocol = git_protocol(source["git"])
+    if not source["git"] or source["git"].startswith("-"):
+        yield app.problem(f"source.git is {show(source['git'])}, not a valid URL", "write the repository's URL")
+    elif protocol not in GIT_PROTOCOLS:
+        yield app.problem(
+            f"source.git is {show(source['git'])}, and the protocol {show(protocol)} is not allowed",
+            f"use one of {', '.join(GIT_PROTOCOLS)}",
+        )
+    version = source.get("version")
+    if not version:
+        yield app.problem(
+            f"source.git is {show(source['git'])} without a version",
+            "add version: with a tag, branch or commit",
+        )
+    elif version.startswith("-") or re.search(r"\s|\.\.|[~^:?*\[\\]", version):
+        yield app.problem(
+            f"source.version is {show(version)}, which cannot be the name of a git version",
+            "write a tag, branch or commit",
+        )
+
+
+def _check_archive(app: App, source: dict[str, t.Any]) -> t.Iterator[Problem]:
+    archive = source["archive"]
+    written = app.raw["source"]["archive"]
+    digest = source.get("sha256")
+    if not archive:
+        yield app.problem('source.archive is ""', "write the archive's URL or its path on the controller")
+    elif not settings.is_url(archive) and not os.path.isfile(archive):
+        found = "is a directory" if os.path.isdir(archive) else "does not exist"
+        yield app.problem(f"source.archive is {show(written)}, and {archive} {found}", "write an archive's path or URL")
+    if not digest:
+        yield app.problem(
+            f"source.archive is {show(written)} without sha256",
+            "add sha256: with the output of sha256sum for that file",
+        )
+    elif not re.fullmatch(r"[0-9a-f]{64}", digest):
+        written = show(app.raw["source"]["sha256"])
+        text = f"source.sha256 is {written}, {len(digest)} characters, and not 64 hexadecimal digits"
+        yield app.problem(text, "write the output of sha256sum for that file")
+
+
+def _check_package(app: App, source: dict[str, t.Any]) -> t.Iterator[Problem]:
+    package = source["package"]
+    version = source.get("version")
+    name, _comparison, pin = re.sub(r"\s", "", package).partition("==")
+    if pin:
+        yield app.problem(
+            f"source.package is {show(package)}",
+            f'write the version by itself: package: {name}, version: "{pin}"',
+        )
+        return
+    if not _PACKAGE.fullmatch(package):
+        yield app.problem(
+            f"source.package is {show(package)}, which is no package name",
+            "write the name on the package index, such as httpbin",
+        )
+    if not version:
+        yield app.problem(
+            f"source.package is {show(package)} and not pinned",
+            'add version: with the exact version, such as "0.10.4"',
+        )
+    elif not _EXACT_VERSION.fullmatch(version):
+        yield app.problem(
+            f"source.version is {show(version)}, which does not pin the package",
+            'write one exact version, such as "0.10.4"',
+        )
+
+
+_SOURCE_CHECKS: dict[str, t.Callable[[App, dict[str, t.Any]], t.Iterator[Problem]]] = {
+    "path": _check_path,
+    "git": _check_git,
+    "archive": _check_archive,
+    "package": _check_package,
+}
+
+
+def tree_at_hand(app: App) -> str:
+    """The app's own source tree when it is a directory on the controller, otherwise an empty string."""
+    source = app.data["source"]
+    path = source.get("path", "") if app.usable("source") and source.get("kind") == "path" else ""
+    tree = os.path.join(path, source["subdirectory"]) if source.get("subdirectory") else path
+    return tree if os.path.isdir(tree) else ""
+
+
+def _outside(path: str) -> str:
+    """Why a directory is not inside the source tree, empty when it is."""
+    if os.path.isabs(path) or path.startswith("~"):
+        return "an absolute path"
+    if ".." in path.split("/"):
+        return "which leads out of the source tree"
+    if os.path.normpath(path) == ".":
+        return "the source tree as a whole"
+    return ""
+
+
+def check_persistent(app: App) -> t.Iterator[Problem]:
+    """Directories to keep lie in the source tree, none of them in another, under names that systemd takes."""
+    if not app.usable("persistent"):
+        return
+    tree = tree_at_hand(app)
+    seen: list[str] = []
+    for path in app.data["persistent"]:
+        normal = os.path.normpath(path)
+        clash = next((other for other in seen if _nested(normal, other)), "")
+        wrong = _outside(path)
+        if wrong:
+            mend = "write a directory relative to the source tree, such as instance"
+            yield app.problem(f"persistent has {show(path)}, {wrong}", mend)
+        elif not _DIRECTORY.fullmatch(normal):
+            mend = "use letters, digits, hyphens, underscores and dots"
+            yield app.problem(f"persistent has {show(path)}, with a character that a unit file does not take", mend)
+        elif any(part.startswith("..") for part in normal.split("/")):
+            text = f"persistent has {show(path)}, a name that begins with two dots"
+            yield app.problem(text, "write a name without them, such as instance")
+        elif clash:
+            text = f"persistent has {show(path)} and {show(clash)}, one inside the other"
+            yield app.problem(text, "keep the outer one")
+        elif tree and os.path.isfile(os.path.join(tree, normal)):
+            text = f"persistent has {show(path)}, which is a file in {tree}"
+            yield app.problem(text, "write the directory it is in, and nothing but data belongs there")
+        else:
+            seen.append(normal)
+
+
+def _nested(one: str, other: str) -> bool:
+    return f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
+
+
+def check_static(app: App) -> t.Iterator[Problem]:
+    """Directories that nginx serves itself lie in the source tree, and exist where the tree is at hand."""
+    static = app.data["nginx"].get("static")
+    if not isinstance(static, dict) or not app.usable("nginx.static"):
+        return
+    setting = app.setting("nginx", "static")
+    tree = tree_at_hand(app)
+    seen: dict[str, str] = {}
+    for prefix, folder in ((str(key), value) for key, value in static.items()):
+        wrong, mend = _prefix_problem(prefix)
+        same = seen.setdefault(re.sub(r"/+", "/", f"/{prefix}/"), prefix)
+        if wrong:
+            yield app.problem(f"{setting} has the URL prefix {show(prefix)}, {wrong}", mend)
+        elif same != prefix:
+            text = f"{setting} has the URL prefixes {show(same)} and {show(prefix)}, which are the same to nginx"
+            yield app.problem(text, "keep one of them")
+        wrong, mend = _static_problem(app, folder, tree)
+        if wrong:
+            yield app.problem(f"{setting} maps {show(prefix)} to {show(folder)}, {wrong}", mend)
+
+
+def _prefix_problem(prefix: str) -> tuple[str, str]:
+    """What is wrong with a URL prefix of static files, and the mend; two empty strings when nothing is."""
+    parts = prefix.strip("/").split("/")
+    if not _PREFIX.fullmatch(f"/{prefix}"):
+        mend = "use letters, digits, hyphens, underscores, dots, tildes and slashes, such as /static/"
+        return "with a character that such a prefix may not have", mend
+    if parts == [""]:
+        return "which takes every request away from the app", "write one of its own, such as /static/"
+    if not prefix.startswith("/"):
+        return "which does not begin with a slash", f"begin it with a slash: /{prefix}"
+    if parts[0] == ".well-known":
+        return "where the certificate authority asks", "write another, such as /static/"
+    if f"/{parts[0]}/" == site.INTERNAL:
+        return "which nginx needs itself", "write another, such as /static/"
+    if any(part.startswith(".") for part in parts):
+        return "with a part that begins with a dot, below which nginx serves nothing", "write it without that dot"
+    return "", ""
+
+
+def _static_problem(app: App, folder: t.Any, tree: str) -> tuple[str, str]:
+    """What is wrong with a directory of static files, and the mend; two empty strings when nothing is."""
+    if not isinstance(folder, str):
+        return folder_problem(folder, tree)
+    if folder.startswith("package:"):
+        wrong = not _PACKAGE_FOLDER.fullmatch(folder) or ".." in folder.split("/")
+        fix = (
+            "write package:, the name by which Python imports it and a directory in it, such as package:pgadmin4/static"
+        )
+        return ("which is no directory of a package", fix) if wrong else ("", "")
+    place = site.outside(app.data, folder) if app.usable("persistent") else ""
+    if place.startswith(f"/var/lib/{app.data['name']}/") and not _PLAIN.fullmatch(place):
+        return "with a character that systemd does not take", "use letters, digits, hyphens, underscores and dots"
+    if folder.startswith("/"):
+        return _elsewhere_problem(folder, app.data["name"])
+    return folder_problem(folder, "" if place or _may_be_built(app, folder, tree) else tree)
+
+
+def _may_be_built(app: App, folder: str, tree: str) -> bool:
+    """Whether a directory that the source lacks may be one that the app's build commands make."""
+    return bool(app.data["build"]) and not os.path.lexists(os.path.join(tree, folder))
+
+
+def _elsewhere_problem(folder: str, name: str) -> tuple[str, str]:
+    """What is wrong with a directory outside the source tree, and the mend; two empty strings when nothing is."""
+    if os.path.normpath(folder) != (folder.rstrip("/") or "/") or not _FOLDER.fullmatch(folder):
+        return "which is no plain path", "write it without dots, quotes, dollar signs and backslashes"
+    if folder.rstrip("/") == f"/var/lib/{name}":
+        return "all that the app keeps", f"write a directory in it, such as {folder.rstrip('/')}/uploads"
+    return "", ""
+
+
+def folder_problem(folder: t.Any, tree: str) -> tuple[str, str]:
+    """What is wrong with a directory of static files, and the mend; two empty strings when nothing is."""
+    if not isinstance(folder, str):
+        return "not a directory", "write a directory relative to the source tree"
+    outside = _outside(folder)
+    if outside:
+        return outside, "write a directory inside the source tree, such as static"
+    if not _FOLDER.fullmatch(folder):
+        return "with a character that nginx does not take", "rename it, without quotes, dollar signs and backslashes"
+    if tree and not os.path.isdir(os.path.join(tree, folder)):
+        return f"which is no directory in {tree}", "create it there, or correct its name"
+    if tree and not f"{os.path.realpath(os.path.join(tree, folder))}/".startswith(f"{os.path.realpath(tree)}/"):
+        return (
+            "a link that leads out of the source tree",
+            "copy its files into the tree; links out of it are not uploaded",
+        )
+    return "", ""
+
+
+def check_gevent(app: App) -> t.Iterator[Problem]:
+    """gunicorn's gevent worker imports gevent and packaging. What git and archives hold is not known yet."""
+    if app.data["gunicorn"].get("worker_class") != "gevent" or not app.usable("gunicorn.worker_class"):
+        return
+    setting = app.setting("gunicorn", "worker_class")
+    source = app.data["source"]
+    python = app.data["python"]
+    if not app.usable("source", "python.packages", "python.requirements") or source.get("kind") not in (
+        "path",
+        "package",
+    ):
+        return
+    declared = requirement_names(python.get("packages") or [])
+    where = "the app"
+    if source["kind"] == "path":
+        if not tree_at_hand(app):
+            return
+        if any(lock_kind(Path(name)) for name in (*os.listdir(tree_at_hand(app)), python.get("requirements") or "")):
+            return  # what a lock has is known to the tool that made it
+        found, where = declared_packages(tree_at_hand(app), python.get("requirements") or "requirements.txt")
+        declared |= found
+    else:
+        declared |= requirement_names([source["package"]])
+        where = f"package {source['package']}"
+    missing = [name for name in ("gevent", "packaging") if name not in declared]
+    if missing:
+        listed = " and ".join(missing)
+        pins = ", ".join(f'"{name}==..."' for name in missing)
+        mend = f"add {listed} to its requirements, or write python: {{packages: [{pins}]}} with the versions you want"
+        yield app.problem(f'{setting} is "gevent", but {where} does not bring {listed}', mend)
+
+
+def requirement_names(requirements: t.Iterable[str]) -> set[str]:
+    """Normalised names of packages in requirement lines, and of their extras (``gunicorn[gevent]`` gives both)."""
+    names: set[str] = set()
+    for line in requirements:
+        match = re.match(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[([^\]]*)\])?", str(line))
+        if match:
+            found = [match.group(1), *(match.group(2) or "").split(",")]
+            found = [re.sub(r"[-_.]+", "-", name.strip()).lower() for name in found]
+            if found[0] == "gunicorn" and "gevent" in found:
+                found.append("packaging")  # what this extra of gunicorn brings beside gevent itself
+            names.update(found)
+    return names - {""}
+
+
+def declared_packages(tree: str, requirements: str) -> tuple[set[str], str]:
+    """Packages that a tree's requirements file or ``pyproject.toml`` asks for, and the file that says so."""
+    path = os.path.join(tree, requirements)
+    if os.path.isfile(path):
+        return requirement_names(_requirement_lines(path, set())), requirements
+    path = os.path.join(tree, "pyproject.toml")
+    if os.path.isfile(path):
+        return requirement_names(_pyproject_dependencies(path)), "pyproject.toml"
+    return set(), tree
+
+
+def _requirement_lines(path: str, seen: set[str]) -> list[str]:
+    """Requirement lines of a file and of the files it includes with ``-r``; options and comments are left out."""
+    real = os.path.realpath(path)
+    if real in seen or not os.path.isfile(real):
+        return []
+    seen.add(real)
+    with open(real, encoding="utf-8", errors="replace") as stream:
+        text = stream.read()
+    lines: list[str] = []
+    for line in text.replace("\\\n", " ").splitlines():
+        line = re.sub(r"(^|\s)#.*$", "", line).strip()
+        include = re.match(r"(?:-r|--requirement)[\s=]*(\S+)", line)
+        if include:
+            lines.extend(_requirement_lines(os.path.join(os.path.dirname(path), include.group(1)), seen))
+        elif line and not line.startswith("-"):
+            lines.append(line)
+    return lines
+
+
+def _pyproject_dependencies(path: str) -> list[str]:
+    import tomllib
+
+    try:
+        with open(path, "rb") as stream:
+            project = tomllib.load(stream).get("project", {})
+    except (OSError, ValueError):
+        return []
+    found = project.get("dependencies", []) if isinstance(project, dict) else []
+    return [str(item) for item in found] if isinstance(found, list) else []
+
+
+def check_python(app: App) -> t.Iterator[Problem]:
+    """Form of the Python version, and where requirements come from."""
+    python = app.data["python"]
+    for name in ("extras", "groups"):
+        for value in python.get(name) or [] if app.usable(f"python.{name}") else []:
+            if not _GROUP.fullmatch(str(value)):
+                text = f"{app.setting('python', name)} has {show(value)}, which cannot be such a name"
+                yield app.problem(text, "use letters, digits, hyphens, underscores and dots, such as postgres")
+    version = python.get("version")
+    if version and app.usable("python.version"):
+        yield from _check_python_version(app, str(version))
+    requirements = python.get("requirements")
+    tree = tree_at_hand(app)
+    if not requirements or not app.usable("python.requirements"):
+        return
+    setting = app.setting("python", "requirements")
+    wrong = _outside(requirements)
+    if wrong:
+        yield app.problem(f"{setting} is {show(requirements)}, {wrong}", "write a file relative to the source tree")
+    elif tree and not os.path.isfile(os.path.join(tree, requirements)):
+        text = f"{setting} is {show(requirements)}, which is no file in {tree}"
+        yield app.problem(text, "create it there, or correct its name")
+
+
+def _check_python_version(app: App, version: str) -> t.Iterator[Problem]:
+    setting = app.setting("python", "version")
+    match = _PYTHON.fullmatch(version)
+    if not match:
+        found = re.search(r"3\.[0-9]+", version)
+        mend = f'write the major and minor version, "{found.group() if found else "3.13"}"'
+        yield app.problem(f"{setting} is {show(version)}, which names no Python", mend)
+    elif int(match.group(1)) < _OLDEST_PYTHON:
+        text = f"{setting} is {show(version)}, too old: gunicorn needs 3.{_OLDEST_PYTHON}"
+        yield app.problem(text, 'write a version the host has, such as "3.13" on Debian 13, or "" for its own')
+
+
+def check_packages(app: App) -> t.Iterator[Problem]:
+    """Packages beside the app's own are pinned, or the same inputs would not give the same build."""
+    if not app.usable("python.packages"):
+        return
+    for package in app.data["python"].get("packages") or []:
+        if not _PINNED.fullmatch(str(package)):
+            name = re.match(r"[A-Za-z0-9._-]*", str(package))
+            text = f"{app.setting('python', 'packages')} has {show(package)}, which is not pinned"
+            yield app.problem(
+                text,
+                f'write its exact version, such as "{name.group() if name and name.group() else "gevent"}==1.2.3"',
+            )
+
+
+def check_indexes(app: App) -> t.Iterator[Problem]:
+    """Package indexes are URLs. Messages leave out all that might be a password in one."""
+    python = app.data["python"]
+    found = [("index_url", python.get("index_url"))]
+    found.extend(("extra_index_urls", url) for url in python.get("extra_index_urls") or [])
+    for name, url in found:
+        empty = name == "index_url" and not url
+        if app.usable(f"python.{name}") and not empty and not _INDEX.fullmatch(str(url)):
+            verb = "is" if name == "index_url" else "has"
+            shown = show(_URL_USER.sub(r"\1***@", str(url)))
+            text = f"{app.setting('python', name)} {verb} {shown}, which is no URL of a package index"
+            yield app.problem(text, "write an http, https or file URL, such as https://packages.example.com/simple")
+
+
+def check_debian_packages(app: App) -> t.Iterator[Problem]:
+    """Packages of the host have names that Debian's policy allows, and no version."""
+    for key in ("system_packages", "build_packages"):
+        for name in app.data[key] if app.usable(key) else ():
+            if not _DEBIAN_PACKAGE.fullmatch(name):
+                mend = "write its name alone, such as libpq-dev"
+                yield app.problem(f"{key} has {show(name)}, which is no name of a Debian package", mend)
+
+
+CHECKS: tuple[t.Callable[[App], t.Iterator[Problem]], ...] = (
+    check_source,
+    check_persistent,
+    check_static,
+    check_gevent,
+    check_python,
+    check_indexes,
+    check_packages,
+    check_debian_packages,
+)

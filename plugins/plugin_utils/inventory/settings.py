@@ -1,0 +1,685 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Effective settings of every app: role defaults, inventory variables and the app's own overrides, one key at a time.
+
+Plain functions without any connection to a host. Types, choices and required keys come from the roles'
+``meta/argument_specs.yml``; nothing about a setting is written down here a second time. What is wrong with the input
+is returned as a list of :class:`Problem`, never raised.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import difflib
+import json
+import math
+import os
+import re
+import typing as t
+from pathlib import Path
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.yaml import yaml_load
+
+# role -> key of an app that overrides the role's variables
+ROLE_KEYS = {
+    "python_app": "python",
+    "gunicorn": "gunicorn",
+    "release": "release",
+    "nginx_proxy": "nginx",
+    "certbot": "certbot",
+}
+
+# Variables of which a host has one value, whatever its apps: they cannot be overridden in an app.
+HOST_WIDE = frozenset(
+    {
+        "python_app_uv_version",
+        "nginx_proxy_brotli",
+        "nginx_proxy_brotli_level",
+        "nginx_proxy_client_header_timeout",
+        "nginx_proxy_client_max_header_size",
+        "nginx_proxy_client_max_uri_size",
+        "nginx_proxy_default_app",
+        "nginx_proxy_exporter",
+        "nginx_proxy_exporter_listen",
+        "nginx_proxy_header_buffer_size",
+        "nginx_proxy_http3",
+        "nginx_proxy_http_port",
+        "nginx_proxy_http_snippet",
+        "nginx_proxy_https_port",
+        "nginx_proxy_large_header_buffers",
+        "nginx_proxy_listen_ipv6",
+        "nginx_proxy_proxy_protocol",
+        "nginx_proxy_real_ip_header",
+        "nginx_proxy_trusted_proxies",
+        "nginx_proxy_worker_connections",
+        "certbot_agree_tos",
+        "certbot_ca_bundle",
+        "certbot_install_method",
+        "certbot_max_certificates",
+        "certbot_max_failures",
+        "certbot_preflight_resolver",
+        "certbot_renew_left",
+        "certbot_version",
+        "certbot_watch",
+        "certbot_watch_command",
+        "certbot_watch_left",
+        "certbot_webroot",
+    }
+)
+
+# Variables that an entry of nginx_proxy_locations may override.
+PER_LOCATION = frozenset(
+    {
+        "nginx_proxy_access_log",
+        "nginx_proxy_allow",
+        "nginx_proxy_basic_auth",
+        "nginx_proxy_buffering",
+        "nginx_proxy_cache",
+        "nginx_proxy_cache_bypass",
+        "nginx_proxy_cache_ignore_cookies",
+        "nginx_proxy_cache_key",
+        "nginx_proxy_cache_stale",
+        "nginx_proxy_cache_valid",
+        "nginx_proxy_client_body_buffer_size",
+        "nginx_proxy_client_body_timeout",
+        "nginx_proxy_client_max_body_size",
+        "nginx_proxy_client_send_timeout",
+        "nginx_proxy_client_verify",
+        "nginx_proxy_connect_timeout",
+        "nginx_proxy_deny",
+        "nginx_proxy_drop_headers",
+        "nginx_proxy_gzip",
+        "nginx_proxy_limit_connections",
+        "nginx_proxy_limit_dry_run",
+        "nginx_proxy_limit_key",
+        "nginx_proxy_limit_requests",
+        "nginx_proxy_limit_requests_burst",
+        "nginx_proxy_limit_requests_delay",
+        "nginx_proxy_location_snippet",
+        "nginx_proxy_methods",
+        "nginx_proxy_read_timeout",
+        "nginx_proxy_request_buffering",
+        "nginx_proxy_response_buffer_size",
+        "nginx_proxy_send_timeout",
+        "nginx_proxy_websocket",
+    }
+)
+
+# Values that used to be right, by variable: what became of them, and what to write now.
+REMOVED = {
+    ("gunicorn_worker_class", "eventlet"): ("which gunicorn 26 removed", "use gevent or gthread"),
+}
+
+# Variables that are a text only because they may be a word or a number: what to say of a value that is neither.
+WORD_OR_NUMBER = {
+    "gunicorn_workers": ("neither auto nor a whole number", "write a whole number, such as 4, or auto"),
+}
+
+# Keys of an app that share their name with a setting which a person may have meant: what to write for that.
+ALSO_A_SETTING = {
+    "workers": "for the server's own write gunicorn: {{workers: {}}}; here is a list, of name and command",
+}
+
+# Stands for a value whose template could not be evaluated; that has been reported already.
+UNEVALUATED: t.Any = object()
+
+SOURCE_KINDS = ("path", "git", "archive", "package")
+
+# Words of a key whose value is not repeated in a message, because people keep passwords under such keys.
+_SENSITIVE = re.compile(
+    r"secret|passw|token|credential|private|basic_auth|fallbacks|(?<!limit)(?<!cache)(^|_)key$", re.IGNORECASE
+)
+_URL_USER = re.compile(r"://[^/\s]*@")
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with the input.
+
+    ``app`` is the label of the app (``api``; ``number 2`` for an entry without a usable name), empty for the inventory
+    as a whole. ``text`` names the key and the value and says what is wrong; ``mend`` says what to write instead.
+    """
+
+    app: str
+    text: str
+    mend: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Role:
+    """One role's settings: its argument spec without ``wsgi_apps``, and its defaults, both by full variable name."""
+
+    name: str
+    key: str
+    options: dict[str, dict[str, t.Any]]
+    defaults: dict[str, t.Any]
+
+    @property
+    def prefix(self) -> str:
+        """Prefix of the role's variables, with the underscore."""
+        return f"{self.name}_"
+
+    def short(self) -> list[str]:
+        """Names of the variables that an app may override, without the prefix."""
+        return [name[len(self.prefix) :] for name in self.options if name not in HOST_WIDE]
+
+
+@dataclasses.dataclass(frozen=True)
+class Schema:
+    """What may be written: the options of an app entry, and every role by the key that overrides it."""
+
+    app: dict[str, dict[str, t.Any]]
+    roles: dict[str, Role]
+
+
+@dataclasses.dataclass
+class HostSettings:
+    """Values of all role variables for one host, by full variable name, and the names that the inventory sets."""
+
+    values: dict[str, t.Any]
+    given: set[str] = dataclasses.field(default_factory=set)
+
+
+@dataclasses.dataclass
+class App:
+    """One entry of ``wsgi_apps`` with its resolved form.
+
+    ``raw`` is what the person wrote, ``data`` the resolved entry, ``given`` the dotted keys that the entry sets itself
+    (``gunicorn.timeout``), ``broken`` the dotted keys whose values are unusable, so that later checks leave them alone,
+    ``meant`` the keys that a misspelt key stands for.
+    """
+
+    label: str
+    raw: dict[str, t.Any]
+    data: dict[str, t.Any]
+    given: set[str] = dataclasses.field(default_factory=set)
+    broken: set[str] = dataclasses.field(default_factory=set)
+    meant: set[str] = dataclasses.field(default_factory=set)
+
+    def problem(self, text: str, mend: str) -> Problem:
+        """A problem of this app."""
+        return Problem(self.label, text, mend)
+
+    @property
+    def present(self) -> bool:
+        """Whether the app is to run on the host."""
+        return self.data.get("state") != "absent"
+
+    def usable(self, *keys: str) -> bool:
+        """Whether the values of all these dotted keys passed the checks of type and choice."""
+        return not any(key in self.broken or key.split(".", maxsplit=1)[0] in self.broken for key in keys)
+
+    def setting(self, key: str, name: str) -> str:
+        """Where the setting comes from: ``gunicorn.timeout`` in the app, or ``gunicorn_timeout`` for every app."""
+        if f"{key}.{name}" in self.given:
+            return f"{key}.{name}"
+        return next(f"{role}_{name}" for role, role_key in ROLE_KEYS.items() if role_key == key)
+
+
+_PLAIN = {str, int, bool, float, type(None)}
+
+
+def plain(value: t.Any) -> t.Any:
+    """Copy of ``value`` made of ordinary dicts, lists and scalars, without Ansible's tags and lazy containers."""
+    if type(value) in _PLAIN:
+        return value
+    if isinstance(value, dict):
+        return {plain(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [plain(item) for item in value]
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, str):
+        return str.__str__(value)
+    return str(value)
+
+
+def show(value: t.Any, key: str = "") -> str:
+    """``value`` as it stands in a message: short, strings in double quotes, without the user part of a URL.
+
+    The value is left out (``(hidden)``) when the last part of ``key`` sounds like that of a password.
+    """
+    if key and _SENSITIVE.search(key.rsplit(".", maxsplit=1)[-1]):
+        return "(hidden)"
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError):
+        text = f"<{type(value).__name__}>"
+    text = _URL_USER.sub("://***@", text)
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def kind_of(value: t.Any) -> str:
+    """The kind of a value in words."""
+    return {dict: "a dictionary", str: "a text", int: "a number", bool: "a boolean"}.get(
+        type(value), f"a {type(value).__name__}"
+    )
+
+
+def nearest(name: str, known: t.Iterable[str], cutoff: float = 0.6) -> str:
+    """The known name most like ``name``, or an empty string."""
+    found = difflib.get_close_matches(name.lower().replace("-", "_"), list(known), n=1, cutoff=cutoff)
+    return found[0] if found else ""
+
+
+def collection_root() -> str:
+    """Directory of the installed collection."""
+    return str(Path(__file__).absolute().parents[3])
+
+
+def _read_yaml(path: str) -> dict[str, t.Any]:
+    if not os.path.isfile(path):
+        return {}
+    with open(path, "rb") as stream:
+        return yaml_load(stream) or {}
+
+
+def load_schema(root: str = "") -> Schema:
+    """Read the argument specs and defaults of the roles that lie below ``root`` (the collection itself when empty).
+
+    A role without ``meta/argument_specs.yml`` is left out.
+    """
+    root = root or collection_root()
+    app_options: dict[str, dict[str, t.Any]] = {}
+    roles: dict[str, Role] = {}
+    for name, key in ROLE_KEYS.items():
+        folder = os.path.join(root, "roles", name)
+        spec = _read_yaml(os.path.join(folder, "meta", "argument_specs.yml"))
+        options = dict(spec.get("argument_specs", {}).get("main", {}).get("options", {}))
+        entry = options.pop("wsgi_apps", {})
+        app_options = entry.get("options", app_options)
+        if options:
+            defaults = _read_yaml(os.path.join(folder, "defaults", "main.yml"))
+            own = {option: value for option, value in options.items() if option.startswith(f"{name}_")}
+            roles[key] = Role(name, key, own, defaults)
+    return Schema(app_options, roles)
+
+
+def coerce(name: str, spec: dict[str, t.Any], value: t.Any) -> tuple[t.Any, str]:
+    """Convert ``value`` to the type of ``spec`` with Ansible's own validator.
+
+    Returns the converted value and an empty string, or the value as it was and what is wrong with it, without repeating
+    it. Stricter than Ansible where YAML plays tricks: a number with a decimal point is no text, a boolean no number.
+    """
+    wrong = _yaml_trap(spec, value)
+    if wrong:
+        return value, wrong
+    lenient = {key: item for key, item in spec.items() if key not in ("required", "default")}
+    result = ArgumentSpecValidator({name: lenient}).validate({name: value})
+    if not result.error_messages:
+        return result.validated_parameters[name], ""
+    return value, _reason(name, spec, value, result.error_messages[0])
+
+
+def _yaml_trap(spec: dict[str, t.Any], value: t.Any) -> str:
+    """What is wrong with a value that Ansible would convert silently into something the person did not mean."""
+    kind = spec.get("type", "str")
+    if value is None:
+        return "" if spec.get("default", "") is None else "empty"
+    if kind in ("str", "path"):
+        return _text_trap(value, bool(spec.get("choices")))
+    if kind in ("int", "float"):
+        return _number_trap(kind, value)
+    if kind == "dict" and not isinstance(value, dict):
+        return "not a dictionary"
+    return _list_trap(spec, value) if kind == "list" else ""
+
+
+def _text_trap(value: t.Any, choices: bool) -> str:
+    if isinstance(value, (dict, list)):
+        return "not a text"
+    if isinstance(value, float):
+        return "a number and not a text"
+    # Among choices Ansible finds the way from the boolean back to "off" or "no".
+    return "a boolean and not a text" if isinstance(value, bool) and not choices else ""
+
+
+def _number_trap(kind: str, value: t.Any) -> str:
+    if isinstance(value, bool):
+        return "a boolean and not a number"
+    if isinstance(value, float) and (not math.isfinite(value) or (kind == "int" and value != int(value))):
+        return "not a whole number" if kind == "int" else "not a number"
+    return ""
+
+
+def _list_trap(spec: dict[str, t.Any], value: t.Any) -> str:
+    if not isinstance(value, list):
+        return "not a list"
+    for item in value:
+        wrong = _yaml_trap({"type": spec.get("elements", "raw")}, item)
+        if wrong:
+            return f"a list with the item {show(item)}, {wrong}"
+    return ""
+
+
+def _reason(name: str, spec: dict[str, t.Any], value: t.Any, message: str) -> str:
+    kinds = {
+        "int": "a whole number",
+        "float": "a number",
+        "bool": "a boolean",
+        "dict": "a dictionary",
+        "list": "a list",
+        "str": "a text",
+    }
+    if spec.get("choices") and not isinstance(value, (dict, list)):
+        return "not one of its choices"
+    kind = str(spec.get("type", "str"))
+    if kind in kinds and not spec.get("options") and not spec.get("elements"):
+        return f"not {kinds[kind]}"
+    message = message.replace(f"argument '{name}' is", "").strip()
+    return f"wrong: {message.splitlines()[0]}"
+
+
+def mend_for(spec: dict[str, t.Any], wrong: str) -> str:
+    """What to write for an option that :func:`coerce` refused."""
+    if spec.get("choices"):
+        return "write one of " + ", ".join(str(choice) for choice in spec["choices"])
+    if wrong == "empty":
+        return "give it a value, or remove the line"
+    if "not a text" in wrong:
+        return "put the value in quotes"
+    samples = {
+        "int": "write a whole number",
+        "float": "write a number",
+        "bool": "write true or false",
+        "list": "write a list, one item a line, each after a hyphen",
+        "dict": "write a dictionary, one key: value a line",
+    }
+    return samples.get(str(spec.get("type", "str")), "write a text")
+
+
+def check_value(
+    app: str, path: str, spec: dict[str, t.Any], value: t.Any, variable: str = ""
+) -> tuple[t.Any, list[Problem]]:
+    """Convert a value to the type of its spec, options inside it included, and say all that is wrong with it.
+
+    ``path`` is the key as the person wrote it (``gunicorn.timeout``), ``variable`` the role variable it stands for.
+    """
+    options = spec.get("options")
+    problems: list[Problem] = []
+    if options and isinstance(value, dict):
+        problems = list(_inside(app, path, options, value))
+    elif options and isinstance(value, list):
+        for index, item in enumerate(value):
+            if isinstance(item, dict):
+                problems.extend(_inside(app, f"{path}[{index}]", options, item))
+    if problems:
+        return value, problems
+    converted, wrong = coerce(path, spec, value)
+    return converted, [_refusal(app, path, spec, value, wrong, variable)] if wrong else []
+
+
+def _inside(app: str, path: str, options: dict[str, t.Any], value: dict[str, t.Any]) -> t.Iterator[Problem]:
+    for unknown in unknown_keys(options, value):
+        guess = nearest(unknown, options)
+        mend = f"did you mean {guess}?" if guess else "known keys are " + ", ".join(options)
+        yield Problem(app, f"{path}.{unknown} is not a known key", mend)
+    if path == "source":
+        kinds = [kind for kind in SOURCE_KINDS if kind in value]
+        if len(kinds) > 1:
+            yield Problem(app, f"source has {' and '.join(kinds)} at once", "keep one of them, an app has one source")
+    for name, option in options.items():
+        if name in value:
+            yield from check_value(app, f"{path}.{name}", option, value[name])[1]
+
+
+def _refusal(app: str, path: str, spec: dict[str, t.Any], value: t.Any, wrong: str, variable: str) -> Problem:
+    removed = REMOVED.get((variable, value)) if isinstance(value, str) else None
+    if removed:
+        return Problem(app, f"{path} is {show(value)}, {removed[0]}", removed[1])
+    if variable in WORD_OR_NUMBER and value is not None:
+        wrong, mend = WORD_OR_NUMBER[variable]
+        return Problem(app, f"{path} is {show(value)}, {wrong}", mend)
+    # The values of whole environments stay out of messages: some of them are secret.
+    shown = "" if path in ("secrets", "env") else f"{show(value, path)}, "
+    mend = ALSO_A_SETTING[path].format(show(value)) if path in ALSO_A_SETTING else mend_for(spec, wrong)
+    return Problem(app, f"{path} is {shown}{wrong}", mend)
+
+
+def unknown_keys(options: dict[str, dict[str, t.Any]], value: dict[str, t.Any]) -> list[str]:
+    """Keys of ``value`` that ``options`` does not know, aliases included, in the order they were written."""
+    known = set(options)
+    for spec in options.values():
+        known.update(spec.get("aliases") or [])
+    return [str(key) for key in value if str(key) not in known]
+
+
+def merge_host(
+    schema: Schema, inventory: dict[str, t.Any], defaults: dict[str, t.Any] | None = None
+) -> tuple[HostSettings, list[Problem]]:
+    """Role defaults overlaid with the inventory's variables, converted to the types of their argument specs.
+
+    ``inventory`` holds values, not templates; ``defaults`` replaces role defaults that are templates by their values.
+    """
+    problems: list[Problem] = []
+    settings = HostSettings({})
+    for role in schema.roles.values():
+        for name, spec in role.options.items():
+            default = copy.deepcopy(role.defaults.get(name, spec.get("default")))
+            if defaults and name in defaults:
+                default = coerce(name, spec, defaults[name])[0]
+            settings.values[name] = default
+            if name not in inventory:
+                continue
+            settings.given.add(name)
+            value, found = check_value("", name, spec, inventory[name], name)
+            settings.values[name] = default if found else value
+            problems.extend(found)
+    return settings, problems
+
+
+def resolve(
+    schema: Schema, host: HostSettings, entries: list[t.Any], bases: list[str]
+) -> tuple[list[App], list[Problem]]:
+    """Resolve the entries of ``wsgi_apps`` (already templated) for one host.
+
+    Relative paths count from the first of ``bases`` that has the file. An entry that is no dictionary gives a problem
+    and no app; every other entry gives an app, with defaults in place of unusable values.
+    """
+    apps: list[App] = []
+    problems: list[Problem] = []
+    for number, entry in enumerate(entries, start=1):
+        if not isinstance(entry, dict):
+            text = f"wsgi_apps is a list of dictionaries, and this entry is {show(entry)}"
+            problems.append(Problem(f"number {number}", text, "write - name: ..., then the app's other keys below it"))
+            continue
+        name = entry.get("name")
+        label = name if isinstance(name, str) and name else f"number {number}"
+        app = App(label, {str(key): value for key, value in entry.items()}, {})
+        problems.extend(_resolve_keys(schema, app))
+        problems.extend(_resolve_overrides(schema, host, app))
+        app.data["source"] = _resolve_source(app.data["source"], bases)
+        app.data["certbot"]["dns_credentials"] = find_path(app.data["certbot"].get("dns_credentials"), bases)
+        app.data["nginx"]["client_ca"] = find_path(app.data["nginx"].get("client_ca"), bases)
+        app.data["files"] = [_resolve_file(entry, bases) for entry in app.data.get("files", [])]
+        app.data["certificate"] = {key: find_path(path, bases) for key, path in app.data["certificate"].items()}
+        _resolve_tls(app)
+        apps.append(app)
+    return apps, problems
+
+
+def _resolve_keys(schema: Schema, app: App) -> t.Iterator[Problem]:
+    """Fill in the entry's own keys; overrides of role variables are left to :func:`_resolve_overrides`."""
+    yield from _unknown_app_keys(schema, app)
+    empty = {"dict": {}, "list": [], "bool": False}
+    for key, spec in schema.app.items():
+        if key in ROLE_KEYS.values():
+            continue
+        app.data[key] = copy.deepcopy(spec.get("default", empty.get(spec.get("type", "str"), "")))
+        if key not in app.raw:
+            continue
+        app.given.add(key)
+        if app.raw[key] is UNEVALUATED:
+            app.broken.add(key)
+            continue
+        value, found = check_value(app.label, key, spec, app.raw[key])
+        yield from found
+        if found:
+            app.broken.add(key)
+        else:
+            app.data[key] = value
+
+
+def _unknown_app_keys(schema: Schema, app: App) -> t.Iterator[Problem]:
+    for key in unknown_keys(schema.app, app.raw):
+        app.meant.add(nearest(key, schema.app))
+        yield app.problem(f"{key} is not a key of an app", _guess_app_key(schema, key, app.raw[key]))
+
+
+def _guess_app_key(schema: Schema, key: str, value: t.Any) -> str:
+    """The mend for an unknown key of an app: a role's name or variable, misspelt or in the wrong place."""
+    shown = "..." if isinstance(value, (dict, list)) or value is UNEVALUATED else show(value, key)
+    if key in ROLE_KEYS:
+        return f"write {ROLE_KEYS[key]}: instead, the key that overrides {key}_* variables"
+    variables = {name: role for role in schema.roles.values() for name in role.options}
+    variable = key if key in variables else nearest(key, variables, 0.9)
+    if variable in HOST_WIDE:
+        return f"{variable} is one for the whole host: set it in the inventory, outside wsgi_apps"
+    if variable:
+        role = variables[variable]
+        return f"write {role.key}: {{{variable[len(role.prefix) :]}: {shown}}}"
+    owners = [role.key for role in schema.roles.values() if key in role.short()]
+    guess = nearest(key, schema.app)
+    if owners or guess:
+        return f"write {owners[0]}: {{{key}: {shown}}}" if owners else f"did you mean {guess}?"
+    if key in SOURCE_KINDS or key == "sha256":
+        return f"write source: {{{key}: {shown}}}"
+    return "known keys are " + ", ".join(schema.app)
+
+
+def _resolve_overrides(schema: Schema, host: HostSettings, app: App) -> t.Iterator[Problem]:
+    """Merge the app's overrides over the host's values, one key at a time, and convert them."""
+    for key in ROLE_KEYS.values():
+        role = schema.roles.get(key)
+        if role is None:
+            app.data[key] = {}
+            continue
+        app.data[key] = {name[len(role.prefix) :]: copy.deepcopy(host.values[name]) for name in role.options}
+        override = app.raw.get(key, {})
+        if override is UNEVALUATED:
+            app.broken.add(key)
+            continue
+        if override is None or not isinstance(override, dict):
+            app.broken.add(key)
+            sample = next(iter(role.short()), "key")
+            yield app.problem(f"{key} is {show(override)}, not a dictionary", f"write {key}: {{{sample}: ...}}")
+            continue
+        yield from _merge_override(role, app, override)
+        if "locations" in app.data[key]:
+            yield from _resolve_locations(role, app)
+
+
+def _merge_override(role: Role, app: App, override: dict[str, t.Any]) -> t.Iterator[Problem]:
+    for name, value in override.items():
+        name = str(name)
+        full = f"{role.prefix}{name}"
+        path = f"{role.key}.{name}"
+        if full not in role.options:
+            yield _unknown_override(role, app, name, value)
+            continue
+        if full in HOST_WIDE:
+            yield app.problem(f"{path} is one for the whole host", f"set {full} in the inventory, outside wsgi_apps")
+            continue
+        app.given.add(path)
+        converted, found = check_value(app.label, path, role.options[full], value, full)
+        yield from found
+        if found:
+            app.broken.add(path)
+        else:
+            app.data[role.key][name] = converted
+
+
+def _resolve_locations(role: Role, app: App) -> t.Iterator[Problem]:
+    """Convert the settings of every location; one that is unusable is left out."""
+    short = {name[len(role.prefix) :]: name for name in role.options if name in PER_LOCATION}
+    where = app.setting(role.key, "locations")
+    for location, override in app.data[role.key]["locations"].items():
+        path = f"{where}[{show(location)}]"
+        if not isinstance(override, dict):
+            yield app.problem(
+                f"{path} is {show(override)}, not a dictionary", "write settings, such as {buffering: false}"
+            )
+            app.broken.add(f"{role.key}.locations")
+            continue
+        for name, value in list(override.items()):
+            full = short.get(name)
+            if full:
+                override[name], found = check_value(app.label, f"{path}.{name}", role.options[full], value, full)
+            else:
+                found = [_unknown_location_setting(role, app, path, name, list(short))]
+            yield from found
+            if found:
+                app.broken.add(f"{role.key}.locations")
+
+
+def _unknown_location_setting(role: Role, app: App, path: str, name: str, known: list[str]) -> Problem:
+    if name in role.short():
+        return app.problem(
+            f"{path}.{name} is not a setting of a location", f"set it for the app, as {role.key}: {{{name}: ...}}"
+        )
+    guess = nearest(name, known)
+    mend = f"did you mean {guess}?" if guess else "known settings are " + ", ".join(known)
+    return app.problem(f"{path}.{name} is not a setting", mend)
+
+
+def _unknown_override(role: Role, app: App, name: str, value: t.Any) -> Problem:
+    short = role.short()
+    path = f"{role.key}.{name}"
+    shown = f" (set to {show(value, name)})" if isinstance(value, (bool, int, float, str)) else ""
+    text = f"{path}{shown} is not a setting"
+    if name.startswith(role.prefix) and name[len(role.prefix) :] in short:
+        return app.problem(text, f"leave out the prefix here: {name[len(role.prefix) :]}")
+    guess = nearest(name, short)
+    mend = f"did you mean {guess}?" if guess else "known settings are " + ", ".join(short)
+    return app.problem(text, mend)
+
+
+def _resolve_source(source: dict[str, t.Any], bases: list[str]) -> dict[str, t.Any]:
+    """The source with its ``kind``, absolute paths, and nothing that has no value."""
+    given = {key: value for key, value in source.items() if value is not None}
+    kinds = [kind for kind in SOURCE_KINDS if kind in given]
+    if len(kinds) != 1:
+        return given
+    resolved = {"kind": kinds[0], **given}
+    if kinds[0] == "path" or (kinds[0] == "archive" and not is_url(given["archive"])):
+        resolved[kinds[0]] = find_path(given[kinds[0]], bases)
+    if kinds[0] == "git" and given["git"].startswith(("./", "../", "~")):
+        resolved["git"] = find_path(given["git"], bases)
+    if given.get("subdirectory"):
+        resolved["subdirectory"] = os.path.normpath(given["subdirectory"])
+    if "sha256" in resolved:
+        resolved["sha256"] = resolved["sha256"].lower()
+    return resolved
+
+
+def _resolve_file(entry: dict[str, t.Any], bases: list[str]) -> dict[str, t.Any]:
+    """A configuration file with an absolute path, of itself or of its template."""
+    found = {key: find_path(entry[key], bases) for key in ("path", "template") if entry.get(key)}
+    return {**entry, **found}
+
+
+def is_url(text: str) -> bool:
+    """Whether the text begins like a URL."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) is not None
+
+
+def find_path(path: t.Any, bases: list[str]) -> str:
+    """Absolute form of a path on the controller, counted from the first of ``bases`` that has it."""
+    if not isinstance(path, str) or not path:
+        return ""
+    path = os.path.expanduser(path)
+    candidates = [os.path.normpath(os.path.join(base, path)) for base in bases]
+    return next(
+        (found for found in candidates if os.path.exists(found)), candidates[0] if candidates else os.path.abspath(path)
+    )
+
+
+def _resolve_tls(app: App) -> None:
+    """One value for ``tls`` and ``nginx.tls``: the app's own, then its override, then the host's."""
+    nginx = app.data.get("nginx", {})
+    if "tls" in app.given and app.usable("tls"):
+        nginx["tls"] = app.data["tls"]
+    app.data["tls"] = nginx.get("tls") or "letsencrypt"

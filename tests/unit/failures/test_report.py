@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a failed release says first, from journals as hosts with Debian 12 and 13 wrote them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from ansible_collections.webops.wsgi.plugins.module_utils.failures import faults as failure_faults
+from ansible_collections.webops.wsgi.plugins.module_utils.failures import journal as failure_journal
+from ansible_collections.webops.wsgi.plugins.module_utils.failures.report import Failure, Journal, report
+
+JOURNALS = Path(__file__).parent / "journals"
+STATE = "release 5 (source) was not activated, release 4 still serves"
+ENDED = "trouble@5.service exited unexpectedly"
+HOOK = (
+    "before_activate failed: Job for trouble.before-activate@5.service failed because the control process exited with "
+    'error code.\nSee "systemctl status trouble.before-activate@5.service" and "journalctl -xeu '
+    'trouble.before-activate@5.service" for details.'
+)
+HOOK_ENDED = "before_activate failed: trouble.before-activate@5.service exited with an error"
+MACHINE_CODE = "release_memory_deny_write_execute to false"
+
+# Journal: the first line after the app's name, the further lines before the state, words of the fix.
+TRACEBACKS: dict[str, tuple[str, list[str], str]] = {
+    "two_workers_missing_module": (
+        "ModuleNotFoundError: No module named 'no_such_module'",
+        ['trouble.py:10 in <module>: if T == "module": import no_such_module'],
+        "the package that has the module no_such_module to the app's requirements",
+    ),
+    **dict.fromkeys(
+        ("sync_missing_file", "preload_missing_file", "gevent_missing_file"),
+        (
+            "FileNotFoundError: [Errno 2] No such file or directory: '/var/lib/x/settings.cfg'",
+            ["in <module>: if T ==", 'in load_settings: with open("/var/lib/x/settings.cfg") as f:'],
+            "",
+        ),
+    ),
+    "missing_variable": ("KeyError: 'DATABASE_URL'", ["trouble.py:13 in <module>"], "variable DATABASE_URL in env"),
+    "syntax_error": (
+        "SyntaxError: invalid syntax",
+        ["trouble.py:12 in <module>", "broken_syntax.py:1: def f(:"],
+        "",
+    ),
+    "django_not_configured": (
+        "django.core.exceptions.ImproperlyConfigured: 'django.db.backends.nosuch' isn't an available database backend",
+        [
+            "'mysql', 'oracle', 'postgresql', 'sqlite3'",
+            "trouble.py:",
+            "caused by ModuleNotFoundError",
+            "django/db/utils.py",
+        ],
+        "",
+    ),
+    "missing_library": (
+        "OSError: libnosuch.so.5: cannot open shared object file: No such file or directory",
+        ["trouble.py:18 in <module>"],
+        "the Debian package that has libnosuch.so.5",
+    ),
+    "memory_error": ("MemoryError", ["in <module>: "], "release_memory_max"),
+    "machine_code_12": ("PermissionError: [Errno 1] Operation not permitted", ["mmap.mmap(-1"], MACHINE_CODE),
+    "machine_code_13": ("PermissionError: [Errno 13] Permission denied", ["mmap.mmap(-1"], MACHINE_CODE),
+    "chained": (
+        "RuntimeError: cannot configure",
+        ["second line of it", "trouble.py:46 in <module>", "caused by KeyError: 'a'", "trouble.py:44 in <module>"],
+        "",
+    ),
+    "exception_group": (
+        "ExceptionGroup: many (2 sub-exceptions)",
+        ["ValueError: 1", "TypeError: x", "trouble.py:51 in <module>"],
+        "",
+    ),
+    "write_beside_code": (
+        "OSError: [Errno 30] Read-only file system: 'cache.db'",
+        ['trouble.py:26 in <module>: if T == "writecode": open("cache.db", "w")'],
+        "a directory that persistent names, or below /var/lib/trouble",
+    ),
+    "write_elsewhere": (
+        "OSError: [Errno 30] Read-only file system: '/opt/x'",
+        ["trouble.py:28 in <module>"],
+        "add /opt/x to release_writable_paths",
+    ),
+    "sqlite_read_only": ("sqlite3.OperationalError: unable to open database file", ["in <module>: "], "persistent"),
+    "address_in_use": ("OSError: [Errno 98] Address already in use", ["trouble.py:32"], "choose another one"),
+    "refused_call": (
+        "PermissionError: [Errno 1] Operation not permitted",
+        ["os.setuid(0)"],
+        "release_system_call_filter",
+    ),
+}
+
+# Journal: why the release was given up, the first line after the app's name, words of the fix.
+OTHERS: dict[str, tuple[str, str, str]] = {
+    "worker_segfault": ("not healthy within 5 s", "a worker was ended by SIGSEGV (15 times)", MACHINE_CODE),
+    "worker_sigsys": (
+        "not healthy within 5 s",
+        "a worker was ended by SIGSYS (16 times)",
+        "release_system_call_filter",
+    ),
+    "worker_sigkill": ("not healthy within 5 s", "a worker was ended by SIGKILL (", "release_memory_max"),
+    "worker_timeout": (
+        "not healthy within 4 s",
+        "a worker exceeded the server's time limit for a request",
+        "gunicorn_timeout",
+    ),
+    "preload_segfault": (
+        "Job for trouble@5.service failed because a fatal signal was delivered to the control process.",
+        "the process was ended by SIGSEGV",
+        MACHINE_CODE,
+    ),
+    "exit_with_words": (ENDED, f"{ENDED}: please set API_KEY", ""),
+    "preload_exit_with_words": (
+        "Job for trouble@5.service failed because the control process exited with error code.",
+        "trouble@5.service exited with an error: please set API_KEY",
+        "",
+    ),
+    "exit_without_words": (ENDED, f"{ENDED}: Worker exited with code 3.", ""),
+    "no_such_callable": (ENDED, f"{ENDED}: Failed to find attribute 'app' in 'trouble'.", "entrypoint"),
+    "health_timeout": (
+        "not healthy within 4 s: GET / got no answer: timed out",
+        "not healthy within 4 s: GET / got no answer: timed out",
+        "",
+    ),
+    "hook_usage": (
+        HOOK,
+        f"{HOOK_ENDED}: Error: No such command 'nosuch'.",
+        "",
+    ),
+    "hook_missing_module": (HOOK, "ModuleNotFoundError: No module named 'nosuch'", "requirements"),
+    "hook_sigsys": (HOOK, "the command was ended by SIGSYS", "release_system_call_filter"),
+    "hook_timeout": (
+        "before_activate failed: Job for trouble.before-activate@5.service failed because a timeout was exceeded.",
+        "before_activate failed: Job for trouble.before-activate@5.service failed because a timeout was exceeded.",
+        "release_hook_timeout",
+    ),
+    "worker_no_program": (
+        "trouble.celery@5.service ended by itself",
+        "trouble.celery@5.service ended by itself: /srv/trouble/releases/21/commands/celery: ",
+        "install celery",
+    ),
+    "beside_segfault": ("trouble.celery@5.service ended by itself", "the process was ended by SIGSEGV", MACHINE_CODE),
+}
+
+
+def journal(name: str) -> str:
+    return (JOURNALS / f"{name}.txt").read_text(encoding="utf-8")
+
+
+def message(name: str, reason: str = ENDED, unit: str = "trouble@5.service") -> list[str]:
+    return report(Failure("trouble", STATE, reason, Journal(unit, journal(name)), "web1")).splitlines()
+
+
+def fix_of(lines: list[str]) -> str:
+    return next((line.removeprefix("Fix: ") for line in lines if line.startswith("Fix: ")), "")
+
+
+@pytest.mark.parametrize("name", TRACEBACKS)
+def test_the_cause_comes_first_and_then_the_app_s_own_frames_once(name: str) -> None:
+    cause, details, fix = TRACEBACKS[name]
+    lines = message(name)
+    assert lines[0].startswith(f'app "trouble": {cause}')
+    shown = [line for line in lines if line.startswith("  ")]
+    assert len(shown) == len(details)
+    for line, words in zip(shown, details, strict=True):
+        assert words in line
+    assert fix in fix_of(lines)
+    assert bool(fix) == bool(fix_of(lines))
+    assert lines[-2] == f"{STATE}: {ENDED}"
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_without_a_traceback_the_signal_or_the_last_words_come_first(name: str) -> None:
+    reason, cause, fix = OTHERS[name]
+    lines = message(name, reason)
+    assert lines[0].startswith(f'app "trouble": {cause}')
+    assert fix in fix_of(lines)
+    assert bool(fix) == bool(fix_of(lines))
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in JOURNALS.iterdir()))
+def test_every_message_is_short_and_says_where_the_rest_is(name: str) -> None:
+    lines = message(name)
+    assert len(lines) <= 16
+    assert lines[-1] == "Read the rest on web1: journalctl -u trouble@5 -n 200"
+    assert STATE in lines[-2]
+    text = "\n".join(lines)
+    for noise in ("importlib", "gunicorn/", "Traceback", "systemd", "[INFO]", "HaltServer", "See "):
+        assert noise not in text
+    assert len([line for line in lines if line in lines[0]]) == 1
+
+
+def test_each_journal_is_looked_at() -> None:
+    requests = {"requests_machine_code_12", "requests_machine_code_13"}
+    assert {path.stem for path in JOURNALS.iterdir()} == {*TRACEBACKS, *OTHERS, *requests}
+
+
+def test_a_time_limit_shows_where_the_worker_was() -> None:
+    assert 'in index: if T == "timeout": time.sleep(100)' in message("worker_timeout")[1]
+
+
+def test_the_journal_of_another_unit_does_not_tell_what_ended_the_app() -> None:
+    killed = "nginx.service: Main process exited, code=killed, status=9/KILL"
+    reason = "healthy on its own socket, but not through nginx: answered 502"
+    lines = report(Failure("trouble", STATE, reason, Journal("nginx.service", killed))).splitlines()
+    assert lines == [f'app "trouble": {reason}', STATE, "Read the rest: journalctl -u nginx -n 200"]
+
+
+@pytest.mark.parametrize("text", ["", "\n", "Traceback (most recent call last):", journal("chained")[:2000]])
+def test_a_journal_that_is_cut_off_loses_no_message(text: str) -> None:
+    lines = report(Failure("trouble", STATE, ENDED, Journal("trouble@5.service", text))).splitlines()
+    assert lines[0].startswith('app "trouble": ')
+
+
+def test_an_app_that_is_a_package_shows_the_last_frames_that_are_not_the_server_s() -> None:
+    site = "/srv/trouble/releases/5/app/venv/lib/python3.13/site-packages"
+    places = ("gunicorn/util.py", "a/__init__.py", "a/b.py", "a/c.py", "a/d.py")
+    frames = [f'  File "{site}/{place}", line {line}, in f' for line, place in enumerate(places)]
+    text = "\n".join(["Traceback (most recent call last):", *frames, "ValueError"])
+    lines = report(Failure("trouble", STATE, ENDED, Journal("trouble@5.service", text))).splitlines()
+    assert lines[1:4] == ["  a/b.py:2 in f", "  a/c.py:3 in f", "  a/d.py:4 in f"]
+
+
+def test_lines_that_workers_repeat_are_shown_once_and_only_the_last_ones() -> None:
+    text = "\n".join([*(f"line {number}" for number in range(20)), "same", "same"])
+    lines = report(Failure("trouble", STATE, "not healthy", Journal("trouble@5.service", text))).splitlines()
+    assert lines[1:-2] == [*(f"  line {number}" for number in range(11, 20)), "  same"]
+
+
+@pytest.mark.parametrize(("release", "error"), [("12", "[Errno 1]"), ("13", "[Errno 13]")])
+def test_a_lazy_import_that_makes_machine_code_is_a_fault_of_the_app_that_runs(release: str, error: str) -> None:
+    found = failure_faults.faults(journal(f"requests_machine_code_{release}"))
+    assert [fault.text.split(": ")[0] for fault in found] == ["PermissionError", "MemoryError", "PermissionError"]
+    assert error in found[0].text
+    assert all(MACHINE_CODE in fault.fix for fault in found)
+
+
+def test_what_was_ended_for_want_of_memory_is_named_so() -> None:
+    """As systemd writes it where the kernel enforces MemoryMax."""
+    text = "api@5.service: A process of this unit has been killed by the OOM killer."
+    (alone,) = failure_faults.deaths(text)
+    assert str(alone) == "a process was ended by SIGKILL because memory ran out"
+    (worker,) = failure_faults.deaths(f"{text}\n{journal('worker_sigkill')}")
+    assert re.fullmatch(r"a worker was ended by SIGKILL because memory ran out \(\d times\)", str(worker))
+    assert "release_memory_max" in worker.fix
+
+
+@pytest.mark.parametrize("name", ["two_workers_missing_module", "health_timeout", "hook_timeout", "exit_with_words"])
+def test_what_is_stopped_in_good_order_is_no_fault(name: str) -> None:
+    assert failure_faults.deaths(journal(name)) == []
+
+
+def test_lines_of_the_app_are_kept_apart_from_those_of_the_server_and_of_systemd() -> None:
+    contents = failure_journal.read(journal("exit_with_words"))
+    assert set(contents.own) == {"please set API_KEY"}
+    assert set(contents.server) == {"Worker exited with code 1."}
+    assert contents.tracebacks == []

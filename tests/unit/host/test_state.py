@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reading a state: packages, interpreters, ports and what rules a host out."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import socket
+from pathlib import Path
+
+import pytest
+from ansible_collections.webops.wsgi.plugins.module_utils.host import marks, state
+
+TRIXIE = {"ID": "debian", "VERSION_ID": "13", "PRETTY_NAME": "Debian GNU/Linux 13 (trixie)"}
+
+
+def test_os_release_with_and_without_quotes() -> None:
+    assert state.os_release('ID=debian\nVERSION_ID="13"\n') == {"ID": "debian", "VERSION_ID": "13"}
+
+
+def test_only_installed_packages_count() -> None:
+    status = (
+        "Package: nginx\nStatus: install ok installed\nVersion: 1\n\n"
+        "Package: certbot\nStatus: deinstall ok config-files\nVersion: 1\n\n"
+        "Package: nginx-common\nStatus: install ok installed\nVersion: 1\n"
+    )
+    assert state.missing_packages(status, ["nginx", "certbot", "uv"]) == ["certbot", "uv"]
+
+
+def test_a_package_that_another_one_provides_is_not_missing() -> None:
+    status = "Package: mawk\nStatus: install ok installed\nProvides: awk, posix-awk (= 1)\nVersion: 1\n\n"
+    assert state.missing_packages(status, ["awk", "posix-awk", "gawk"]) == ["gawk"]
+
+
+def test_interpreters_by_version(tmp_path: Path) -> None:
+    for name in ("python3.11", "python3.13", "python3.13-config", "python3"):
+        (tmp_path / name).touch(0o755)
+    assert state.interpreters([tmp_path]) == {"3.11": f"{tmp_path}/python3.11", "3.13": f"{tmp_path}/python3.13"}
+
+
+def test_python_the_host_lacks_is_named_with_what_it_has() -> None:
+    (problem,) = state.missing_pythons({"api": "3.99", "other": "", "third": "3.13"}, {"3.13": "/p"}, "3.13")
+    assert problem.startswith('app "api": python.version is "3.99", which this host does not have; it has 3.13 (/p)')
+
+
+def test_default_python_follows_the_link(tmp_path: Path) -> None:
+    (tmp_path / "python3.13").touch()
+    (tmp_path / "python3").symlink_to("python3.13")
+    assert state.default_python(tmp_path / "python3") == "3.13"
+
+
+def test_listener_is_named_by_its_program() -> None:
+    with socket.socket() as taken, socket.socket() as free:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        free.bind(("127.0.0.1", 0))
+        port, other = taken.getsockname()[1], free.getsockname()[1]
+        found = state.listeners([port, other])
+    assert found[str(port)].startswith(("python", "pytest"))
+    assert found[str(other)] == ""
+
+
+@pytest.mark.parametrize(
+    ("release", "python", "held", "expected"),
+    [
+        (TRIXIE, "3.13", {"80": "", "443": "nginx"}, []),
+        (
+            {"ID": "debian", "VERSION_ID": "11", "PRETTY_NAME": "Debian 11"},
+            "3.11",
+            {},
+            ["Debian 11", "Debian 12 and 13"],
+        ),
+        ({"ID": "ubuntu", "VERSION_ID": "24.04"}, "3.12", {}, ["ubuntu 24.04"]),
+        (TRIXIE, "3.9", {}, ["python3 is 3.9", "3.11 or newer"]),
+        (TRIXIE, "3.13", {"80": "apache2"}, ["port 80 is taken by apache2", "stop and disable"]),
+    ],
+)
+def test_host_that_cannot_serve(
+    release: dict[str, str], python: str, held: dict[str, str], expected: list[str]
+) -> None:
+    found = "\n".join(state.problems(release, python, held))
+    assert bool(found) == bool(expected)
+    for words in expected:
+        assert words in found
+
+
+def test_managed_apps_are_those_with_releases(tmp_path: Path) -> None:
+    (tmp_path / "api/releases/3").mkdir(parents=True)
+    (tmp_path / "half/releases").mkdir(parents=True)
+    (tmp_path / "ftp").mkdir()
+    assert state.managed_apps(tmp_path) == ["api", "half"]
+
+
+def test_version_of_a_missing_program_is_empty() -> None:
+    assert state.program_version(["/nonexistent/nginx", "-v"], r"(\d+)") == ""
+
+
+def test_nothing_is_foreign_on_a_fresh_host(tmp_path: Path) -> None:
+    assert state.foreign("no-such-user", tmp_path / "srv", tmp_path / "lib", tmp_path / "units") == []
+
+
+def test_what_bears_the_name_without_being_the_apps_is_named(tmp_path: Path) -> None:
+    name = pwd.getpwuid(os.getuid()).pw_name
+    (tmp_path / "srv" / name / "documents").mkdir(parents=True)
+    (tmp_path / "units").mkdir()
+    (tmp_path / "units" / f"{name}.target").write_text("[Unit]\n")
+    found = state.foreign(name, tmp_path / "srv", tmp_path / "lib", tmp_path / "units")
+    assert len(found) == 3
+    for words, problem in zip(
+        (f"the user {name} with home", f"the directory {tmp_path}", "the unit"), found, strict=True
+    ):
+        assert problem.startswith(f'app "{name}": the host has {words}')
+        assert problem.endswith("rename the app or move that")
+
+
+def test_what_the_app_has_made_is_its_own(tmp_path: Path) -> None:
+    (tmp_path / "srv/api/builds").mkdir(parents=True)
+    (tmp_path / "units").mkdir()
+    (tmp_path / "units/api.target").write_text(f"# Everything of api, {marks.UNIT_MARK}\n")
+    assert state.foreign("api", tmp_path / "srv", tmp_path / "lib", tmp_path / "units") == []
+
+
+def test_data_of_another_user_is_foreign_and_of_a_removed_one_is_not(tmp_path: Path) -> None:
+    (tmp_path / "lib/api").mkdir(parents=True)
+    (found,) = state.foreign("api", tmp_path / "srv", tmp_path / "lib", tmp_path / "units")
+    assert f"{tmp_path}/lib/api of the user {pwd.getpwuid(os.getuid()).pw_name}" in found
+    if os.getuid() == 0:
+        os.chown(tmp_path / "lib/api", 54321, 54321)
+        assert state.foreign("api", tmp_path / "srv", tmp_path / "lib", tmp_path / "units") == []
+
+
+def test_data_kept_of_a_removed_app_is_its_own(tmp_path: Path) -> None:
+    (tmp_path / "lib/api").mkdir(parents=True)
+    (tmp_path / "lib/api" / marks.KEPT).touch()
+    assert state.foreign("api", tmp_path / "srv", tmp_path / "lib", tmp_path / "units") == []
+
+
+def test_user_of_a_package_is_foreign_wherever_its_home_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    munin = pwd.struct_passwd(("munin", "x", 990, 990, "Munin", f"{tmp_path}/lib/munin", "/bin/bash"))
+    ours = pwd.struct_passwd(("munin", "x", 990, 990, marks.USER_MARK, f"{tmp_path}/lib/munin", "/usr/sbin/nologin"))
+    folders = (tmp_path / "srv", tmp_path / "lib", tmp_path / "units")
+    monkeypatch.setattr(state, "_user", lambda _name: munin)
+    assert "the user munin" in state.foreign("munin", *folders)[0]
+    monkeypatch.setattr(state, "_user", lambda _name: ours)
+    assert state.foreign("munin", *folders) == []
+
+
+def test_sites_that_would_go_dark_are_named(tmp_path: Path) -> None:
+    for name in ("sites-enabled/default", "sites-enabled/legacy", "conf.d/shop.conf", "conf.d/notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (problem,) = state.foreign_sites(tmp_path)
+    assert f"{tmp_path}/sites-enabled/legacy, {tmp_path}/conf.d/shop.conf, and would not any more" in problem
+    (tmp_path / "wsgi").symlink_to("wsgi.d/1")
+    assert state.foreign_sites(tmp_path) == []

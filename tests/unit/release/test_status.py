@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What status shows of an app, read from a tree as a run leaves it."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from ansible_collections.webops.wsgi.plugins.module_utils.release import health, layout, status
+from ansible_collections.webops.wsgi.plugins.module_utils.release.run import HISTORY
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+
+def certificate(path: Path, days: float) -> None:
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "api.example.test")])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + datetime.timedelta(days=days))
+    path.parent.mkdir(parents=True)
+    path.write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> layout.Paths:
+    found = layout.Paths(tmp_path / "srv", tmp_path / "run", maintenance=tmp_path / "closed")
+    for number, marks in {"1": ["proved"], "2": ["failed"], "3": ["proved"]}.items():
+        folder = found.release("api", number)
+        folder.mkdir(parents=True)
+        (folder / "release.json").write_text('{"source": "reports==1"}')
+        for mark in marks:
+            (folder / mark).write_text("x" * 10000)
+    found.current("api").symlink_to("releases/3")
+    return found
+
+
+def silent(_unit: str, _lines: int) -> str:
+    return ""
+
+
+def no_units(_units: Iterable[str]) -> dict[str, dict[str, str]]:
+    return {}
+
+
+def test_row_of_an_app_that_does_not_run(paths: layout.Paths, tmp_path: Path) -> None:
+    certificate(tmp_path / "tls" / "api" / "fullchain.pem", 60.5)
+    (row,) = status.read(paths, {"api": health.Health()}, no_units, tmp_path / "tls", silent)
+    assert (row["release"], row["previous"], row["failed"]) == ("3", ["1"], ["2"])
+    assert (row["source"], row["health"], row["certificate_days"]) == ("reports==1", "does not run", 60)
+    assert row["disk_bytes"] >= 30000
+
+
+def test_app_that_is_not_there_yet(paths: layout.Paths, tmp_path: Path) -> None:
+    (row,) = status.read(paths, {"new": health.Health()}, no_units, tmp_path / "tls", silent)
+    assert (row["release"], row["state"], row["certificate_days"], row["previous"]) == ("", "absent", None, [])
+
+
+def test_numbers_of_the_unit_are_shown(paths: layout.Paths, tmp_path: Path) -> None:
+    unit = {"ActiveState": "active", "MainPID": str(os.getpid()), "MemoryCurrent": "81000000", "NRestarts": "2"}
+    unit["ActiveEnterTimestamp"] = "Sun 2026-11-22 14:23:47 UTC"
+    (row,) = status.read(
+        paths, {"api": health.Health()}, lambda _units: {"api@3.service": unit}, tmp_path / "tls", silent
+    )
+    lines = status.table([{"host": "web1", **row}]).splitlines()
+    assert lines[0].split()[:3] == ["HOST", "APP", "RELEASE"]
+    for words in ("web1", "api", "reports==1", "2026-11-22 14:23:47", "active", "got no answer", "81 MB"):
+        assert words in lines[1], f"{words} is missing"
+
+
+def test_certificate_problem_stands_beside_its_days(paths: layout.Paths, tmp_path: Path) -> None:
+    certificate(tmp_path / "tls" / "api" / "fullchain.pem", 60.5)
+    (row,) = status.read(paths, {"api": health.Health()}, no_units, tmp_path / "tls", silent)
+    shown = status.table([{"host": "web1", **row, "certificate_problem": "api.example.test shows another one"}])
+    assert "60: api.example.test shows another one" in shown.splitlines()[1]
+
+
+def test_an_app_that_is_closed(paths: layout.Paths, tmp_path: Path) -> None:
+    paths.maintenance.mkdir()
+    (paths.maintenance / "api").touch()
+    rows = status.read(paths, {"api": health.Health(), "other": health.Health()}, no_units, tmp_path / "tls", silent)
+    assert [row["maintenance"] for row in rows] == [True, False]
+    head, first, second = status.table(
+        [{"host": "web1", "url": "https://example.com/", **row} for row in rows]
+    ).splitlines()
+    place = head.index("MAINTENANCE")
+    assert (first[place:].split()[0], second[place:].split()[0]) == ("on", "-")
+    assert first.endswith("https://example.com/")
+
+
+def test_faults_of_the_release_in_service_stand_under_the_table_with_their_fix(
+    paths: layout.Paths, tmp_path: Path
+) -> None:
+    units = paths.release("api", "3") / "units" / "worker"
+    units.mkdir(parents=True)
+    (units / "api.celery@.service").write_text("")
+    told = {
+        "api@3.service": "[2026-11-28 02:13:29 +0000] [7] [WARNING] Worker (pid:9) was sent SIGSYS!\n" * 2,
+        "api.celery@3.service": "api.celery@3.service: Main process exited, code=killed, status=9/KILL",
+    }
+    (row,) = status.read(
+        paths, {"api": health.Health()}, no_units, tmp_path / "tls", lambda unit, _lines: told.get(unit, "")
+    )
+    head, line, server, worker = status.overview([{"host": "web1", **row}]).splitlines()
+    assert line[head.index("FAULTS") :].split()[0] == "3"
+    assert server.startswith("web1, api, release 3: a worker was ended by SIGSYS (2 times). Fix: ")
+    assert "release_system_call_filter" in server
+    assert worker.startswith("web1, api celery, release 3: the process was ended by SIGKILL. Fix: ")
+
+
+def test_an_app_without_faults_has_nothing_under_the_table(paths: layout.Paths, tmp_path: Path) -> None:
+    rows = status.read(paths, {"api": health.Health()}, no_units, tmp_path / "tls", silent)
+    assert len(status.overview([{"host": "web1", **rows[0]}]).splitlines()) == 2
+
+
+def test_file_with_two_names_counts_once(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("x" * 100_000)
+    once = status.disk_used(tmp_path)
+    os.link(tmp_path / "a", tmp_path / "b")
+    assert status.disk_used(tmp_path) == once
+
+
+def test_line_of_a_killed_run_is_passed_over(paths: layout.Paths) -> None:
+    (paths.root / "api" / HISTORY).write_text('{"to": "1"}\n{"to": "2"}\n{"to": ')
+    assert [line["to"] for line in status.history(paths, "api")] == ["1", "2"]
