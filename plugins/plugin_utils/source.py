@@ -22,7 +22,7 @@ import subprocess
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -32,7 +32,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.build import archive a
 
 # Never part of a release: version control data and what Python and its tools write beside the code. Nor are virtual
 # environments, whatever their name: they are the controller's.
-IGNORED_NAMES = frozenset({".git", "__pycache__", ".venv", ".mypy_cache", ".ruff_cache", ".pytest_cache"})
+IGNORED_NAMES = frozenset({".git", "__pycache__", ".venv", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".DS_Store"})
 COMMIT = re.compile(r"[0-9a-f]{40}")
 NETWORK_TIMEOUT = 60  # seconds for one answer of a git or archive server
 FETCH_TIMEOUT = 600  # seconds for all of a repository
@@ -40,10 +40,16 @@ FETCH_TIMEOUT = 600  # seconds for all of a repository
 # helpers that happen to be installed. http is as weak as git; with a full commit as version, neither can be forged.
 GIT_PROTOCOLS = ("https", "http", "ssh", "git", "file")
 # Git sets these for its hooks: every git that a hook starts then works on the repository of the hook, whatever its
-# arguments say.
+# arguments say. Others change what git finds in a repository, or keep it from finding one.
 GIT_SURROUNDINGS = re.compile(
-    r"GIT_(DIR|WORK_TREE|INDEX_FILE|COMMON_DIR|OBJECT_DIRECTORY|ALTERNATE_OBJECT_DIRECTORIES|NAMESPACE|PREFIX|CONFIG.*)"
+    r"GIT_(DIR|WORK_TREE|IMPLICIT_WORK_TREE|INDEX_FILE|COMMON_DIR|OBJECT_DIRECTORY|ALTERNATE_OBJECT_DIRECTORIES"
+    r"|QUARANTINE_PATH|NAMESPACE|PREFIX|CEILING_DIRECTORIES|ATTR_SOURCE|GRAFT_FILE|SHALLOW_FILE|REPLACE_REF_BASE"
+    r"|CONFIG.*|.*_PATHSPECS)"
 )
+# What git says of a directory that no repository is above, and of no other.
+NO_REPOSITORY = "not a git repository (or any"
+UNREADABLE_DIRECTORY = "could not open directory"
+LIST_FILES = ("ls-files", "-z", "--cached", "--others", "--exclude-standard")
 
 
 class SourceError(Exception):
@@ -93,20 +99,31 @@ def _resolve_package(package: str, version: str) -> Source:
 
 
 def _resolve_path(root: Path) -> Source:
-    files = list_files(root)
+    try:
+        files = list_files(root)
+        digest = tree_digest(root, files)
+    except OSError as error:
+        raise SourceError(f"source.path {root} cannot be read: {error}; give yourself access to all of it") from None
     if not files:
         raise SourceError(f"source.path {root} holds no files that .gitignore leaves in")
-    digest = tree_digest(root, files)
     return Source({"tree": digest}, f"{root} ({digest[:12]})", lambda target: write_tree(root, files, target))
 
 
 def list_files(root: Path) -> list[str]:
-    """The files and symlinks below a directory that belong to the app, relative and sorted, honouring .gitignore."""
+    """The files and symlinks below a directory that belong to the app, relative and sorted, honouring .gitignore.
+
+    Raises:
+        SourceError: They are not the same for everybody who asks.
+        OSError: A directory cannot be read.
+    """
     listed = _git_listed(root)
-    names = _walk(root) if listed is None else listed
-    belonging = [name for name in names if _belongs(root, name)]
-    environments = {name.removesuffix("pyvenv.cfg") for name in belonging if name.endswith("/pyvenv.cfg")}
-    return sorted(name for name in belonging if not _below(name, environments))
+    return _belonging(root, _walk(root) if listed is None else listed)
+
+
+def _belonging(root: Path, names: Iterable[str]) -> list[str]:
+    kept = [name for name in names if _belongs(root, name)]
+    environments = {name.removesuffix("pyvenv.cfg") for name in kept if name.endswith("/pyvenv.cfg")}
+    return sorted(name for name in kept if not _below(name, environments))
 
 
 def _below(name: str, folders: set[str]) -> bool:
@@ -126,29 +143,67 @@ def _belongs(root: Path, name: str) -> bool:
 
 def _git_listed(root: Path) -> list[str] | None:
     """What git would take along; None when the directory has no use for git."""
-    ask = ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
-        answer = subprocess.run(ask, capture_output=True, check=False, env=git_environment())
-        if answer.returncode == 0:
-            names = [name for name in answer.stdout.decode(errors="surrogateescape").split("\0") if name]
+        names = _names_of_repository(root)
+        if names is not None:
             return [inner for name in names for inner in _with_submodule(root, name)]
         if not any(root.rglob(".gitignore")):
             return None
         with tempfile.TemporaryDirectory() as scratch:
             # Outside any repository an empty one lends its reading of .gitignore.
-            make = ["git", "init", "--quiet", scratch]
-            subprocess.run(make, check=True, capture_output=True, env=git_environment())
-            lend = ["git", f"--git-dir={scratch}/.git", f"--work-tree={root}", "-C", str(root)]
-            listed = subprocess.run([*lend, *ask[3:]], capture_output=True, check=True, env=git_environment())
-            return [name for name in listed.stdout.decode(errors="surrogateescape").split("\0") if name]
+            _git_of_path(root, ["init", "--quiet", "--template=", scratch])
+            lend = [f"--git-dir={scratch}/.git", f"--work-tree={root}"]
+            return _names_for_everybody(root, lend)
     except FileNotFoundError:
-        if any(root.rglob(".gitignore")):
+        if any(root.rglob(".gitignore")) or any((folder / ".git").exists() for folder in (root, *root.parents)):
             raise SourceError(
-                f"source.path {root} has a .gitignore, and reading it takes git: install git here"
+                f"source.path {root} has a .gitignore or is in a git repository, and reading it takes git: "
+                "install git here"
             ) from None
         return None
-    except subprocess.CalledProcessError as error:
-        raise SourceError(f"source.path {root}: git cannot list its files: {error.stderr.decode().strip()}") from error
+
+
+def _names_of_repository(root: Path) -> list[str] | None:
+    """What the repository around a directory takes along of it; None where there is no repository."""
+    try:
+        return _names_for_everybody(root, [])
+    except _GitPathError as error:
+        # A repository that git refuses to read, such as another user's, may leave out what must not be uploaded.
+        if NO_REPOSITORY in str(error):
+            return None
+        raise
+
+
+def _names_for_everybody(root: Path, options: list[str]) -> list[str]:
+    """What git lists, which must not depend on whose git it is."""
+    shared = _git_of_path(root, [*options, "-c", "core.excludesFile=/dev/null", *LIST_FILES])
+    own = set(_git_of_path(root, [*options, *LIST_FILES]))
+    hidden = _belonging(root, (name for name in shared if name not in own))
+    if hidden:
+        raise SourceError(
+            f"source.path {root} has {_some(hidden)}, which git leaves out for you alone, by core.excludesFile: "
+            "name it in a .gitignore of the source, or remove it, since other people's builds would have it"
+        )
+    return shared
+
+
+def _some(names: list[str]) -> str:
+    """A few of many names."""
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+class _GitPathError(SourceError):
+    """Git cannot say what a directory holds."""
+
+
+def _git_of_path(root: Path, arguments: list[str]) -> list[str]:
+    """The names that a git prints which runs in a directory."""
+    done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, check=False, env=git_environment())
+    errors = " ".join(done.stderr.decode(errors="replace").split())
+    # It goes on without what it cannot read, as if that were not there.
+    if done.returncode or UNREADABLE_DIRECTORY in errors:
+        raise _GitPathError(f"source.path {root}: git cannot tell what .gitignore leaves in: {errors}")
+    return [name for name in done.stdout.decode(errors="surrogateescape").split("\0") if name]
 
 
 def _with_submodule(root: Path, name: str) -> list[str]:
@@ -162,11 +217,15 @@ def _with_submodule(root: Path, name: str) -> list[str]:
 
 
 def _walk(root: Path) -> Iterator[str]:
-    for folder, folders, files in os.walk(root):
+    for folder, folders, files in os.walk(root, onerror=_refuse_unreadable):
         links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
         folders[:] = [name for name in folders if name not in IGNORED_NAMES and name not in links]
         for name in files + links:
             yield os.path.relpath(os.path.join(folder, name), root)
+
+
+def _refuse_unreadable(error: OSError) -> None:
+    raise error
 
 
 def tree_digest(root: Path, files: list[str]) -> str:
@@ -362,6 +421,8 @@ def git_environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not GIT_SURROUNDINGS.fullmatch(name)}
     return {
         **kept,
+        "LC_ALL": "C",  # NO_REPOSITORY is English
+        "GIT_NO_REPLACE_OBJECTS": "1",  # a commit is what its name says
         "GIT_ALLOW_PROTOCOL": ":".join(GIT_PROTOCOLS),
         # Nobody sits at this terminal: a question for a password would wait for ever.
         "GIT_TERMINAL_PROMPT": "0",

@@ -10,7 +10,10 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -59,6 +62,89 @@ def test_gitignore_is_honoured_inside_and_outside_a_repository(tmp_path: Path, w
     if within_git:
         git(root, "init", "-q")
     assert archived(resolve_path(root, tmp_path), tmp_path) == [".gitignore", "app.py"]
+
+
+# -- what git cannot, or must not, decide ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def service(repository: Path) -> Path:
+    """A directory of a repository whose .gitignore leaves a file of it out."""
+    make_tree(repository, {".gitignore": ".env\n", "service/app.py": "", "service/.env": "SECRET=1\n"})
+    assert source.list_files(repository / "service") == ["app.py"]
+    return repository / "service"
+
+
+def test_repository_of_another_user_is_refused_with_the_fix(service: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    with pytest.raises(source.SourceError, match=r"dubious ownership .* git config --global --add safe\.directory"):
+        source.list_files(service)
+
+
+def test_repository_that_is_broken_is_refused(service: Path) -> None:
+    shutil.rmtree(service.parent / ".git")
+    (service.parent / ".git").write_text("gitdir: /nonexistent\n")
+    with pytest.raises(source.SourceError, match="not a git repository: /nonexistent"):
+        source.list_files(service)
+
+
+def test_repository_is_not_read_without_git(service: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(source.SourceError, match="install git here"):
+        source.list_files(service)
+
+
+def test_ceiling_of_another_purpose_hides_no_repository(service: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(service.parent))
+    assert source.list_files(service) == ["app.py"]
+
+
+@pytest.mark.parametrize("within_git", [True, False])
+def test_files_that_git_leaves_out_for_one_person_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, within_git: bool
+) -> None:
+    files = {"app.py": "", ".gitignore": "*.log\n", "notes.txt": "", "venv/pyvenv.cfg": "", ".DS_Store": ""}
+    root = make_tree(tmp_path / "app", files)
+    if within_git:
+        git(root, "init", "-q")
+    make_tree(tmp_path, {"home/.config/git/ignore": "venv/\n.DS_Store\n"})
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    assert source.list_files(root) == [".gitignore", "app.py", "notes.txt"]
+    make_tree(tmp_path, {"home/.config/git/ignore": "notes.txt\n"})
+    with pytest.raises(source.SourceError, match=r"has notes\.txt, which git leaves out for you alone"):
+        source.list_files(root)
+
+
+@pytest.mark.parametrize("within_git", [True, False])
+def test_directory_that_cannot_be_read_is_refused(within_git: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        monkeypatch.setenv("HOME", folder)
+        root = make_tree(Path(folder), {"app.py": "", "closed/secret.py": ""})
+        if within_git:
+            git(root, "init", "-q")
+        root.chmod(0o755)
+        (root / "closed").chmod(0)
+        with pytest.raises(source.SourceError, match="Permission denied") as caught, as_ordinary_user(root):
+            resolve_path(root, root)
+        (root / "closed").chmod(0o700)
+        assert "closed" in str(caught.value)
+
+
+@contextmanager
+def as_ordinary_user(*owned: Path) -> Iterator[None]:
+    """Root may read everything: be somebody else, who owns some files."""
+    if os.geteuid():
+        yield
+        return
+    for folder in owned:
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, 65534, -1)
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 def test_leftovers_of_python_and_git_do_not_belong(tmp_path: Path) -> None:
@@ -424,6 +510,9 @@ Path({str(tmp_path / "listed")!r}).write_text(",".join(listed))
         "GIT_ALTERNATE_OBJECT_DIRECTORIES",
         "GIT_NAMESPACE",
         "GIT_PREFIX",
+        "GIT_QUARANTINE_PATH",
+        "GIT_CEILING_DIRECTORIES",
+        "GIT_ATTR_SOURCE",
         "GIT_CONFIG",
         "GIT_CONFIG_COUNT",
         "GIT_CONFIG_PARAMETERS",
