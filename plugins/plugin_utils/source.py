@@ -106,6 +106,8 @@ def _resolve_path(root: Path) -> Source:
         raise SourceError(f"source.path {root} cannot be read: {error}; give yourself access to all of it") from None
     if not files:
         raise SourceError(f"source.path {root} holds no files that .gitignore leaves in")
+    with _naming(f"source.path {root}"):
+        tree_archive.survey(root, files)
     return Source({"tree": digest}, f"{root} ({digest[:12]})", lambda target: write_tree(root, files, target))
 
 
@@ -256,7 +258,7 @@ def _naming(what: str) -> Iterator[None]:
     try:
         yield
     except tree_archive.TreeError as error:
-        raise SourceError(f"{what} {error}; remove it from the source, or replace it with a plain file") from None
+        raise SourceError(f"{what} {error}; {error.fix}") from None
 
 
 # -- a git repository --------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ import shutil
 import stat
 import tarfile
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -34,7 +34,11 @@ FILE, DIRECTORY, LINK = "file", "directory", "link"
 
 
 class TreeError(Exception):
-    """A tree that is not taken; the message names the member and what is wrong with it."""
+    """A tree that is not taken; the message names the member and what is wrong with it, C(fix) what to do."""
+
+    def __init__(self, message: str, fix: str = "remove it from the source, or replace it with a plain file") -> None:
+        super().__init__(message)
+        self.fix = fix
 
 
 class _Member(tarfile.TarInfo):
@@ -100,7 +104,11 @@ class Tree:
         for name, target in self.links.items():
             wrong = self._astray(name)
             if wrong:
-                raise TreeError(f"has {name!r}, a link to {target!r}, which {wrong}")
+                raise TreeError(
+                    f"has {name!r}, a link to {target!r}, which {wrong}",
+                    "put what it leads to into the source in its place, or name a source that holds both, and the "
+                    "app's directory in it with source.subdirectory",
+                )
 
     def _astray(self, name: str) -> str:
         """What is wrong with where a link leads; empty when nothing is. It may lead to what is not there."""
@@ -153,28 +161,41 @@ def _parents(name: str) -> Iterator[str]:
 # -- on the controller -------------------------------------------------------------------------------------------
 
 
-def pack(root: Path, names: Iterable[str], target: Path) -> None:
+def survey(root: Path, names: Iterable[str]) -> Tree:
+    """The tree that files and links of a directory make.
+
+    Raises:
+        TreeError: They make none that is taken.
+    """
+    tree = Tree()
+    for name in names:
+        found = (root / name).lstat()
+        if stat.S_ISLNK(found.st_mode):
+            tree.add(name, LINK, target=os.readlink(root / name))
+        elif stat.S_ISREG(found.st_mode):
+            tree.add(name, FILE, found.st_size)
+        else:
+            raise TreeError(f"has {name!r}, which is not a file, a directory or a link")
+    tree.check_links()
+    return tree
+
+
+def pack(root: Path, names: Sequence[str], target: Path) -> None:
     """Write files and links of a directory as a canonical archive.
 
     Raises:
         TreeError: They make no tree that is taken.
     """
-    tree = Tree()
+    links = survey(root, names).links
     with _canonical_archive(target) as archive:
         for name in names:
-            path = root / name
-            found = path.lstat()
-            if stat.S_ISLNK(found.st_mode):
-                link = os.readlink(path)
-                archive.addfile(_entry(tree.add(name, LINK, target=link), LINK, target=link))
+            if name in links:
+                archive.addfile(_entry(name, LINK, target=links[name]))
                 continue
-            if not stat.S_ISREG(found.st_mode):
-                raise TreeError(f"has {name!r}, which is not a file, a directory or a link")
-            with path.open("rb") as content:
-                size = os.fstat(content.fileno()).st_size
+            with (root / name).open("rb") as content:
+                found = os.fstat(content.fileno())
                 runs = bool(found.st_mode & stat.S_IXUSR)
-                archive.addfile(_entry(tree.add(name, FILE, size), FILE, size, runs), content)
-    tree.check_links()
+                archive.addfile(_entry(name, FILE, found.st_size, runs), content)
 
 
 def repack(source: Path, target: Path, strip_top: bool = False) -> None:
