@@ -46,6 +46,10 @@ GIT_SURROUNDINGS = re.compile(
     r"|QUARANTINE_PATH|NAMESPACE|PREFIX|CEILING_DIRECTORIES|ATTR_SOURCE|GRAFT_FILE|SHALLOW_FILE|REPLACE_REF_BASE"
     r"|CONFIG.*|.*_PATHSPECS)"
 )
+# A commit has one content, whatever line ends and filters somebody's git gives it. What its own .gitattributes leave out
+# (export-ignore) and fill in (export-subst) is the commit's word. See gitattributes(5).
+AS_COMMITTED = "* -text -eol -filter -ident -working-tree-encoding\n"
+NO_SETTINGS = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_ATTR_NOSYSTEM": "1"}
 # What git says of a directory that no repository is above, and of no other.
 NO_REPOSITORY = "not a git repository (or any"
 UNREADABLE_DIRECTORY = "could not open directory"
@@ -320,11 +324,20 @@ def _archive_commit(
             _git(["-C", str(mirror), "fetch", "--quiet", "--force", "--", url, "+refs/*:refs/*"], url)
         if not _has_commit(mirror, commit):
             raise SourceError(f"source.version {version!r} (commit {commit}) is not in {_without_credentials(url)}")
+        _keep_as_committed(mirror)
         shape = ["--format=tar", f"--prefix={prefix}", "-o", str(exported)]
-        _git(["-C", str(mirror), "archive", *shape, commit], url)
+        own = ["-C", str(mirror), "-c", f"core.attributesFile={os.devnull}"]
+        _git([*own, "archive", *shape, commit], url, surroundings=NO_SETTINGS)
         listed = _git(["-C", str(mirror), "ls-tree", "-r", "-z", commit], url).split("\0")
     entries = [line.split("\t", 1) for line in listed if line.startswith("160000 ")]
     return {path: kind.split()[2] for kind, path in entries}
+
+
+def _keep_as_committed(mirror: Path) -> None:
+    """Have files of a mirror come out as they were committed; C(info/attributes) has the last word on that."""
+    attributes = mirror / "info/attributes"
+    attributes.parent.mkdir(exist_ok=True)
+    attributes.write_text(AS_COMMITTED)
 
 
 def _add_submodules(
@@ -389,9 +402,11 @@ def _has_commit(mirror: Path, commit: str) -> bool:
     return subprocess.run(ask, capture_output=True, check=False, env=git_environment()).returncode == 0
 
 
-def _git(arguments: list[str], url: str, limit: int = FETCH_TIMEOUT) -> str:
+def _git(
+    arguments: list[str], url: str, limit: int = FETCH_TIMEOUT, surroundings: Mapping[str, str] | None = None
+) -> str:
     try:
-        return _run(["git", *arguments], limit)
+        return _run(["git", *arguments], limit, {**git_environment(), **(surroundings or {})})
     except FileNotFoundError:
         raise SourceError("a git source needs the program git on the controller: install it") from None
     except subprocess.TimeoutExpired:
@@ -401,11 +416,11 @@ def _git(arguments: list[str], url: str, limit: int = FETCH_TIMEOUT) -> str:
         raise SourceError(f"source.git {_without_credentials(url)}: {reason}") from None
 
 
-def _run(command: list[str], limit: int) -> str:
+def _run(command: list[str], limit: int, environment: Mapping[str, str]) -> str:
     """Run git, and end it with every program it has started when it takes too long."""
     pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
     with subprocess.Popen(
-        command, stdin=nothing, stdout=pipe, stderr=pipe, env=git_environment(), start_new_session=True
+        command, stdin=nothing, stdout=pipe, stderr=pipe, env=environment, start_new_session=True
     ) as git:
         try:
             output, errors = git.communicate(timeout=limit)

@@ -486,6 +486,40 @@ def test_git_that_does_not_answer_is_ended_with_what_it_started(
     assert not ended.exists() or ") Z " in ended.read_text()
 
 
+def test_files_of_a_commit_are_its_bytes_whatever_the_person_s_git_makes_of_them(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attributes = "*.bat eol=crlf\n*.id ident\nleft.txt export-ignore\nversion.txt export-subst\n*.f filter=f\n"
+    files = {"job.sh": "#!/bin/sh\necho ran\n", "a.bat": "a\nb\n", "a.id": "$Id$\n", "a.f": "kept\n"}
+    make_tree(repository, {**files, ".gitattributes": attributes, "left.txt": "", "version.txt": "$Format:%H$\n"})
+    git(repository, "add", ".")
+    git(repository, "commit", "-qm", "two")
+    settings = '[core]\nautocrlf = true\neol = crlf\n[filter "f"]\nsmudge = tr a-z A-Z\n'
+    make_tree(tmp_path, {"home/.gitconfig": settings, "home/.config/git/attributes": "*.sh export-ignore eol=crlf\n"})
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    names = archived(
+        source.resolve({"kind": "git", "git": str(repository), "version": "main"}, tmp_path / "cache"), tmp_path
+    )
+    assert names == sorted([".gitattributes", "app.py", "version.txt", *files])
+    expected = {**files, "version.txt": git(repository, "rev-parse", "HEAD") + "\n"}
+    with tarfile.open(tmp_path / "out.tar.gz") as archive:
+        for name, text in expected.items():
+            member = archive.extractfile(name)
+            assert member
+            assert member.read().decode() == text
+
+
+def test_replaced_commit_is_the_one_of_its_name(repository: Path, tmp_path: Path) -> None:
+    commit = git(repository, "rev-parse", "HEAD")
+    make_tree(repository, {"other.py": ""})
+    git(repository, "add", ".")
+    git(repository, "commit", "-qm", "two")
+    git(repository, "replace", commit, "HEAD")
+    found = source.resolve({"kind": "git", "git": str(repository), "version": commit}, tmp_path / "cache")
+    assert archived(found, tmp_path) == ["app.py"]
+
+
 def refs(repository: Path) -> str:
     return git(repository, "for-each-ref")
 
