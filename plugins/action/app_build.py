@@ -28,7 +28,8 @@ from ansible_collections.webops.wsgi.plugins.plugin_utils.app_failures import Re
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory import env_places
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import plain
 from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx.site import public_folders
-from ansible_collections.webops.wsgi.plugins.plugin_utils.source import Source, SourceError, resolve
+from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.model import Source, SourceError
+from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.resolve import resolve
 
 ROOT = Path("/srv")  # of all apps on a host
 PARALLEL_SOURCES = 8  # each mostly waits for git, the disk or the network

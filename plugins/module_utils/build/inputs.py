@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-BUILD_FORMAT = 4  # part of every digest; raise it when the way a build is made changes what is in it
+BUILD_FORMAT = 3  # part of every digest; raise it when the way a build is made changes what is in it
 PACKAGES = ".packages"  # directory of a source tree with static files of installed packages
 
 

@@ -12,7 +12,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.build.project import l
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory import settings
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import App, Problem, show
 from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx import site
-from ansible_collections.webops.wsgi.plugins.plugin_utils.source import GIT_PROTOCOLS, git_protocol
+from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.git_program import GIT_PROTOCOLS, git_protocol
 
 _EXACT_VERSION = re.compile(r"[0-9][A-Za-z0-9.!+_-]*")
 _PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?(\[[A-Za-z0-9._,\s-]*\])?")

@@ -13,7 +13,7 @@ from pathlib import Path
 import archives
 import pytest
 from ansible_collections.webops.wsgi.plugins.module_utils.build import archive as tree_archive
-from ansible_collections.webops.wsgi.plugins.plugin_utils import source
+from ansible_collections.webops.wsgi.plugins.plugin_utils.sources import model, resolve
 
 ROWS = [pytest.param(*row, id=name) for name, row in archives.ARCHIVES.items()]
 
@@ -38,16 +38,16 @@ def unpack(archive: Path, home: Path) -> None:
         tree_archive.unpack(stream, home / "src", 1_600_000_000)
 
 
-def resolved(archive: Path, digest: str) -> source.Source:
+def resolved(archive: Path, digest: str) -> model.Source:
     wanted = {"kind": "archive", "archive": str(archive), "sha256": digest}
-    return source.resolve(wanted, archive.parent / "cache")
+    return resolve.resolve(wanted, archive.parent / "cache")
 
 
 @pytest.mark.parametrize(("members", "message"), ROWS)
 def test_controller_refuses(tmp_path: Path, members: Sequence[archives.Member], message: str) -> None:
     found = resolved(tmp_path / "a.tar.gz", archives.write(tmp_path / "a.tar.gz", members))
     assert found.write
-    with pytest.raises(source.SourceError, match=r"source\.archive .*a\.tar\.gz has ") as caught:
+    with pytest.raises(model.SourceError, match=r"source\.archive .*a\.tar\.gz has ") as caught:
         found.write(tmp_path / "out.tar.gz")
     assert message in str(caught.value)
 
@@ -67,7 +67,7 @@ def test_host_refuses(tmp_path: Path, home: Path, members: Sequence[archives.Mem
 def test_hard_links_are_to_files_of_the_archive(tmp_path: Path, home: Path, members: Sequence[archives.Member]) -> None:
     found = resolved(tmp_path / "a.tar.gz", archives.write(tmp_path / "a.tar.gz", members))
     assert found.write
-    with pytest.raises(source.SourceError, match=r"a (hard )?link to"):
+    with pytest.raises(model.SourceError, match=r"a (hard )?link to"):
         found.write(tmp_path / "out.tar.gz")
     with pytest.raises(tree_archive.TreeError):
         unpack(tmp_path / "a.tar.gz", home)
@@ -100,9 +100,9 @@ def test_special_modes_are_dropped_by_the_controller_and_refused_by_the_host(
 @pytest.mark.parametrize(("rows", "message"), [pytest.param(*row, id=key) for key, row in archives.GIT_TREES.items()])
 def test_git_trees_that_no_git_makes(tmp_path: Path, rows: Sequence[archives.Row], message: str) -> None:
     repository = archives.git_repository(tmp_path / "repository", [(archives.BLOB, "app.py", "x"), *rows])
-    found = source.resolve({"kind": "git", "git": repository, "version": "main"}, tmp_path / "cache")
+    found = resolve.resolve({"kind": "git", "git": repository, "version": "main"}, tmp_path / "cache")
     assert found.write
-    with pytest.raises(source.SourceError, match=r"source\.git .*repository") as caught:
+    with pytest.raises(model.SourceError, match=r"source\.git .*repository") as caught:
         found.write(tmp_path / "out.tar.gz")
     assert message in str(caught.value)
 
@@ -141,7 +141,7 @@ def test_limits_are_named(tmp_path: Path, home: Path, limit: str, monkeypatch: p
     with pytest.raises(tree_archive.TreeError, match=message):
         unpack(tmp_path / "a.tar.gz", home)
     assert found.write
-    with pytest.raises(source.SourceError, match=message):
+    with pytest.raises(model.SourceError, match=message):
         found.write(tmp_path / "out.tar.gz")
 
 
@@ -157,7 +157,5 @@ def test_header_without_end_is_not_read(tmp_path: Path, home: Path) -> None:
 def test_directory_that_leads_out_is_named_before_anything_is_sent(tmp_path: Path) -> None:
     (tmp_path / "tree").mkdir()
     (tmp_path / "tree/settings.py").symlink_to("/etc/app/settings.py")
-    with pytest.raises(
-        source.SourceError, match=r"source\.path .* has 'settings.py', a link to '/etc/app/settings.py'"
-    ):
-        source.resolve({"kind": "path", "path": str(tmp_path / "tree")}, tmp_path / "cache")
+    with pytest.raises(model.SourceError, match=r"source\.path .* has 'settings.py', a link to '/etc/app/settings.py'"):
+        resolve.resolve({"kind": "path", "path": str(tmp_path / "tree")}, tmp_path / "cache")
