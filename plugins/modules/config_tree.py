@@ -74,11 +74,10 @@ options:
         default: ""
   keep:
     description:
-      - Paths relative to O(root), files or directories, carried over from the tree that is live, when it has them and
-        O(files) does not.
-    type: list
-    elements: str
-    default: []
+      - What is carried over from the tree that is live, when it has it and O(files) does not. Paths relative to
+        O(root), files or directories, with C(*) for any characters, and whose each is, for messages.
+    type: dict
+    default: {}
   links:
     description:
       - Symlinks outside the tree that lead into it, as a mapping of absolute path to target.
@@ -201,7 +200,7 @@ EXAMPLES = r"""
     files:
       - {dest: api/gunicorn.conf.py, template: gunicorn.conf.py.j2, vars: {app: "{{ api }}"}}
       - {dest: api/start, template: start.j2, vars: {app: "{{ api }}"}, mode: "0755"}
-    keep: [reports]
+    keep: {reports: the app "reports"}
 """
 
 RETURN = r"""
@@ -262,7 +261,7 @@ FILE_OPTIONS = {
 ARGUMENTS = {
     "root": {"type": "path", "required": True},
     "files": {"type": "list", "elements": "dict", "required": True, "options": FILE_OPTIONS},
-    "keep": {"type": "list", "elements": "str", "default": []},
+    "keep": {"type": "dict", "default": {}},
     "links": {"type": "dict", "default": {}},
     "validate": {"type": "str", "default": ""},
     "reload": {"type": "str", "default": ""},

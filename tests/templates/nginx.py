@@ -50,7 +50,6 @@ class Config:
     ) -> None:
         given = {"__wsgi_apps": apps, "__wsgi_host": {**HOST, **host}, **variables}
         (folder / "wsgi/sites").mkdir(parents=True)
-        (folder / "wsgi/mounts").mkdir()
         (folder / "modules-enabled").mkdir()
         (folder / "mime.types").write_text("types { text/css css; }\n")
         main = folder / "nginx.conf"
@@ -60,9 +59,10 @@ class Config:
                 continue
             templates = {"sites": "site.conf.j2"}
             if app["path"] != "/":
-                templates = {"sites": "upstream.conf.j2", "mounts": "mount.conf.j2"}
+                templates = {"sites": "upstream.conf.j2", f"mounts/{app['site']}": "mount.conf.j2"}
             for place, template in templates.items():
                 text = render("nginx_proxy", template, **given, app=app)
+                (folder / "wsgi" / place).mkdir(parents=True, exist_ok=True)
                 (folder / f"wsgi/{place}/{app['name']}.conf").write_text(text)
         parsed = crossplane.parse(str(main), combine=True)
         assert parsed["errors"] == []

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.webops.wsgi.plugins.filter.kept_files import kept_files
 from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx import site as edge
 from nginx import Config
-from render import app, defaults, render, renderer
+from render import ROOT, app, defaults, load, render, renderer
 
 DEBIAN_12 = {"release": "12", "nginx_version": "1.22.1"}
 
@@ -583,6 +584,14 @@ def test_an_app_below_a_path_is_in_the_server_block_of_another(make: Make) -> No
     assert inside.location("^~", "/admin/s/").one("alias") == "/srv/admin/current/app/src/static/"
     assert server.location("^~", "/__wsgi/apps/admin/kept/admin/s/").one("alias") == "/srv/admin/assets/static/"
     assert sorted(block.args[0] for block in config.http.blocks("upstream")) == ["wsgi-admin", "wsgi-web"]
+
+
+def test_an_app_that_left_the_inventory_keeps_its_files_and_its_place() -> None:
+    """Its place is a file in a directory that the server block includes all of."""
+    assert "include wsgi/mounts/web/*.conf;" in render("nginx_proxy", "site.conf.j2", app=app("web"))
+    patterns = load(str(ROOT / "roles/nginx_proxy/vars/main.yml"))["__nginx_proxy_files"]
+    files = ["sites/zeta.conf", "mounts/*/zeta.conf", "passwords/zeta", "client-ca/zeta.pem"]
+    assert kept_files(["zeta"], patterns, "why") == dict.fromkeys(files, 'kept for the app "zeta", why')
 
 
 def test_clients_with_certificates_below_a_path(make: Make) -> None:

@@ -93,3 +93,15 @@ def test_a_deployment_looks_through_nginx_and_another_path_needs_one_run(play, a
     page = client.get(host.url("probe", "/moved/page"))
     assert 'href="/moved/static/style.css"' in page.body
     assert client.get(host.url("probe", "/below/page")).status == 404
+
+
+def test_what_the_inventory_no_longer_names_keeps_its_place(play, apps, hosts, client):
+    """First the app above is named without the one below, then neither is."""
+    (host,) = [host for host in hosts if host.name == "d13"]
+    for gone in (["below"], ["below", "probe"]):
+        run = play("--limit", host.name, wsgi_apps=[app for name, app in apps.items() if name not in gone])
+        assert run.code == 0, run.output
+        assert client.get(host.url("probe", "/below/")).json["app"] == "below"
+        assert client.get(host.url("probe")).json["app"] == "probe"
+    back = play("--limit", host.name, wsgi_apps=list(apps.values()))
+    assert back.code == 0, back.output

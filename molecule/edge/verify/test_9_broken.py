@@ -110,7 +110,7 @@ def test_no_mistake_goes_live(host):
             {"location_snippet": "add_header X $none;"},
             {},
             "Report what failed",
-            ['app "below"', "mounts/below.conf, line ", 'unknown "none" variable'],
+            ['app "below"', "mounts/probe/below.conf, line ", 'unknown "none" variable'],
         ),
         (
             "probe",
@@ -124,7 +124,7 @@ def test_no_mistake_goes_live(host):
 def test_a_whole_run_with_a_mistake(play, apps, hosts, client, app, nginx, variables, task, words):
     """One in an app keeps what is new of that app from going live; one of nobody's keeps everything."""
     (host,) = [host for host in hosts if host.name == "d13"]
-    look = f"cat /etc/nginx/wsgi/{'nginx.conf' if variables else 'mounts/below.conf'} | grep -v generation"
+    look = f"cat /etc/nginx/wsgi/{'nginx.conf' if variables else 'mounts/probe/below.conf'} | grep -v generation"
     before = host.run(look)
     apps[app]["nginx"] = {**apps[app]["nginx"], **nginx}
     run = play("--limit", host.name, wsgi_apps=list(apps.values()), **variables)

@@ -9,6 +9,7 @@ import os
 import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from ansible_collections.webops.wsgi.plugins.module_utils.config_tree.files import (
     TOKEN,
@@ -55,17 +56,22 @@ def make_plan(spec: Spec, live: Live) -> Plan:
 
 
 def kept_files(spec: Spec, live: Live) -> dict[str, TreeFile]:
-    """Files of the live tree that ``keep`` carries over: a path names a file or everything below a directory."""
+    """Files of the live tree that ``keep`` carries over: a pattern names files or everything below directories."""
     wanted = {item.dest for item in spec.files}
     kept: dict[str, TreeFile] = {}
     for dest, found in live.files.items():
         if dest in wanted or found.content is None:
             continue
-        if any(dest == path.rstrip("/") or dest.startswith(path.rstrip("/") + "/") for path in spec.keep):
+        owner = next((owner for pattern, owner in spec.keep.items() if _names(pattern.rstrip("/"), dest)), None)
+        if owner is not None:
             text = found.content.decode(errors="surrogateescape").replace(live.name, TOKEN)
             group = "" if found.gid == os.getegid() else grp.getgrgid(found.gid).gr_name
-            kept[dest] = TreeFile(dest, text, found.mode, "kept, no longer in the inventory", group)
+            kept[dest] = TreeFile(dest, text, found.mode, owner, group)
     return kept
+
+
+def _names(pattern: str, dest: str) -> bool:
+    return fnmatchcase(dest, pattern) or fnmatchcase(dest, f"{pattern}/*")
 
 
 def make_diff(spec: Spec, live: Live, plan: Plan) -> list[dict[str, str]]:

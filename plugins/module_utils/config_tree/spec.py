@@ -17,7 +17,7 @@ class Spec:
 
     root: str
     files: Sequence[TreeFile]
-    keep: Sequence[str] = ()
+    keep: Mapping[str, str] = field(default_factory=dict)  # pattern of paths -> whose they are
     links: Mapping[str, str] = field(default_factory=dict)
     validate: str = ""
     reload: str = ""

@@ -24,7 +24,7 @@ def in_place(spec: Spec) -> str:
     """
     try:
         live = read_live(spec)
-        plan = make_plan(replace(spec, files=(), keep=tuple(live.files)), live)
+        plan = make_plan(replace(spec, files=(), keep=dict.fromkeys(live.files, "")), live)
         store = Store(spec)
         tidy = store.served == live.name and not store.clutter() and not loose(spec)
         settled = not plan.changed and tidy and not stale(spec, live.name)

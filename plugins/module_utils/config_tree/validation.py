@@ -84,9 +84,21 @@ def explain(spec: Spec, plan: Plan, output: str, rc: int, preview: str, tree: st
         lines = item.content.replace(TOKEN, plan.generation).splitlines()
         if number and number <= len(lines) and item.mode & 0o004:
             parts.append(f"    {number} | {lines[number - 1].strip()}")
+            parts.extend(_also_in_kept(spec, plan, item, lines[number - 1].strip()))
     parts.append(f"`{command}` refused the new configuration; {spec.root} is as it was:")
     parts.extend("    " + line for line in text.splitlines()[-20:])
     return TreeError("\n".join(parts), **details)
+
+
+def _also_in_kept(spec: Spec, plan: Plan, item: TreeFile, line: str) -> list[str]:
+    """Kept files that have the line too: what is refused is mostly that there are two of it."""
+    owners = set(spec.keep.values()) - {item.owner}
+    others = [other for other in plan.files.values() if other.owner in owners]
+    return [
+        f"    {other.dest} has it too, {other.owner}"
+        for other in sorted(others, key=lambda other: other.dest)
+        if line in (text.strip() for text in other.content.splitlines())
+    ]
 
 
 def locate(spec: Spec, plan: Plan, text: str) -> tuple[TreeFile, int] | None:

@@ -46,10 +46,10 @@ def ask(paths: Paths, app: str, proxy: Proxy, health: probe.Health) -> probe.Ans
 
 def _is_mounted(paths: Paths, app: str, proxy: Proxy, site: str) -> bool:
     """Whether the server block leads to the app at its path, as it always does when the block is the app's own."""
-    file = f"{app}.conf"
     if proxy.path == "/":
         return True
-    return f"/{file};" in site and f'"{proxy.path}/"' in (read_text(paths.mounts / file) or "")
+    mount = read_text(paths.mounts / proxy.site / f"{app}.conf") or ""
+    return f"mounts/{proxy.site}/" in site and f'"{proxy.path}/"' in mount
 
 
 def fault(answer: probe.Answer | None) -> str:

@@ -14,7 +14,11 @@ from tree_program import Program, applied, make_spec, site, tree_only
 def test_keep_carries_files_and_directories_over(program: Program) -> None:
     stamped = TreeFile("sites/gone.conf", "made by @GENERATION@;\n", 0o640)
     applied(make_spec(program, site("api"), stamped, TreeFile("more/gone/a", "a"), TreeFile("more/left", "b")))
-    spec = make_spec(program, site("api", "changed;\n"), keep=["sites/gone.conf", "more/gone", "sites/never.conf"])
+    spec = make_spec(
+        program,
+        site("api", "changed;\n"),
+        keep=dict.fromkeys(["sites/*ne.conf", "more/gone", "sites/never.conf"], "the app"),
+    )
     second = applied(spec)
     tree = program.folder / "etc/tree"
     assert (tree / "sites/gone.conf").read_text() == f"made by {second.generation};\n"
@@ -27,7 +31,7 @@ def test_keep_carries_files_and_directories_over(program: Program) -> None:
 
 def test_a_listed_file_wins_over_keep(program: Program) -> None:
     applied(make_spec(program, site("api")))
-    applied(make_spec(program, site("api", "new;\n"), keep=["sites/api.conf", "sites"]))
+    applied(make_spec(program, site("api", "new;\n"), keep={"sites/api.conf": "", "sites": ""}))
     assert "new" in (program.folder / "etc/tree/sites/api.conf").read_text()
 
 

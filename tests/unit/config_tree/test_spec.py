@@ -18,7 +18,7 @@ from tree_program import Program, make_spec, site
         ([TreeFile("a//b", "")], {}, "must be a normal path inside the tree"),
         ([site("api"), site("api")], {}, r'"sites/api.conf" is given twice \(app "api" and app "api"\)'),
         ([TreeFile("a", ""), TreeFile("a/b", "")], {}, '"a" is a file and, for "a/b", also a directory'),
-        ([], {"keep": ["../x"]}, 'keep: "../x"'),
+        ([], {"keep": {"../x": ""}}, 'keep: "../x"'),
         ([], {"root": "relative"}, "must be an absolute, normal path"),
         ([], {"links": {"relative": "x"}}, 'links: "relative" must be an absolute'),
         ([], {"running": "https://127.0.0.1/"}, "must be a plain http:// address"),

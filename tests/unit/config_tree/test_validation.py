@@ -8,7 +8,7 @@ import pytest
 from ansible_collections.webops.wsgi.plugins.module_utils.config_tree import commands, validation
 from ansible_collections.webops.wsgi.plugins.module_utils.config_tree.apply import apply
 from ansible_collections.webops.wsgi.plugins.module_utils.config_tree.files import TreeError, TreeFile
-from ansible_collections.webops.wsgi.plugins.module_utils.config_tree.generation import Live
+from ansible_collections.webops.wsgi.plugins.module_utils.config_tree.generation import Live, read_live
 from ansible_collections.webops.wsgi.plugins.module_utils.config_tree.plan import make_plan
 from tree_program import Program, applied, make_spec, site, snapshot
 
@@ -86,3 +86,16 @@ def test_log_lines_lose_time_and_process() -> None:
     assert commands.tidy("2026/11/22 13:57:46 [emerg] 467#467: unknown") == "[emerg] unknown"
     assert commands.tidy("nginx: [emerg] unknown") == "nginx: [emerg] unknown"
     assert commands.tidy("anything else") == "anything else"
+
+
+def test_what_is_there_twice_is_also_looked_for_in_what_is_kept(program: Program) -> None:
+    applied(make_spec(program, site("gone", "place /sub;\n")))
+    why = 'kept for the app "gone", which the inventory does not name'
+    spec = make_spec(program, site("api", "place /sub;\n"), keep={"sites/gone.conf": why})
+    said = f"[emerg] duplicate place in {spec.root}/sites/api.conf:2"
+    error = validation.explain(spec, make_plan(spec, read_live(spec)), said, 1, "/preview", "/tree")
+    assert str(error).splitlines()[:3] == [
+        'app "api": sites/api.conf, line 2',
+        "    2 | place /sub;",
+        f"    sites/gone.conf has it too, {why}",
+    ]

@@ -59,13 +59,13 @@ def test_a_release_that_clients_do_not_get_to_is_taken_back(
     ("block", "mount", "asked"),
     [
         (
-            f"server_name example.com;\ninclude wsgi/mounts/{APP}.conf;",
+            "server_name example.com;\ninclude wsgi/mounts/web/*.conf;",
             'location ^~ "/admin/" {',
             ["/admin/healthz"] * 2,
         ),
-        (f"server_name example.com;\ninclude wsgi/mounts/{APP}.conf;", 'location ^~ "/adm/" {', []),
+        ("server_name example.com;\ninclude wsgi/mounts/web/*.conf;", 'location ^~ "/adm/" {', []),
         ("server_name example.com;", 'location ^~ "/admin/" {', []),
-        (f"server_name example.com;\ninclude wsgi/mounts/{APP}.conf;", "", []),
+        ("server_name example.com;\ninclude wsgi/mounts/web/*.conf;", "", []),
     ],
     ids=["there", "at another path", "not in the block", "not yet"],
 )
@@ -77,8 +77,8 @@ def test_an_app_below_a_path_is_asked_there(
     mount: str,
     asked: list[str],
 ) -> None:
-    for folder, name, text in ((paths.sites, "web", f"server {{\n{block}\n}}"), (paths.mounts, APP, mount)):
-        folder.mkdir()
+    for folder, name, text in ((paths.sites, "web", f"server {{\n{block}\n}}"), (paths.mounts / "web", APP, mount)):
+        folder.mkdir(parents=True)
         (folder / f"{name}.conf").write_text(text)
     seen: list[str] = []
     monkeypatch.setattr(
