@@ -21,7 +21,7 @@ from ansible_collections.webops.wsgi.plugins.plugin_utils.app_failures import (
     settle,
 )
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory import env_places
-from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx.site import state_folders
+from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx.site import asked_name, names, state_folders
 from ansible_collections.webops.wsgi.plugins.plugin_utils.rollout import (
     ACTIVATED,
     FOLLOWS,
@@ -96,7 +96,7 @@ def health_options(app: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "path": settings["health_path"],
         "statuses": [str(status) for status in settings["health_status"]],
-        "host": app["domains"][0] if app["domains"] else "localhost",
+        "host": asked_name(app),
         "scheme": app["scheme"],
         "timeout": settings["health_timeout"],
         "interval": settings["health_interval"],
@@ -189,7 +189,7 @@ class ActionModule(ActionBase):
             "run_hooks": self._task.args.get("turn") != "others",
             "health": health_options(app),
             "proxy": {
-                "domains": app["domains"],
+                "domains": names(app) if app["domains"] else [],
                 "site": app["site"],
                 "path": app["path"],
                 "http_port": app["nginx"]["http_port"],

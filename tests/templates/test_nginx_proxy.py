@@ -164,20 +164,20 @@ def test_nginx_waits_at_least_as_long_as_gunicorn() -> None:
 def test_http_leads_to_https_and_answers_the_certificate_authority(make: Make) -> None:
     server = make(app("api", domains=["a.example.com", "b.example.com"])).server("b.example.com", "80")
     assert server.one("server_name") == "a.example.com b.example.com"
-    assert server.location("/").one("return") == "301 https://$host$request_uri"
+    assert server.location("/").one("return") == "308 https://$host$request_uri"
     assert server.location("^~", "/.well-known/acme-challenge/").one("root") == "/var/www/acme"
 
 
 def test_http_leads_to_another_port_of_https(make: Make) -> None:
     config = make(app("api"), nginx_proxy_https_port=8443)
-    assert config.server("api.example.com", "80").location("/").one("return") == "301 https://$host:8443$request_uri"
+    assert config.server("api.example.com", "80").location("/").one("return") == "308 https://$host:8443$request_uri"
     assert config.server("api.example.com", "8443").one("ssl_certificate") == "/etc/nginx/tls/api/fullchain.pem"
 
 
 def test_domains_that_redirect_to_one(make: Make) -> None:
     given = app("api", domains=["www.example.com", "example.com"], nginx={"canonical_domain": "example.com"})
     config = make(given)
-    assert config.server("www.example.com", "80").location("/").one("return") == "301 https://example.com$request_uri"
+    assert config.server("www.example.com", "80").location("/").one("return") == "308 https://example.com$request_uri"
     redirect, main = config.server("www.example.com", "443"), config.server("example.com", "443")
     assert redirect.location("/").one("return") == "308 $wsgi_scheme://example.com$wsgi_host_port$request_uri"
     assert redirect.one("ssl_certificate") == main.one("ssl_certificate")
@@ -231,6 +231,21 @@ def test_unknown_names_get_their_connection_closed(make: Make) -> None:
     for port, server in (("80", plain), ("443", tls)):
         assert config.first(port).all("listen") == server.all("listen")
         assert config.first(port).one("server_name") == "_"
+
+
+def test_no_name_is_too_long_for_nginx_s_hashes(make: Make) -> None:
+    domain = ".".join(["d" * 63, "e" * 63, "f" * 63, "g" * 61])
+    locations = {
+        "/": {"limit_requests": "1r/s", "limit_key": f"header:X-{'h' * 200}", "drop_headers": [f"X-{'i' * 200}"]}
+    }
+    settings = {"content_security_policy": "default-src 'self'", "locations": locations}
+    config = make(app("a" * 30, domains=[domain], nginx=settings))
+    variables = [args[1].lstrip("$") for args in [*config.http.all("map"), *config.http.all("geo")] if len(args) > 1]
+    headers = config.server(domain, "443").location("/").headers()
+    for kind, names in {"server_names": [domain], "variables": variables, "proxy_headers": headers}.items():
+        bucket = int(config.http.one(f"{kind}_hash_bucket_size"))
+        # ngx_hash_init: a pointer, the length in two bytes and the name, and a pointer behind the last of a bucket.
+        assert max(8 + (len(name) + 2 + 7) // 8 * 8 + 8 for name in names) <= bucket, kind
 
 
 def test_clients_of_an_address_name_no_host(make: Make) -> None:

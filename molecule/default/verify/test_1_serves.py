@@ -24,7 +24,7 @@ def test_certificate_comes_from_the_authority_and_names_the_domain(host, app, cl
 
 def test_http_leads_to_https(host, app, client):
     answer = client.get(host.url(app, "/some/path?q=1", scheme="http"))
-    assert answer.status == 301, f"plain HTTP answered {answer.status}"
+    assert answer.status == 308, f"plain HTTP answered {answer.status}"
     assert answer.headers["location"] == host.url(app, "/some/path?q=1")
 
 

@@ -110,7 +110,7 @@ def test_a_default_app_answers_under_unknown_names(behind, client):
     secure = client.get("https://unknown.example.test/", *proxied, "-k", "--connect-to", f"::{behind.ipv4}:443")
     assert secure.json["app"] == "probe"
     known = client.get(behind.url("probe", "/", scheme="http"), "-4", *proxied)
-    assert (known.status, known.headers["location"]) == (301, behind.url("probe"))
+    assert (known.status, known.headers["location"]) == (308, behind.url("probe"))
 
 
 def test_a_sample_of_the_log_has_every_error(behind, client):

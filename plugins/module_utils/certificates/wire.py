@@ -22,6 +22,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.certificates.store imp
     target_of,
     usable,
 )
+from ansible_collections.webops.wsgi.plugins.module_utils.host.dns import probe_name
 
 CONNECTIONS = 16
 """How many domains are asked for at the same time."""
@@ -48,7 +49,7 @@ def look(host: Host, name: str, context: ssl.SSLContext, timeout: float = 5.0) -
     try:
         with (
             socket.create_connection((host.address, host.port), timeout=timeout) as plain,
-            context.wrap_socket(plain, server_hostname=name.replace("*", "wildcard")) as secured,
+            context.wrap_socket(plain, server_hostname=probe_name(name)) as secured,
         ):
             certificate = secured.getpeercert(binary_form=True)
     except OSError as error:

@@ -68,6 +68,16 @@ def valid_servers(given: str) -> bool:
         return False
 
 
+def probe_name(domain: str) -> str:
+    """Return a name that probes can ask for: the domain itself, or one of those that a wildcard stands for."""
+    return f"wildcard{domain[1:]}" if domain.startswith("*.") else domain
+
+
+def first_name(domains: t.Sequence[str]) -> str:
+    """Return the name by which an app is known: the first of its domains that is no wildcard, or one below that."""
+    return next((name for name in domains if not name.startswith("*.")), "") or probe_name(domains[0])
+
+
 def is_address(name: str) -> bool:
     """Return whether a name is an address, and none that DNS knows."""
     try:

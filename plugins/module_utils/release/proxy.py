@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
+from ansible_collections.webops.wsgi.plugins.module_utils.host.dns import probe_name
 from ansible_collections.webops.wsgi.plugins.module_utils.release import health as probe
 from ansible_collections.webops.wsgi.plugins.module_utils.release.layout import Paths, read_text
 
@@ -40,6 +41,7 @@ def ask(paths: Paths, app: str, proxy: Proxy, health: probe.Health) -> probe.Ans
     name = next((domain for domain in proxy.domains if domain in served), "")
     if not name or not _is_mounted(paths, app, proxy, site):
         return None
+    name = probe_name(name)
     port = proxy.https_port if health.scheme == "https" else proxy.http_port
     return probe.ask_through_proxy(port, name, replace(health, path=proxy.path.rstrip("/") + health.path))
 

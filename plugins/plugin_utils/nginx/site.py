@@ -89,12 +89,11 @@ def site(app: Data) -> Data:
     ``names`` are those it is served under, ``aliases`` those that redirect to it.
     """
     locations = [_location(app, path, settings) for path, settings in merged_locations(app["nginx"]).items()]
-    canonical = app["nginx"]["canonical_domain"]
     return {
         "variable": variable(app),
         "internal": internal(app),
-        "names": [canonical] if canonical else app["domains"],
-        "aliases": [name for name in app["domains"] if name != canonical] if canonical else [],
+        "names": names(app),
+        "aliases": [name for name in app["domains"] if name not in names(app)],
         "locations": locations,
         "limit_keys": _limit_keys(app, locations),
         "rate_zones": _zones(location["rate"] for location in locations),
@@ -119,12 +118,23 @@ def site(app: Data) -> Data:
     }
 
 
+def names(app: t.Mapping[str, t.Any]) -> list[str]:
+    """The names that an app is served under; the rest of its domains redirect to a canonical one."""
+    canonical = app["nginx"]["canonical_domain"]
+    return [canonical] if canonical else app["domains"]
+
+
+def asked_name(app: t.Mapping[str, t.Any]) -> str:
+    """The name by which probes ask for an app, and people in what is printed."""
+    return dns_lookup.first_name(names(app)) if app["domains"] else "localhost"
+
+
 def url(app: Data) -> str:
-    """Where clients find an app: under its canonical domain, or its first."""
+    """Where clients find an app."""
     nginx, scheme = app["nginx"], app["scheme"]
     port = nginx[f"{scheme}_port"]
     shown = "" if port == {"http": 80, "https": 443}[scheme] else f":{port}"
-    return f"{scheme}://{nginx['canonical_domain'] or app['domains'][0]}{shown}{below(app['path'], '/')}"
+    return f"{scheme}://{asked_name(app)}{shown}{below(app['path'], '/')}"
 
 
 def host(apps: list[Data]) -> Data:

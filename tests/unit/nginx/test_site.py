@@ -8,6 +8,7 @@ import time
 import typing as t
 
 import pytest
+from ansible_collections.webops.wsgi.plugins.action.app_release import health_options
 from ansible_collections.webops.wsgi.plugins.plugin_utils.checks import paths
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory import settings
 from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx import site as edge
@@ -344,6 +345,24 @@ def test_static_files_below_a_path():
 def test_where_clients_find_an_app(changes, nginx, url):
     app = resolved()
     assert edge.url({**app, **changes, "nginx": {**app["nginx"], **nginx}}) == url
+
+
+@pytest.mark.parametrize(
+    ("domains", "canonical", "name"),
+    [
+        (["*.example.com", "example.com"], "", "example.com"),
+        (["*.example.com", "*.example.net"], "", "wildcard.example.com"),
+        (["a.example.com", "www.example.com"], "www.example.com", "www.example.com"),
+        ([], "", "localhost"),
+    ],
+)
+def test_the_name_by_which_probes_ask(domains, canonical, name):
+    """Nobody can ask for a wildcard: frameworks that know their hosts answer 400."""
+    app = resolved()
+    app = {**app, "domains": domains, "nginx": {**app["nginx"], "canonical_domain": canonical}}
+    assert edge.asked_name(app) == name
+    assert health_options(app)["host"] == name
+    assert not domains or edge.url(app) == f"https://{name}/"
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,20 @@ def test_a_release_that_clients_do_not_get_to_is_taken_back(
     assert serving(paths) == "1"
 
 
+@pytest.mark.parametrize(("served", "asked"), [("*.example.com", ["wildcard.example.com"]), ("example.com", [])])
+def test_a_wildcard_is_asked_by_a_name_below_it(
+    paths: release_layout.Paths, systemd: FakeSystemd, monkeypatch: pytest.MonkeyPatch, served: str, asked: list[str]
+) -> None:
+    paths.sites.mkdir()
+    (paths.sites / f"{APP}.conf").write_text(f"server {{\nserver_name {served};\n}}")
+    seen: list[str] = []
+    monkeypatch.setattr(
+        release_proxy.probe, "ask_through_proxy", lambda _port, name, _check: (seen.append(name), GOOD)[1]
+    )
+    _step, failures = run(paths, systemd, desired(proxy=release_proxy.Proxy(("*.example.com",))))
+    assert (failures, sorted(set(seen))) == ([], asked)
+
+
 @pytest.mark.parametrize(
     ("block", "mount", "asked"),
     [
