@@ -285,10 +285,11 @@ def _restrict(path: Path, inputs: BuildInputs) -> None:
     os.chown(path / "venv", -1, group)
     # Only the top: what is below it may be shared with other builds by hard links, and their modes with it.
     (path / "venv").chmod(0o750)
-    public = [(path / inputs.tree / name).resolve() for name in inputs.public]
-    _set_modes(path / "src", group, public)
-    if (path / "seed").exists():
-        _set_modes(path / "seed", group, [])
+    place = path.resolve()  # /srv may be a link to another disk
+    public = [(place / inputs.tree / name).resolve() for name in inputs.public]
+    _set_modes(place / "src", group, public)
+    if (place / "seed").exists():
+        _set_modes(place / "seed", group, [])
 
 
 def _set_modes(top: Path, group: int, public: list[Path]) -> None:

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import glob
+import grp
+import hashlib
 import os
 import pwd
 import re
@@ -131,6 +134,13 @@ def _user(name: str) -> pwd.struct_passwd | None:
         return None
 
 
+def _group(name: str) -> grp.struct_group | None:
+    try:
+        return grp.getgrnam(name)
+    except KeyError:
+        return None
+
+
 def foreign(
     app: str,
     root: Path = Path("/srv"),
@@ -145,6 +155,9 @@ def foreign(
     user = _user(app)
     if user and not user.pw_gecos.startswith(USER_MARK):
         found.append(f"the user {app} with home {user.pw_dir}")
+    elif not user and _group(app):
+        # A removed app's group goes with its user, unless somebody else has joined it.
+        found.append(f"the group {app}, whose members could read the app's files")
     folder = root / app
     if (
         folder.exists()
@@ -171,16 +184,64 @@ def _owner(path: Path) -> str:
         return ""
 
 
-def foreign_sites(nginx: Path = Path("/etc/nginx")) -> list[str]:
-    """Sites that nginx serves on this host and that would go dark, since the role nginx_proxy owns all of nginx."""
+def foreign_sites(nginx: Path = Path("/etc/nginx"), status: Path = Path("/var/lib/dpkg/status")) -> list[str]:
+    """What nginx serves on this host and would not any more, since the role nginx_proxy owns all of nginx."""
     if (nginx / "wsgi").is_symlink():
         return []
     sites = [path for path in sorted((nginx / "sites-enabled").glob("*")) if path.name != "default"]
     sites += sorted((nginx / "conf.d").glob("*.conf"))
-    if not sites:
-        return []
-    names = ", ".join(map(str, sites))
-    return [f"nginx serves {names}, and would not any more; move these sites to another host, or remove the files"]
+    main = [nginx / "nginx.conf", nginx / "sites-enabled" / "default"]
+    kept = set((nginx / "modules-enabled").glob("*"))
+    main += sorted(_included(nginx, nginx / "nginx.conf") - {*main, *sites, *kept})
+    edited = [path for path in main if _serves(path) and not _is_shipped(path, status)]
+    found = []
+    if sites:
+        names = ", ".join(map(str, sites))
+        found.append(
+            f"nginx serves {names}, and would not any more; move these sites to another host, or remove the files"
+        )
+    if edited:
+        names = ", ".join(map(str, edited))
+        found.append(
+            f"nginx serves what was written into {names}, and would not any more, since nginx.conf is replaced; "
+            "move these server blocks to another host or take them out, a stream or mail block to a file such as "
+            f"{nginx}/modules-enabled/90-own.conf, which stays"
+        )
+    return found
+
+
+def _included(nginx: Path, file: Path) -> set[Path]:
+    """The files that one of nginx's includes, and those that they include."""
+    found: set[Path] = set()
+    waiting = [file]
+    while waiting:
+        for pattern in re.findall(r"\binclude\s+[\"']?([^;\"'\s]+)", _directives(waiting.pop())):
+            names = glob.glob(os.path.join(nginx, pattern))
+            new = {Path(name) for name in names} - found
+            found |= new
+            waiting += new
+    return found
+
+
+def _directives(file: Path) -> str:
+    """A file of nginx's without its comments."""
+    try:
+        return re.sub(r"(^|[\s;{}])#.*", r"\1", file.read_text(errors="replace"))
+    except OSError:  # a link to nothing, a directory
+        return ""
+
+
+def _serves(file: Path) -> bool:
+    return re.search(r"(^|[\s;{}])server\s*\{", _directives(file)) is not None
+
+
+def _is_shipped(file: Path, status: Path) -> bool:
+    """Whether a file is as its Debian package brought it."""
+    try:
+        digest = hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()  # which dpkg notes
+        return f"\n {file.resolve()} {digest}" in status.read_text(errors="replace")
+    except OSError:
+        return False
 
 
 def managed_apps(root: Path) -> list[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ansible_collections.webops.wsgi.plugins.module_utils.host import state
 from ansible_collections.webops.wsgi.plugins.module_utils.host.marks import UNIT_MARK
-from ansible_collections.webops.wsgi.plugins.module_utils.host.paths import Asked, normal, why_foreign
+from ansible_collections.webops.wsgi.plugins.module_utils.host.paths import Asked, normal, why_foreign, within
 
 Calendar = t.Mapping[str, str]  # app, setting, value
 SYSTEMD_ANALYZE = "systemd-analyze"
@@ -99,13 +99,22 @@ def _kernel(address: str) -> str:
     return "".join(data[at : at + 4][::-1].hex().upper() for at in range(0, len(data), 4))
 
 
+def _as_known(place: str, resolve: t.Callable[[str], str]) -> str:
+    """A path by the name that everybody knows it by, where that is a link, such as of /srv to another disk."""
+    for known in ("/srv", "/var/lib", "/var"):
+        real = normal(resolve(known))
+        if real != known and within(place, real):
+            return normal(f"{known}/{place[len(real) :]}")
+    return place
+
+
 def path_problems(
     paths: t.Sequence[Asked], apps: t.Sequence[str], resolve: t.Callable[[str], str] = os.path.realpath
 ) -> list[str]:
     """Paths that lead by symlinks to what belongs to the host or to another app."""
     found = []
     for asked in paths:
-        place = normal(resolve(normal(asked.path)))
+        place = _as_known(normal(resolve(normal(asked.path))), resolve)
         meant = asked._replace(allowed=[*asked.allowed, *map(resolve, asked.allowed)])
         wrong = why_foreign(meant, place, apps)
         if wrong:

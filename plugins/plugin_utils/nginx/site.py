@@ -126,7 +126,7 @@ def names(app: t.Mapping[str, t.Any]) -> list[str]:
 
 def asked_name(app: t.Mapping[str, t.Any]) -> str:
     """The name by which probes ask for an app, and people in what is printed."""
-    return dns_lookup.first_name(names(app)) if app["domains"] else "localhost"
+    return dns.first_name(names(app)) if app["domains"] else "localhost"
 
 
 def url(app: Data) -> str:
@@ -549,19 +549,19 @@ def _statics(app: Data) -> list[Data]:
 
 def _static(app: Data, prefix: str, folder: str) -> Data:
     """A static mapping: URL prefix and directory, both with a slash at the end so that neither can be left; where the
-    files of earlier releases are whose names carry a digest; and C(within), for one that is not part of the build, the
-    directory below which no symlink is followed. It is one that only root can replace: the app's state directory, or
-    the top of the file system."""
+    files of earlier releases are whose names carry a digest; and C(symlinks), for one that is not part of the build, which
+    symlinks nginx follows and below which directory it looks. That is one that only root can replace: the app's state
+    directory, or the top of the file system, below which there may be links of root's own, such as to another disk."""
     url = below(app["path"], static_url(prefix))
     elsewhere = outside(app, folder)
     if elsewhere:
         state = f"/var/lib/{app['name']}"
-        within = state if f"{elsewhere}/".startswith(f"{state}/") else "/"
-        return {"url": url, "folder": f"{elsewhere}/", "kept": "", "within": within}
+        symlinks = ("on", state) if f"{elsewhere}/".startswith(f"{state}/") else ("if_not_owner", "/")
+        return {"url": url, "folder": f"{elsewhere}/", "kept": "", "symlinks": symlinks}
     inside = os.path.normpath(folder.strip("/") or ".")
     deeper = "" if inside == "." else f"{inside}/"
     kept = f"/srv/{app['name']}/{ASSETS}/{deeper}" if app["nginx"]["static_fingerprint"] else ""
-    return {"url": url, "folder": f"{source_tree(app)}/{deeper}", "kept": kept, "within": ""}
+    return {"url": url, "folder": f"{source_tree(app)}/{deeper}", "kept": kept, "symlinks": ()}
 
 
 # ---------------------------------------------------------------- passwords

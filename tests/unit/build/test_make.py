@@ -242,7 +242,8 @@ def test_build_that_moves_its_subdirectory_elsewhere_is_refused(tmp_path: Path) 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("srv")
+    folder = tmp_path_factory.mktemp("disk") / "srv"
+    folder.symlink_to(tmp_path_factory.mktemp("other_disk"))
     files = {"app.py": "x = 1\n", "static/css/a.css": "a{}", "instance/seed.txt": "s", "private/key": "k", "run.sh": ""}
     archive = packed(folder, files)
     inputs = dataclasses.replace(INPUTS, public=["static"], persistent=["instance"], stamp=1_600_000_000)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import grp
+import hashlib
 import os
 import pwd
 import socket
@@ -143,6 +145,84 @@ def test_user_of_a_package_is_foreign_wherever_its_home_is(monkeypatch: pytest.M
     assert "the user munin" in state.foreign("munin", *folders)[0]
     monkeypatch.setattr(state, "_user", lambda _name: ours)
     assert state.foreign("munin", *folders) == []
+
+
+def test_a_group_of_the_app_s_name_is_foreign(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its members would get to read what the app's group may."""
+    folders = tmp_path / "srv", tmp_path / "lib", tmp_path / "units"
+    monkeypatch.setattr(state.grp, "getgrnam", lambda name: grp.struct_group((name, "x", 1500, ["ann"])))
+    (problem,) = state.foreign("api", *folders)
+    assert problem.startswith('app "api": the host has the group api')
+    own = pwd.struct_passwd(("api", "x", 999, 999, f"{marks.USER_MARK} api", "/var/lib/api", "/bin/false"))
+    monkeypatch.setattr(state.pwd, "getpwnam", lambda _name: own)
+    assert state.foreign("api", *folders) == []
+
+
+SHIPPED_MAIN = """\
+user www-data;
+include {nginx}/modules-enabled/*.conf;
+http {{
+    # server {{ listen 80; }}
+    include {nginx}/conf.d/*.conf;
+    include sites-enabled/*;
+}}
+#mail {{
+#    server {{
+"""
+
+
+@pytest.fixture
+def shipped(tmp_path: Path) -> tuple[Path, Path]:
+    """nginx's files as Debian ships them, and dpkg's notes of them."""
+    nginx, status = tmp_path / "nginx", tmp_path / "status"
+    files = {
+        "nginx.conf": SHIPPED_MAIN.format(nginx=nginx),
+        "sites-available/default": "server { listen 80 default_server; }\n",
+    }
+    for name, text in files.items():
+        (nginx / name).parent.mkdir(parents=True, exist_ok=True)
+        (nginx / name).write_text(text)
+    noted = [
+        f" {nginx / name} {hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()}"
+        for name, text in files.items()
+    ]
+    status.write_text("Package: nginx-common\nConffiles:\n" + "\n".join(noted) + "\nDescription: nginx\n")
+    for name in ("sites-enabled", "modules-enabled", "conf.d"):
+        (nginx / name).mkdir()
+    (nginx / "sites-enabled/default").symlink_to(nginx / "sites-available/default")
+    (nginx / "modules-enabled/90-own.conf").write_text("stream { server { listen 5432; } }")
+    return nginx, status
+
+
+def test_nginx_as_debian_ships_it_serves_nothing_of_a_person_s(shipped: tuple[Path, Path]) -> None:
+    assert state.foreign_sites(*shipped) == []
+    with (shipped[0] / "nginx.conf").open("a") as main:
+        main.write("worker_rlimit_nofile 4096;\n")
+    assert state.foreign_sites(*shipped) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("nginx.conf", "stream { server { listen 5432; proxy_pass 127.0.0.1:5433; } }\n"),
+        ("nginx.conf", "http {\n\tserver\n\t{ listen 80; } }\n"),
+        ("sites-available/default", "server { listen 80; server_name shop.example.com; }\n"),
+        ("streams/db.conf", "server { listen 5432; }\n"),
+    ],
+)
+def test_what_a_person_wrote_into_nginx_s_own_files_would_go_dark(
+    shipped: tuple[Path, Path], file: str, text: str
+) -> None:
+    nginx, status = shipped
+    (nginx / file).parent.mkdir(exist_ok=True)
+    with (nginx / file).open("a") as changed:
+        changed.write(text)
+    if file.startswith("streams/"):
+        with (nginx / "nginx.conf").open("a") as main:
+            main.write("stream { include streams/*.conf; }\n")
+    shown = "sites-enabled/default" if file.startswith("sites-") else file
+    (problem,) = state.foreign_sites(nginx, status)
+    assert problem.startswith(f"nginx serves what was written into {nginx}/{shown}, and would not any more")
 
 
 def test_sites_that_would_go_dark_are_named(tmp_path: Path) -> None:

@@ -140,6 +140,18 @@ def test_where_a_path_leads(leads_to: str, allowed: list[str], word: str, writab
         assert f"foreign_paths: [{leads_to}]" in found[0]
 
 
+@pytest.mark.parametrize(
+    ("path", "word"),
+    [("/data/srv/gone/releases", 'belongs to the app "gone"'), ("/srv/media", ""), ("/data/srv/media", "")],
+)
+def test_apps_that_are_on_another_disk_are_known_by_their_names(path: str, word: str) -> None:
+    def resolve(asked: str) -> str:
+        return f"/data{asked}" if asked.startswith("/srv") else asked
+
+    found = wishes.path_problems([Asked("api", "release.writable_paths", path)], ["api", "gone"], resolve)
+    assert (word in found[0]) if word else found == []
+
+
 def test_all_wishes_at_once() -> None:
     asked = Asked("api", "release.writable_paths", "/etc")._asdict()
     wanted = {"paths": [asked], "calendars": [], "listens": {}}

@@ -246,7 +246,7 @@ def test_persistent_directories_among_static_files(static, persistent, locations
     app = {**resolved(static=static, locations=locations), "persistent": persistent}
     assert edge.static_folders(app) == expected
     (kept,) = [s for s in edge.site(app)["static"] if s["url"] == "/s/uploads/"] or [None]
-    assert kept is None or (kept["within"], kept["kept"]) == ("/var/lib/api", "")
+    assert kept is None or (kept["symlinks"], kept["kept"]) == (("on", "/var/lib/api"), "")
 
 
 COOKIES = ["_ga", "_ga_*", "consent.v1"]
@@ -381,7 +381,8 @@ def test_static_files_outside_the_source_tree(folder, place):
     (static,) = edge.site(app)["static"]
     assert edge.outside(app, folder) == place
     # What only root can replace, so that no link is put in the way to the directory.
-    assert static["within"] == ("/var/lib/api" if place.startswith("/var/lib/api/") else place and "/")
+    own = ("on", "/var/lib/api") if place.startswith("/var/lib/api/") else ("if_not_owner", "/")
+    assert static["symlinks"] == (own if place else ())
     assert bool(edge.public_folders(app)) is not bool(place)
     assert static["folder"] == (f"{place}/" if place else f"/srv/api/current/app/src/{folder}/")
 

@@ -32,7 +32,7 @@ MAINTAINED = health.Answer("GET / answered 503", 503, True)
     ],
 )
 def test_answers_through_the_proxy(before: health.Answer, after: health.Answer, required: bool, fault: bool) -> None:
-    assert bool(release_proxy.fault_of_switch(before, after, required)) == fault
+    assert bool(proxy.fault_of_switch(before, after, required)) == fault
 
 
 def test_a_release_that_clients_do_not_get_to_is_taken_back(
@@ -57,7 +57,7 @@ def test_a_release_that_clients_do_not_get_to_is_taken_back(
 
 @pytest.mark.parametrize(("served", "asked"), [("*.example.com", ["wildcard.example.com"]), ("example.com", [])])
 def test_a_wildcard_is_asked_by_a_name_below_it(
-    paths: release_layout.Paths, systemd: FakeSystemd, monkeypatch: pytest.MonkeyPatch, served: str, asked: list[str]
+    paths: layout.Paths, systemd: FakeSystemd, monkeypatch: pytest.MonkeyPatch, served: str, asked: list[str]
 ) -> None:
     paths.sites.mkdir()
     (paths.sites / f"{APP}.conf").write_text(f"server {{\nserver_name {served};\n}}")
