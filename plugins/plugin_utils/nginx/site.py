@@ -549,9 +549,9 @@ def _statics(app: Data) -> list[Data]:
 
 def _static(app: Data, prefix: str, folder: str) -> Data:
     """A static mapping: URL prefix and directory, both with a slash at the end so that neither can be left; where the
-    files of earlier releases are whose names carry a digest; and C(symlinks), for one that is not part of the build, which
-    symlinks nginx follows and below which directory it looks. That is one that only root can replace: the app's state
-    directory, or the top of the file system, below which there may be links of root's own, such as to another disk."""
+    files of earlier releases are whose names carry a digest; and C(symlinks), for one that is not part of the build:
+    which symlinks nginx does not follow, and below which directory. That is one that only root can replace: the app's
+    state directory, or the top of the file system, below which there may be root's own links, such as to a disk."""
     url = below(app["path"], static_url(prefix))
     elsewhere = outside(app, folder)
     if elsewhere:

@@ -32,7 +32,7 @@ MAINTAINED = health.Answer("GET / answered 503", 503, True)
     ],
 )
 def test_answers_through_the_proxy(before: health.Answer, after: health.Answer, required: bool, fault: bool) -> None:
-    assert bool(proxy.fault_of_switch(before, after, required)) == fault
+    assert bool(release_proxy.fault_of_switch(before, after, required)) == fault
 
 
 def test_a_release_that_clients_do_not_get_to_is_taken_back(
