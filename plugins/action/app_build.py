@@ -24,6 +24,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.build.inputs import (
 )
 from ansible_collections.webops.wsgi.plugins.module_utils.build.make import build_path
 from ansible_collections.webops.wsgi.plugins.module_utils.host.lock import caller
+from ansible_collections.webops.wsgi.plugins.module_utils.host.pythons import FOLDER
 from ansible_collections.webops.wsgi.plugins.plugin_utils.app_failures import ReportedError, by_app, settle
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory import env_places
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import plain
@@ -68,8 +69,10 @@ def first_seen(source: Source, others: list[str]) -> int:
     return int(marker.stat().st_mtime)
 
 
-def build_inputs(app: Mapping[str, Any], source: Source, host: Mapping[str, Any], uv: str) -> BuildInputs:
-    """Everything that shapes an app's build on a host.
+def build_inputs(
+    app: Mapping[str, Any], source: Source, host: Mapping[str, Any], uv: str, refused: Mapping[str, str]
+) -> BuildInputs:
+    """Everything that shapes an app's build on a host; C(refused) are Python versions that uv could not install.
 
     Raises:
         BuildError: The host has no such interpreter.
@@ -77,7 +80,9 @@ def build_inputs(app: Mapping[str, Any], source: Source, host: Mapping[str, Any]
     python = app["python"]
     commands = list(app["build"])
     of_packages = [folder for folder in public_folders(app) if folder.startswith(f"{PACKAGES}/")]
-    version, interpreter = choose_python(app["name"], python["version"], host["python"], host["default_python"])
+    version, interpreter = choose_python(
+        app["name"], python["version"], host["python"], host["default_python"], refused.get(python["version"])
+    )
     return BuildInputs(
         app=app["name"],
         source=source.identity,
@@ -106,10 +111,17 @@ def build_inputs(app: Mapping[str, Any], source: Source, host: Mapping[str, Any]
     )
 
 
-def answer(root: Path, wanted: list[BuildInputs], missing: list[BuildInputs], users: list[str]) -> dict[str, Any]:
-    """The task's result; C(users) are those that are missing."""
+def lacking(apps: list[Mapping[str, Any]], host: Mapping[str, Any]) -> list[str]:
+    """Python versions that apps ask for and the host does not have."""
+    return sorted({app["python"]["version"] for app in apps} - {"", *host["python"]})
+
+
+def answer(
+    root: Path, wanted: list[BuildInputs], missing: list[BuildInputs], users: list[str], pythons: Mapping[str, str]
+) -> dict[str, Any]:
+    """The task's result; C(users) are those that are missing, C(pythons) the interpreters that are new."""
     return {
-        "changed": bool(missing or users),
+        "changed": bool(missing or users or pythons),
         "missing": [inputs.app for inputs in missing],
         "users": users,
         "builds": {
@@ -117,6 +129,7 @@ def answer(root: Path, wanted: list[BuildInputs], missing: list[BuildInputs], us
             for inputs in wanted
         },
         "diff": [
+            *(new(version, f"Python {version}: {path}") for version, path in pythons.items()),
             *(new(app, f"system user {app}") for app in users),
             *(new(inputs.app, f"build {inputs.digest}: {inputs.label}") for inputs in missing),
         ],
@@ -135,12 +148,14 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = plain(self._task.args)
         apps, host = arguments["apps"], arguments["host"]
+        pythons, refused = self._install_pythons(lacking(apps, host), arguments, task_vars)
+        host = {**host, "python": {**host["python"], **pythons}}
         sources, failures = resolve_all(apps)
         wanted: list[BuildInputs] = []
         for app in apps:
             if app["name"] in sources:
                 try:
-                    wanted.append(build_inputs(app, sources[app["name"]], host, arguments["uv"]))
+                    wanted.append(build_inputs(app, sources[app["name"]], host, arguments["uv"], refused))
                 except BuildError as error:
                     failures[app["name"]] = str(error)
         missing = [inputs for inputs in wanted if inputs.digest not in host["builds"].get(inputs.app, [])]
@@ -153,11 +168,29 @@ class ActionModule(ActionBase):
                 result.update(made)
                 return result
             failures |= by_app(made.get("failures", []))
-        result.update(answer(ROOT, [inputs for inputs in wanted if inputs.app not in failures], missing, users))
+        good = [inputs for inputs in wanted if inputs.app not in failures]
+        result.update(answer(ROOT, good, missing, users, pythons))
         settle(self, result, failures, task_vars or {})
         if result.get("failed"):
             raise ReportedError(result.pop("msg"), result=result)
         return result
+
+    def _install_pythons(
+        self, versions: list[str], arguments: Mapping[str, Any], task_vars: Any
+    ) -> tuple[dict[str, str], dict[str, str]]:
+        """Have interpreters installed; returns their paths by version, and why others cannot be installed."""
+        asked = arguments.get("pythons") or {}
+        if not versions or not asked.get("download"):
+            return {}, {}
+        if self._task.check_mode:  # which patch it will be, uv alone knows
+            return {version: str(FOLDER / version) for version in versions}, {}
+        self._display.display(f"installing Python {', '.join(versions)}")
+        options = {"versions": versions, "uv": arguments["uv"]}
+        options |= {name: asked.get(name) or "" for name in ("mirror", "ca_bundle")}
+        made = self._execute_module(module_name="webops.wsgi.install_pythons", module_args=options, task_vars=task_vars)
+        if made.get("failed"):
+            return {}, {version: str(made.get("msg")) for version in versions}
+        return made["pythons"], made["refused"]
 
     def _make(
         self,

@@ -34,6 +34,23 @@ options:
   uv:
     description: Path of the uv program on the host.
     type: path
+  pythons:
+    description: How interpreters that O(apps) ask for and O(host) lacks get there; the action plugin reads this.
+    type: dict
+    default: {}
+    suboptions:
+      download:
+        description: Whether uv installs them.
+        type: bool
+        default: false
+      mirror:
+        description: Address that stands for that of python-build-standalone's releases.
+        type: str
+        default: ""
+      ca_bundle:
+        description: CA bundle on the host that their download is verified with.
+        type: str
+        default: ""
   builds:
     description: The inputs of each build; the action plugin makes this from O(apps).
     type: list
@@ -160,6 +177,7 @@ EXAMPLES = r"""
     apps: "{{ __wsgi_apps }}"
     host: "{{ __wsgi_host }}"
     uv: /opt/wsgi/uv/bin/uv
+    pythons: {download: true}
 """
 
 RETURN = r"""
@@ -236,6 +254,13 @@ BUILD_OPTIONS: dict[str, Any] = {
 }
 
 
+PYTHONS_OPTIONS: dict[str, Any] = {
+    "download": {"type": "bool", "default": False},
+    "mirror": {"type": "str", "default": "", "no_log": True},
+    "ca_bundle": {"type": "str", "default": ""},
+}
+
+
 def make_all(builds: list[BuildInputs], archives: dict[str, str], who: str) -> list[str]:
     """Make builds side by side; returns the failures."""
 
@@ -270,6 +295,7 @@ def main() -> None:
             "apps": {"type": "list", "elements": "dict"},
             "host": {"type": "dict"},
             "uv": {"type": "path"},
+            "pythons": {"type": "dict", "default": {}, "options": PYTHONS_OPTIONS},
             "builds": {"type": "list", "elements": "dict", "options": BUILD_OPTIONS},
             "users": {"type": "list", "elements": "str", "default": []},
             "archives": {"type": "dict", "default": {}},

@@ -307,6 +307,7 @@ removed:
 import os
 from typing import Any
 
+from ansible_collections.webops.wsgi.plugins.module_utils.host import pythons
 from ansible_collections.webops.wsgi.plugins.module_utils.host.lock import LockedError
 from ansible_collections.webops.wsgi.plugins.module_utils.managers.systemd import Systemd, SystemdError
 from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
@@ -434,6 +435,8 @@ def main() -> None:
             failures = run.carry_out(paths, steps, systemd, os.cpu_count() or 1, module.params["who"])
             for app in going:
                 removal.remove(paths, app["name"], app["purge"], systemd)
+            if going or any(step.kind != "none" for step in steps):
+                pythons.remove_unused(paths.root)
     except (SystemdError, release.ReleaseError, LockedError) as error:
         module.fail_json(msg=str(error))
     changes = [step for step in steps if step.kind != "none"]

@@ -11,7 +11,8 @@ short_description: Read in one look what the roles need to know of a host
 version_added: 0.1.0
 description:
   - Reads the Debian release, interpreters, missing packages, users, apps and the programs that hold the web ports.
-  - Refuses a host that cannot serve, before anything on it is changed.
+  - Refuses a host that cannot serve, before anything on it is changed. What it cannot give to an app, or has that bears
+    the name of one, is that app's failure.
 author: webops.wsgi contributors (@webops)
 attributes:
   check_mode:
@@ -38,10 +39,6 @@ options:
     type: list
     elements: int
     default: []
-  pythons:
-    description: The Python version each app asks for, empty for the host's own; one the host lacks is an error.
-    type: dict
-    default: {}
   uv:
     description: Path at which uv would be.
     type: path
@@ -92,7 +89,7 @@ options:
   wanted:
     description:
       - What the inventory asks of the host and only the host can judge, as M(webops.wsgi.app_settings) returns it in
-        C(on_host). What it cannot give is an error.
+        C(on_host). What it cannot give is a failure of the app.
     type: dict
     default: {}
     suboptions:
@@ -132,7 +129,7 @@ release:
   type: str
   sample: "13"
 python:
-  description: Interpreters by version.
+  description: Interpreters by version, those that O(uv) has installed for builds included.
   returned: success
   type: dict
   sample: {"3.13": /usr/bin/python3.13}
@@ -179,6 +176,11 @@ ipv6:
   description: Whether the host has IPv6.
   returned: success
   type: bool
+failures:
+  description: What the host refuses to apps, as messages; the action plugin makes them a fact or fails the task.
+  returned: success
+  type: list
+  elements: str
 files:
   description: Those of O(files) that are there.
   returned: success
@@ -202,9 +204,9 @@ from pathlib import Path
 
 from ansible_collections.webops.wsgi.plugins.module_utils.config_tree.spec import Spec
 from ansible_collections.webops.wsgi.plugins.module_utils.config_tree.state import in_place
+from ansible_collections.webops.wsgi.plugins.module_utils.host import pythons, wishes
 from ansible_collections.webops.wsgi.plugins.module_utils.host import state as host
-from ansible_collections.webops.wsgi.plugins.module_utils.host import wishes
-from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
+from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule, visible
 
 TREE_OPTIONS = {
     "root": {"type": "path", "required": True},
@@ -230,7 +232,6 @@ def main() -> None:
             "apps": {"type": "list", "elements": "str", "default": []},
             "packages": {"type": "list", "elements": "str", "default": []},
             "ports": {"type": "list", "elements": "int", "default": []},
-            "pythons": {"type": "dict", "default": {}},
             "uv": {"type": "path"},
             "files": {"type": "list", "elements": "path", "default": []},
             "trees": {"type": "list", "elements": "dict", "default": [], "options": TREE_OPTIONS},
@@ -244,19 +245,17 @@ def main() -> None:
     default = host.default_python()
     root = Path(module.params["root"])
     problems = host.problems(release, default, held)
-    for app in module.params["apps"]:
-        problems += host.foreign(app, root)
     problems += host.foreign_sites() if module.params["ports"] else []
-    found = host.interpreters()
-    problems += host.missing_pythons(module.params["pythons"], found, default)
     managed = host.managed_apps(root)
-    problems += wishes.problems(module.params["wanted"], {*module.params["apps"], *managed})
     if problems:
         module.fail_json(msg="This host cannot be set up:\n" + "\n".join(f"- {problem}" for problem in problems))
+    refused = [text for app in module.params["apps"] for text in host.foreign(app, root)]
+    refused += wishes.problems(module.params["wanted"], {*module.params["apps"], *managed})
     uv = module.params["uv"] or ""
+    by_uv = pythons.installed(pythons.Installer(uv)) if uv else {}
     state = {
         "release": release.get("VERSION_ID", ""),
-        "python": found,
+        "python": {**by_uv, **host.interpreters()},
         "default_python": default,
         "nginx_version": host.program_version(["/usr/sbin/nginx", "-v"], r"nginx/([\d.]+)"),
         "nginx_enabled": Path("/etc/systemd/system/multi-user.target.wants/nginx.service").exists(),
@@ -266,6 +265,7 @@ def main() -> None:
         "orphans": sorted(set(managed) - set(module.params["apps"])),
         "certificates": host.with_certificate(module.params["apps"]),
         "ipv6": host.has_ipv6(),
+        "failures": [visible(text) for text in refused],
         "files": [path for path in module.params["files"] if Path(path).is_file()],
         "trees": {tree["root"]: in_place(Spec(files=(), **tree)) for tree in module.params["trees"]},
         "uv": uv if Path(uv).is_file() else "",

@@ -33,6 +33,22 @@ class ReportedError(AnsibleActionFail):
         )
 
 
+class FailuresOfApps(ActionBase):
+    """Runs the module of the same name, and settles the C(failures) of apps that it returns."""
+
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        result.update(self._execute_module(task_vars=task_vars))
+        if result.get("failed"):
+            return result
+        settle(self, result, by_app(result.pop("failures", [])), task_vars or {})
+        if result.get("failed"):
+            raise ReportedError(result.pop("msg"), result=result)
+        return result
+
+
 def by_app(messages: Iterable[str]) -> dict[str, str]:
     """Messages by the app that each of them begins with; one that names none is everybody's, under an empty name."""
     found: dict[str, str] = {}

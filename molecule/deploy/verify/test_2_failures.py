@@ -72,8 +72,8 @@ TROUBLE = {
         ["no-such-package-of-anyone"],
     ),
     "a Python that the host lacks": (
-        {"python": {"version": "3.12"}},
-        ['python.version is "3.12"', "this host does not have"],
+        {"python": {"version": "3.99"}},
+        ['python.version is "3.99"', "this host does not have"],
     ),
 }
 

@@ -117,7 +117,9 @@ def without_credentials(url: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
-def choose_python(app: str, wanted: str, found: Mapping[str, str], default: str) -> tuple[str, str]:
+def choose_python(
+    app: str, wanted: str, found: Mapping[str, str], default: str, why_not: str | None = None
+) -> tuple[str, str]:
     """Version and path of the interpreter an app gets.
 
     Args:
@@ -125,6 +127,7 @@ def choose_python(app: str, wanted: str, found: Mapping[str, str], default: str)
         wanted: A version such as C(3.12); empty for the host's default.
         found: The host's interpreters by version.
         default: The version of the host's C(python3).
+        why_not: Why uv could not install it; None where uv was not to.
 
     Raises:
         BuildError: The host does not have it; the message lists what it has.
@@ -133,7 +136,13 @@ def choose_python(app: str, wanted: str, found: Mapping[str, str], default: str)
     if version in found:
         return version, found[version]
     available = ", ".join(f"{name} ({path})" for name, path in sorted(found.items())) or "none"
+    if why_not is None:
+        raise BuildError(
+            f'app "{app}": python.version is "{version}", which this host does not have; it has {available}. Set '
+            "python_app_python_downloads to true, install that interpreter, or choose one of these"
+        )
     raise BuildError(
-        f'app "{app}": python.version is "{version}", which this host does not have; it has {available}. '
-        "Install that interpreter or choose one of these"
+        f'app "{app}": python.version is "{version}", which this host does not have and uv could not install: '
+        f"{why_not}. Set python_app_python_mirror to a mirror of python-build-standalone's releases that this host "
+        f"reaches, or choose a version that the host has: {available}"
     )

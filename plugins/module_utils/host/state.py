@@ -15,7 +15,6 @@ import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from ansible_collections.webops.wsgi.plugins.module_utils.build.inputs import BuildError, choose_python
 from ansible_collections.webops.wsgi.plugins.module_utils.host.marks import KEPT, UNIT_MARK, USER_MARK
 
 LISTEN = "0A"  # the state TCP_LISTEN in /proc/net/tcp, see include/net/tcp_states.h of Linux
@@ -56,17 +55,6 @@ def interpreters(folders: Iterable[Path] = (Path("/usr/local/bin"), Path("/usr/b
             if re.fullmatch(r"3\.\d+", version) and os.access(path, os.X_OK):
                 found.setdefault(version, str(path))
     return found
-
-
-def missing_pythons(wanted: Mapping[str, str], found: Mapping[str, str], default: str) -> list[str]:
-    """Why apps do not get the Python version they ask for, each with what the host has."""
-    problems = []
-    for app, version in wanted.items():
-        try:
-            choose_python(app, version, found, default)
-        except BuildError as error:
-            problems.append(str(error))
-    return problems
 
 
 def default_python(path: Path = Path("/usr/bin/python3")) -> str:

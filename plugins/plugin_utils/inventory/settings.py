@@ -33,6 +33,8 @@ ROLE_KEYS = {
 # Variables of which a host has one value, whatever its apps: they cannot be overridden in an app.
 HOST_WIDE = frozenset(
     {
+        "python_app_python_downloads",
+        "python_app_python_mirror",
         "python_app_uv_version",
         "nginx_proxy_brotli",
         "nginx_proxy_brotli_level",

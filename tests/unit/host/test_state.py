@@ -40,11 +40,6 @@ def test_interpreters_by_version(tmp_path: Path) -> None:
     assert state.interpreters([tmp_path]) == {"3.11": f"{tmp_path}/python3.11", "3.13": f"{tmp_path}/python3.13"}
 
 
-def test_python_the_host_lacks_is_named_with_what_it_has() -> None:
-    (problem,) = state.missing_pythons({"api": "3.99", "other": "", "third": "3.13"}, {"3.13": "/p"}, "3.13")
-    assert problem.startswith('app "api": python.version is "3.99", which this host does not have; it has 3.13 (/p)')
-
-
 def test_default_python_follows_the_link(tmp_path: Path) -> None:
     (tmp_path / "python3.13").touch()
     (tmp_path / "python3").symlink_to("python3.13")

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a host cannot give to an app is that app's failure."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible.plugins.action import ActionBase
+from ansible_collections.webops.wsgi.plugins.action.host_state import ActionModule
+from ansible_collections.webops.wsgi.plugins.plugin_utils.app_failures import ReportedError
+
+TAKEN = 'app "api": listen is 127.0.0.1:8000, and redis has that port'
+
+
+def run(monkeypatch: pytest.MonkeyPatch, returned: dict[str, Any], **variables: Any) -> dict[str, Any]:
+    monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
+    action = ActionModule.__new__(ActionModule)
+    action._templar = SimpleNamespace(template=lambda value: value)
+    monkeypatch.setattr(action, "_execute_module", lambda **_options: returned, raising=False)
+    return action.run(task_vars={"inventory_hostname": "h1", "ansible_facts": {"wsgi_failed": {}}, **variables})
+
+
+def test_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run(monkeypatch, {"release": "13", "failures": [TAKEN]}, __wsgi_failures="collect")
+    assert result == {"release": "13", "ansible_facts": {"wsgi_failed": {"api": TAKEN}}}
+
+
+def test_a_play_that_ends_at_the_first_failure_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ReportedError, match="redis has that port"):
+        run(monkeypatch, {"release": "13", "failures": [TAKEN]})
+
+
+def test_a_host_that_cannot_serve_at_all_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run(monkeypatch, {"failed": True, "msg": "port 80 is taken by apache2"}, __wsgi_failures="collect")
+    assert result["failed"]
+    assert result["msg"] == "port 80 is taken by apache2"
