@@ -201,6 +201,7 @@ class ActionModule(ActionBase):
                 "error_percent": settings["bake_error_percent"],
                 "log_sample": app["nginx"]["access_log_sample"],
             },
+            "start_timeout": settings["start_timeout"],
             "settle": settings["worker_settle"],
             "look_after": settings["look_after"],
             "drain": settings["drain"],

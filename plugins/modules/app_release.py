@@ -210,6 +210,10 @@ options:
             description: Share of the answers without an error that the proxy logs.
             type: float
             default: 1
+      start_timeout:
+        description: Seconds until the server of a new instance listens on its socket.
+        type: float
+        default: 60
       settle:
         description: Seconds a worker must run without ending.
         type: float
@@ -363,6 +367,7 @@ RELEASE_OPTIONS: dict[str, Any] = {
     "health": {"type": "dict", "required": True, "options": HEALTH_OPTIONS},
     "proxy": {"type": "dict", "default": {}, "options": PROXY_OPTIONS},
     "bake": {"type": "dict", "default": {}, "options": BAKE_OPTIONS},
+    "start_timeout": {"type": "float", "default": 60},
     "settle": {"type": "float", "default": 3},
     "look_after": {"type": "float", "default": 6},
     "drain": {"type": "float", "default": 1},

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
-from render import ROOT, app, render
+from render import app, render
 
 
 @pytest.mark.parametrize(
@@ -30,14 +27,3 @@ def test_the_entry_point_reaches_the_server_as_it_is_written(tmp_path: Path, ent
     start.write_text(render("gunicorn", "start.j2", app=app(entrypoint=entrypoint)))
     done = subprocess.run(["sh", str(start)], env={"WSGI_RELEASE_DIR": str(tmp_path)}, capture_output=True, text=True)
     assert done.stdout == entrypoint, done.stderr
-
-
-def test_once_a_server_is_ready_systemd_is_told_to_believe_nobody_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
-    systemd = SimpleNamespace(sd_notify=lambda state, _log: told.append(state))
-    monkeypatch.setitem(sys.modules, "gunicorn", SimpleNamespace(systemd=systemd))
-    monkeypatch.setenv("WSGI_SOCKET", "/run/api/1/sock")
-    settings: dict[str, Any] = {"__file__": str(ROOT / "roles" / "gunicorn" / "files" / "gunicorn.conf.py")}
-    exec(render("gunicorn", "gunicorn.conf.py.j2", app=app()), settings)
-    settings["when_ready"](SimpleNamespace(log=None))
-    assert told == ["NOTIFYACCESS=none"]

@@ -80,7 +80,10 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
     ),
     (r"WORKER TIMEOUT", "raise gunicorn_timeout, or answer sooner"),
     (r"_activate failed:.*timeout was exceeded", "raise release_hook_timeout, or see what the command waits for"),
-    (r"timeout was exceeded|took longer to start", "raise release_start_timeout, or see what the app waits for"),
+    (
+        r"timeout was exceeded|took longer to start|does not listen on its socket",
+        "raise release_start_timeout, or see what the app waits for",
+    ),
 )
 
 # Debian packages that have a header, by the beginning of its name.

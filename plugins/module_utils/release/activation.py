@@ -36,6 +36,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.release.layout import 
     unit_name,
 )
 from ansible_collections.webops.wsgi.plugins.module_utils.release.plan import (
+    Desired,
     ReleaseError,
     ServiceManager,
     Step,
@@ -121,6 +122,7 @@ def _start(paths: Paths, step: Step, systemd: ServiceManager) -> None:
         systemd.start(step.unit)
     elif not state.runs or probe.ask(own, step.desired.health).fault:
         systemd.restart(step.unit)
+    wait_listening(own, step, systemd)
     wait_healthy(own, step, systemd)
     workers = [unit.instance(step.number) for unit in release_units(paths, step.app, step.number, WORKER)]
     idle = [unit for unit, state in systemd.states(workers).items() if not state.runs] if workers else []
@@ -128,6 +130,21 @@ def _start(paths: Paths, step: Step, systemd: ServiceManager) -> None:
         systemd.start(*idle)
         # On the way back they have settled before, and somebody is in a hurry.
         _settle(systemd, idle, 0.0 if step.kind == "rollback" else step.desired.settle)
+
+
+def wait_listening(own: Path, step: Step, systemd: ServiceManager) -> None:
+    """Wait until the server listens, which is all that says so: the app, in its process, could notify systemd as well.
+
+    Raises:
+        FaultError: It does not within the time limit, or has ended.
+    """
+    deadline = time.monotonic() + step.desired.start_timeout
+    while not probe.listens(own):
+        _refuse_broken(systemd, [step.unit])
+        if time.monotonic() > deadline:
+            limit = f"{step.desired.start_timeout:g} s"
+            raise FaultError(f"the server does not listen on its socket after {limit}", step.unit)
+        time.sleep(step.desired.health.interval)
 
 
 def wait_healthy(own: Path, step: Step, systemd: ServiceManager) -> None:
@@ -293,17 +310,17 @@ def _switch_back(paths: Paths, step: Step, systemd: ServiceManager) -> str:
         replace_link(current, f"releases/{step.previous}")
     if answers:
         return f"{before} still serves"
-    if _answers_in_time(own, step.desired.health):
+    if _answers_in_time(own, step.desired):
         return f"{before} did not answer, was started again and serves"
     return f"{before} does not answer either"
 
 
-def _answers_in_time(own: Path, health: probe.Health) -> bool:
-    deadline = time.monotonic() + health.timeout
-    while not probe.ask(own, health).status:
+def _answers_in_time(own: Path, desired: Desired) -> bool:
+    deadline = time.monotonic() + desired.start_timeout + desired.health.timeout
+    while not probe.ask(own, desired.health).status:
         if time.monotonic() > deadline:
             return False
-        time.sleep(health.interval)
+        time.sleep(desired.health.interval)
     return True
 
 

@@ -100,6 +100,19 @@ def accepts(statuses: Iterable[str], status: int) -> bool:
     return False
 
 
+def listens(socket_path: Path) -> bool:
+    """Whether a server takes connections there, or will take them as soon as it has taken those that wait."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:
+        caller.setblocking(False)
+        try:
+            caller.connect(str(socket_path))
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+    return True
+
+
 def ask(socket_path: Path, health: Health) -> Answer:
     """Ask an instance once, as the proxy would."""
     forwarded = {"X-Forwarded-Proto": health.scheme, "X-Forwarded-For": LOOPBACK, "X-Forwarded-Host": health.host}

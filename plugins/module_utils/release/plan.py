@@ -101,6 +101,7 @@ class Desired:
         run_hooks: Whether this host runs the hook before the activation.
         health: What a healthy instance answers.
         proxy: How clients reach it.
+        start_timeout: Seconds until its server listens.
         bake: How long it is watched before the old instance goes.
         settle: Seconds a worker must run without ending.
         look_after: Seconds for which it must have served when the run looks at it once more.
@@ -125,6 +126,7 @@ class Desired:
     run_hooks: bool = True
     health: probe.Health = field(default_factory=probe.Health)
     proxy: Proxy = field(default_factory=Proxy)
+    start_timeout: float = 60.0
     bake: Bake = field(default_factory=Bake)
     settle: float = 3.0
     look_after: float = 6.0

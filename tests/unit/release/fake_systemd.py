@@ -50,7 +50,7 @@ def handler(status: int, body: str) -> type[http.server.BaseHTTPRequestHandler]:
 
 
 class FakeSystemd:
-    """Starts an HTTP server for each instance; it answers as the release's configuration says.
+    """Starts an HTTP server for each instance; it answers as the release's configuration says, or is ``silent``.
 
     Units beside the server only are up or not. Those whose text is ``fails`` refuse to start; those whose text is
     ``ends`` have ended when they are looked at.
@@ -93,6 +93,9 @@ class FakeSystemd:
         behaviour = (self.paths.release(app, number) / "etc" / "behaviour").read_text()
         if behaviour == "refuses":
             raise SystemdError(f"Job for {unit} failed")
+        if behaviour == "silent":
+            self.up.add(unit)
+            return
         socket = self.paths.socket(app, number)
         socket.parent.mkdir(exist_ok=True)
         socket.unlink(missing_ok=True)

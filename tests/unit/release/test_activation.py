@@ -102,6 +102,20 @@ def test_failed_release_is_tried_again_and_then_serves(paths: layout.Paths, syst
     assert (failures, serving(paths)) == ([], "2")
 
 
+def test_a_server_that_does_not_listen_is_given_up(paths: layout.Paths, systemd: FakeSystemd) -> None:
+    configure(paths, "silent")
+    _step, failures = run(paths, systemd, desired(start_timeout=0.05))
+    assert "the server does not listen on its socket after 0.05 s" in failures[0]
+    assert "release_start_timeout" in failures[0]
+
+
+def test_a_server_that_ends_before_it_listens_is_not_waited_for(paths: layout.Paths, systemd: FakeSystemd) -> None:
+    configure(paths, "silent")
+    systemd.broken.add(f"{APP}@1.service")
+    _step, failures = run(paths, systemd, desired(start_timeout=3600))
+    assert f"{APP}@1.service ended by itself" in failures[0]
+
+
 def test_answer_without_the_expected_text_is_not_healthy(paths: layout.Paths, systemd: FakeSystemd) -> None:
     _step, failures = run(paths, systemd, desired(health=health.Health(body="pong", timeout=0.1, interval=0.01)))
     assert "answered 200 without 'pong', but: '1'" in failures[0]

@@ -42,7 +42,7 @@ def connect(path: str) -> socket.socket:
 def notify(text: str, path: str = "") -> None:
     """Tell systemd something about the service."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as link:
-        name = path or os.environ["NOTIFY_SOCKET"]
+        name = path or os.environ.get("NOTIFY_SOCKET", "/run/systemd/notify")
         link.sendto(text.encode(), "\0" + name[1:] if name.startswith("@") else name)
 
 
