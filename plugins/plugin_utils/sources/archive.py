@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import IO
 
 from ansible_collections.webops.wsgi.plugins.module_utils.build import archive as tree_archive
+from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.lfs import pointers_of_archive
 from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.model import (
     NETWORK_TIMEOUT,
     Source,
     SourceError,
     exclusive,
     naming,
+    some,
     without_credentials,
 )
 
@@ -83,3 +85,9 @@ def _repack(archive: Path, location: str, target: Path) -> None:
             tree_archive.repack(archive, target, strip_top=True)
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
         raise SourceError(f"source.archive {shown} is not a tar archive: {error}") from None
+    pointers = pointers_of_archive(target)
+    if pointers:
+        raise SourceError(
+            f"source.archive {shown} has pointers of Git LFS in the place of {some(pointers)}; make it from a "
+            "work tree where `git lfs pull` has run"
+        )

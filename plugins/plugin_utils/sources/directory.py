@@ -15,7 +15,8 @@ from pathlib import Path, PurePosixPath
 
 from ansible_collections.webops.wsgi.plugins.module_utils.build import archive as tree_archive
 from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.git_program import git_environment
-from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.model import Source, SourceError, naming
+from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.lfs import pointers_of_directory
+from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.model import Source, SourceError, naming, some
 
 # Never part of a release: version control data and what Python and its tools write beside the code. Nor are virtual
 # environments, whatever their name: they are the controller's.
@@ -36,6 +37,11 @@ def resolve_directory(root: Path) -> Source:
         raise SourceError(f"source.path {root} holds no files that .gitignore leaves in")
     with naming(f"source.path {root}"):
         tree_archive.survey(root, files)
+    pointers = pointers_of_directory(root, files)
+    if pointers:
+        raise SourceError(
+            f"source.path {root} has pointers of Git LFS in the place of {some(pointers)}; run `git lfs pull` there"
+        )
     return Source({"tree": digest}, f"{root} ({digest[:12]})", lambda target: write_tree(root, files, target))
 
 
@@ -111,15 +117,10 @@ def _names_for_everybody(root: Path, options: list[str]) -> list[str]:
     hidden = _belonging(root, (name for name in shared if name not in own))
     if hidden:
         raise SourceError(
-            f"source.path {root} has {_some(hidden)}, which git leaves out for you alone, by core.excludesFile: "
+            f"source.path {root} has {some(hidden)}, which git leaves out for you alone, by core.excludesFile: "
             "name it in a .gitignore of the source, or remove it, since other people's builds would have it"
         )
     return shared
-
-
-def _some(names: list[str]) -> str:
-    """A few of many names."""
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 class _GitPathError(SourceError):

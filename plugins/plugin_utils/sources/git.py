@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ansible_collections.webops.wsgi.plugins.module_utils.build import archive as tree_archive
+from ansible_collections.webops.wsgi.plugins.plugin_utils.sources import lfs
 from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.git_program import (
     GIT_PROTOCOLS,
     git,
@@ -88,7 +89,7 @@ def _archive_commit(
     mirror = _mirror(url, cache)
     with exclusive(mirror):
         if not (mirror / "HEAD").exists():
-            git(["init", "--quiet", "--bare", str(mirror)], url)
+            git(["init", "--quiet", "--bare", "--template=", str(mirror)], url)
         if not _has_commit(mirror, commit):
             git(["-C", str(mirror), "fetch", "--quiet", "--force", "--", url, "+refs/*:refs/*"], url)
         if not _has_commit(mirror, commit):
@@ -97,6 +98,7 @@ def _archive_commit(
         shape = ["--format=tar", f"--prefix={prefix}", "-o", str(exported)]
         own = ["-C", str(mirror), "-c", f"core.attributesFile={os.devnull}"]
         git([*own, "archive", *shape, commit], url, surroundings=NO_SETTINGS)
+        lfs.fill_in(exported, url, mirror, commit)
         listed = git(["-C", str(mirror), "ls-tree", "-r", "-z", commit], url).split("\0")
     entries = [line.split("\t", 1) for line in listed if line.startswith("160000 ")]
     return {path: kind.split()[2] for kind, path in entries}

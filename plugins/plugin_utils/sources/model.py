@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,3 +57,9 @@ def exclusive(path: Path) -> Iterator[None]:
 def without_credentials(text: str) -> str:
     """A URL, or a text with some, without passwords and without queries, which hold the tokens of signed addresses."""
     return re.sub(r"(://[^\s?#'\"]*)\?[^\s#'\"]*", r"\1", re.sub(r"(?<=://)[^/\s]*@", "", text))
+
+
+def some(names: Collection[str]) -> str:
+    """A few of many names."""
+    shown = ", ".join(sorted(names)[:5])
+    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown
