@@ -8,7 +8,11 @@ import re
 import typing as t
 
 from ansible_collections.webops.wsgi.plugins.plugin_utils.checks.clients import NGINX_TIME
-from ansible_collections.webops.wsgi.plugins.plugin_utils.checks.source import folder_problem, tree_at_hand
+from ansible_collections.webops.wsgi.plugins.plugin_utils.checks.source import (
+    folder_problem,
+    left_out_problem,
+    tree_at_hand,
+)
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import App, Problem, show
 from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx import site
 
@@ -271,6 +275,8 @@ def check_error_pages(app: App) -> t.Iterator[Problem]:
     if not folder or not app.usable("nginx.error_pages"):
         return
     wrong, mend = folder_problem(folder, tree_at_hand(app))
+    if not wrong:
+        wrong, mend = left_out_problem(app, folder)
     if not folder.startswith("/") and app.usable("persistent") and site.outside(app.data, folder):
         wrong = "a directory of persistent, where the app could show any file of nginx's as a page"
         mend = "write one that comes with the source and stays as it is"

@@ -12,7 +12,9 @@ from ansible_collections.webops.wsgi.plugins.module_utils.build.project import l
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory import settings
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import App, Problem, show
 from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx import site
+from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.directory import left_out
 from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.git_program import GIT_PROTOCOLS, git_protocol
+from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.model import SourceError
 
 _EXACT_VERSION = re.compile(r"[0-9][A-Za-z0-9.!+_-]*")
 _PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?(\[[A-Za-z0-9._,\s-]*\])?")
@@ -281,12 +283,30 @@ def _static_problem(app: App, folder: t.Any, tree: str) -> tuple[str, str]:
         return "with a character that systemd does not take", "use letters, digits, hyphens, underscores and dots"
     if folder.startswith("/"):
         return _elsewhere_problem(folder, app.data["name"])
-    return folder_problem(folder, "" if place or _may_be_built(app, folder, tree) else tree)
+    if place or (app.data["build"] and not os.path.lexists(os.path.join(tree, folder))):
+        return folder_problem(folder, "")
+    problem = folder_problem(folder, tree)
+    # What is left out of the upload may be made by the app's build commands.
+    return problem if problem[0] or app.data["build"] else left_out_problem(app, folder)
 
 
-def _may_be_built(app: App, folder: str, tree: str) -> bool:
-    """Whether a directory that the source lacks may be one that the app's build commands make."""
-    return bool(app.data["build"]) and not os.path.lexists(os.path.join(tree, folder))
+def left_out_problem(app: App, name: str) -> tuple[str, str]:
+    """What is wrong with a directory or file of which nothing is uploaded, and the mend; else two empty strings."""
+    if not tree_at_hand(app):
+        return "", ""
+    source = app.data["source"]
+    try:
+        rule = left_out(Path(source["path"]), os.path.normpath(os.path.join(source.get("subdirectory") or "", name)))
+    except SourceError:  # which is told of the whole source
+        return "", ""
+    return (
+        (
+            f"which is not uploaded: {rule} leaves it out",
+            "take it out of that file, have it made by a command of build, or deploy an archive that has it",
+        )
+        if rule
+        else ("", "")
+    )
 
 
 def _elsewhere_problem(folder: str, name: str) -> tuple[str, str]:
@@ -427,6 +447,10 @@ def check_python(app: App) -> t.Iterator[Problem]:
     elif tree and not os.path.isfile(os.path.join(tree, requirements)):
         text = f"{setting} is {show(requirements)}, which is no file in {tree}"
         yield app.problem(text, "create it there, or correct its name")
+    elif tree:
+        wrong, mend = left_out_problem(app, requirements)
+        if wrong:
+            yield app.problem(f"{setting} is {show(requirements)}, {wrong}", mend)
 
 
 def _check_python_version(app: App, version: str) -> t.Iterator[Problem]:

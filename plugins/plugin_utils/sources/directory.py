@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import stat
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from ansible_collections.webops.wsgi.plugins.module_utils.build import archive as tree_archive
@@ -21,8 +24,6 @@ from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.model import S
 # Never part of a release: version control data and what Python and its tools write beside the code. Nor are virtual
 # environments, whatever their name: they are the controller's.
 IGNORED_NAMES = frozenset({".git", "__pycache__", ".venv", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".DS_Store"})
-# What git says of a directory that no repository is above, and of no other.
-NO_REPOSITORY = "not a git repository (or any"
 UNREADABLE_DIRECTORY = "could not open directory"
 LIST_FILES = ("ls-files", "-z", "--cached", "--others", "--exclude-standard")
 
@@ -79,35 +80,47 @@ def _belongs(root: Path, name: str) -> bool:
 
 def _git_listed(root: Path) -> list[str] | None:
     """What git would take along; None when the directory has no use for git."""
-    try:
-        names = _names_of_repository(root)
-        if names is not None:
-            return [inner for name in names for inner in _with_submodule(root, name)]
-        if not any(root.rglob(".gitignore")):
+    with _reading(root) as options:
+        if options is None:
             return None
-        with tempfile.TemporaryDirectory() as scratch:
-            # Outside any repository an empty one lends its reading of .gitignore.
-            _git_of_path(root, ["init", "--quiet", "--template=", scratch])
-            lend = [f"--git-dir={scratch}/.git", f"--work-tree={root}"]
-            return _names_for_everybody(root, lend)
-    except FileNotFoundError:
-        if any(root.rglob(".gitignore")) or any((folder / ".git").exists() for folder in (root, *root.parents)):
-            raise SourceError(
-                f"source.path {root} has a .gitignore or is in a git repository, and reading it takes git: "
-                "install git here"
-            ) from None
-        return None
+        names = _names_for_everybody(root, options)
+        return [inner for name in names for inner in _with_submodule(root, name)]
 
 
-def _names_of_repository(root: Path) -> list[str] | None:
-    """What the repository around a directory takes along of it; None where there is no repository."""
-    try:
-        return _names_for_everybody(root, [])
-    except _GitPathError as error:
-        # A repository that git refuses to read, such as another user's, may leave out what must not be uploaded.
-        if NO_REPOSITORY in str(error):
-            return None
-        raise
+@contextmanager
+def _reading(root: Path) -> Iterator[list[str] | None]:
+    """The options with which git reads the .gitignore files of a directory; None where it has none to read."""
+    in_repository = any((folder / ".git").exists() for folder in (root, *root.parents))
+    if not in_repository and not any(root.rglob(".gitignore")):
+        yield None
+        return
+    if not shutil.which("git"):
+        raise SourceError(
+            f"source.path {root} has a .gitignore or is in a git repository, and reading it takes git: install git here"
+        )
+    if in_repository:
+        yield []
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        # Outside any repository an empty one lends its reading of .gitignore.
+        _git_of_path(root, ["init", "--quiet", "--template=", scratch])
+        yield [f"--git-dir={scratch}/.git", f"--work-tree={root}"]
+
+
+def left_out(root: Path, name: str) -> str:
+    """The rule of a .gitignore by which nothing of a directory or file goes along; empty where something does.
+
+    Raises:
+        SourceError: Git cannot tell.
+    """
+    with _reading(root) as options:
+        if options is None or _git_of_path(root, [*options, *LIST_FILES, "--", f":(literal){name}"]):
+            return ""
+        inside = (f"{folder}/{file}" for folder, _folders, files in os.walk(root / name) for file in files)
+        first = [os.path.relpath(path, root) for path in islice(inside, 1)]
+        # No rule makes it fail: the directory is empty, say.
+        told = _run_git(root, [*options, "check-ignore", "--verbose", "--", name, *first]).stdout.decode()
+    return told.partition("\t")[0]
 
 
 def _names_for_everybody(root: Path, options: list[str]) -> list[str]:
@@ -123,18 +136,20 @@ def _names_for_everybody(root: Path, options: list[str]) -> list[str]:
     return shared
 
 
-class _GitPathError(SourceError):
-    """Git cannot say what a directory holds."""
-
-
 def _git_of_path(root: Path, arguments: list[str]) -> list[str]:
     """The names that a git prints which runs in a directory."""
     done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, check=False, env=git_environment())
     errors = " ".join(done.stderr.decode(errors="replace").split())
-    # It goes on without what it cannot read, as if that were not there.
+    # A repository that git refuses to read, such as another user's, may leave out what must not be uploaded.
+    # Of what it cannot open it only warns.
     if done.returncode or UNREADABLE_DIRECTORY in errors:
-        raise _GitPathError(f"source.path {root}: git cannot tell what .gitignore leaves in: {errors}")
+        raise SourceError(f"source.path {root}: git cannot tell what .gitignore leaves in: {errors}")
     return [name for name in done.stdout.decode(errors="surrogateescape").split("\0") if name]
+
+
+def _run_git(root: Path, arguments: list[str]) -> subprocess.CompletedProcess[bytes]:
+    command = ["git", "-C", str(root), *arguments]
+    return subprocess.run(command, capture_output=True, check=False, env=git_environment())
 
 
 def _with_submodule(root: Path, name: str) -> list[str]:

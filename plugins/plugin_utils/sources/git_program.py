@@ -62,7 +62,7 @@ def git_environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not GIT_SURROUNDINGS.fullmatch(name)}
     return {
         **kept,
-        "LC_ALL": "C",  # NO_REPOSITORY is English
+        "LC_ALL": "C",  # some answers are told apart by their words
         "GIT_NO_REPLACE_OBJECTS": "1",  # a commit is what its name says
         "GIT_ALLOW_PROTOCOL": ":".join(GIT_PROTOCOLS),
         # Nobody sits at this terminal: a question for a password would wait for ever.

@@ -89,6 +89,11 @@ def fixture_base(tmp_path: pathlib.Path) -> pathlib.Path:
     (tmp_path / "file.tar.gz").write_text("x")
     (tmp_path / "void").mkdir()
     (tree / "elsewhere").symlink_to("/etc")
+    (tree / ".gitignore").write_text("dist/\nout/\nlocal.txt\n")
+    (tree / "local.txt").write_text("flask==3.1.1\n")
+    for folder in ("dist", "service/out"):
+        (tree / folder).mkdir(parents=True)
+        (tree / folder / "main.js").write_text("1")
     return tmp_path
 
 
@@ -769,6 +774,22 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
     "static directory that does not exist": (
         {"nginx": {"static": {"/s/": "nope"}}},
         ["nginx.static", '"nope"', "no directory in", "create it"],
+    ),
+    "static directory that is not uploaded": (
+        {"nginx": {"static": {"/s/": "dist"}}},
+        ['nginx.static maps "/s/" to "dist"', "not uploaded: .gitignore:1:dist/ leaves it out", "a command of build"],
+    ),
+    "static directory of a subdirectory that is not uploaded": (
+        {"source": {"path": "tree", "subdirectory": "service"}, "nginx": {"static": {"/s/": "out"}}},
+        ['nginx.static maps "/s/" to "out"', "not uploaded: .gitignore:2:out/ leaves it out"],
+    ),
+    "error pages that are not uploaded": (
+        {"nginx": {"error_pages": "dist"}},
+        ['nginx.error_pages is "dist"', "not uploaded: .gitignore:1:dist/ leaves it out"],
+    ),
+    "requirements that are not uploaded": (
+        {"python": {"requirements": "local.txt"}},
+        ['python.requirements is "local.txt"', "not uploaded: .gitignore:3:local.txt leaves it out"],
     ),
     "static directory that is a link to elsewhere, for all that is built": (
         {"build": ["npm ci"], "nginx": {"static": {"/s/": "elsewhere"}}},

@@ -57,6 +57,14 @@ def test_repository_is_not_read_without_git(service: Path, monkeypatch: pytest.M
         directory.list_files(service)
 
 
+def test_repository_on_another_file_system_is_refused(tmp_path: Path) -> None:
+    """As git sees a repository of which nothing but a directory `.git` is in sight."""
+    root = make_tree(tmp_path / "mono/service", {"app.py": ""})
+    (root.parent / ".git").mkdir()
+    with pytest.raises(model.SourceError, match=r"git cannot tell .* not a git repository"):
+        directory.list_files(root)
+
+
 def test_ceiling_of_another_purpose_hides_no_repository(service: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(service.parent))
     assert directory.list_files(service) == ["app.py"]
@@ -154,6 +162,37 @@ def test_hard_linked_files_both_arrive_whole(tmp_path: Path) -> None:
 def test_empty_directory_is_named(tmp_path: Path) -> None:
     with pytest.raises(model.SourceError, match=str(tmp_path)):
         resolve_path(tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize("within_git", [True, False])
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("dist", ".gitignore:1:dist/"),
+        ("assets", "assets/.gitignore:1:*"),
+        ("styles.min", ".gitignore:2:*.css"),
+        ("settings.local", ".gitignore:3:settings.local"),
+        ("static", ""),
+        ("mixed", ""),
+        ("empty", ""),
+    ],
+)
+def test_rule_that_leaves_all_of_a_directory_or_file_out_is_named(
+    tmp_path: Path, within_git: bool, name: str, rule: str
+) -> None:
+    files = ["dist/main.js", "styles.min/a.css", "settings.local", "static/a.js", "mixed/a.css", "mixed/a.js"]
+    root = make_tree(tmp_path / "app", {**dict.fromkeys(files, ""), "assets/.gitignore": "*\n", "assets/a.js": ""})
+    make_tree(root, {".gitignore": "dist/\n*.css\nsettings.local\n"})
+    (root / "empty").mkdir()
+    if within_git:
+        git(root, "init", "-q")
+    assert directory.left_out(root, name) == rule
+
+
+def test_nested_repository_comes_along_outside_a_repository_too(tmp_path: Path) -> None:
+    root = make_tree(tmp_path / "app", {"app.py": "", ".gitignore": "", "lib/lib.py": ""})
+    git(root / "lib", "init", "-q")
+    assert directory.list_files(root) == [".gitignore", "app.py", "lib/lib.py"]
 
 
 @pytest.mark.parametrize("tracked", [True, False])
