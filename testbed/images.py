@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 
 from . import machine
-from .engine import docker, ensure, need, only_one, say
+from .engine import ROOT, docker, ensure, need, only_one, say
 from .errors import TestbedError
 
 RECIPES = Path(__file__).parent / "images"
@@ -26,6 +28,16 @@ def host_image(release: str) -> str:
     return _image("host", release)
 
 
+def prepared_image(release: str) -> str:
+    """Name of the image of a host that has the packages of the roles already, built where missing."""
+    defaults = (ROOT / "roles/python_app/defaults/main.yml").read_text(encoding="utf-8")
+    uv = re.search(r'^python_app_uv_version: "(.+)"$', defaults, re.MULTILINE)
+    if uv is None:
+        raise TestbedError("roles/python_app/defaults/main.yml has no python_app_uv_version")
+    environment = {"UV": uv[1], "INDEX": os.environ.get("PIP_INDEX_URL", "")}
+    return _image("prepared", release, host_image(release), environment)
+
+
 def ca_image() -> str:
     """Name of the image of the ACME certificate authority, built where missing."""
     return _image("ca", "13")
@@ -34,21 +46,24 @@ def ca_image() -> str:
 def build_all() -> None:
     """Build every image that is missing, side by side."""
     with ThreadPoolExecutor() as pool:
-        for building in [pool.submit(ca_image), *(pool.submit(host_image, release) for release in SUITES)]:
+        for building in [pool.submit(ca_image), *(pool.submit(prepared_image, release) for release in SUITES)]:
             building.result()
 
 
-def _image(kind: str, release: str) -> str:
+def _image(kind: str, release: str, base: str = "", environment: Mapping[str, str] | None = None) -> str:
+    """Name of the image that a recipe makes, run with ``environment`` in ``base``, by default the bare release."""
     if release not in SUITES:
         raise TestbedError(f"no image of Debian {release!r}; there are {', '.join(SUITES)}")
     recipe = RECIPES / f"{kind}.sh"
     ensure()
     settings = machine.apt_sources(SUITES[release]) + machine.apt_settings()
-    name = f"{PREFIX}-{kind}{release}:{_digest(recipe.read_text(encoding='utf-8'), settings)}"
+    environment = environment or {}
+    inputs = [recipe.read_text(encoding="utf-8"), settings, *([base, *environment.values()] if base else [])]
+    name = f"{PREFIX}-{kind}{release}:{_digest(*inputs)}"
     with only_one(f"{kind}{release}"):
         if not _exists(name):
             started = time.monotonic()
-            _build(name, recipe, release)
+            _build(name, recipe, base or _base(release), SUITES[release], environment)
             say(f"built {name} in {time.monotonic() - started:.0f} s")
     return name
 
@@ -63,15 +78,15 @@ def _exists(image: str) -> bool:
     return docker("images", "--quiet", image) != ""
 
 
-def _build(name: str, recipe: Path, release: str) -> None:
-    """Run ``recipe`` in a container of the bare release and keep the result as image ``name``."""
-    base = _base(release)
+def _build(name: str, recipe: Path, base: str, suite: str, environment: Mapping[str, str]) -> None:
+    """Run ``recipe`` in a container of the image ``base`` and keep the result as image ``name``."""
+    variables = [f"--env={variable}={value}" for variable, value in environment.items()]
     container = docker("create", base, "sleep", "infinity")
     try:
         docker("start", container)
-        _prepare_apt(container, SUITES[release])
+        _prepare_apt(container, suite)
         say(f"building {name}")
-        docker("exec", "--interactive", container, "sh", "-s", stdin=recipe.read_text(encoding="utf-8"))
+        docker("exec", "--interactive", *variables, container, "sh", "-s", stdin=recipe.read_text(encoding="utf-8"))
         docker("commit", container, name)
     finally:
         docker("rm", "--force", container)

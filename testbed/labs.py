@@ -20,7 +20,7 @@ from typing import Any
 from . import machine
 from .engine import CACHE, ROOT, docker, ensure, installed, need, only_one, say, systemd_options
 from .errors import TestbedError
-from .images import ca_image, host_image, write
+from .images import SUITES, ca_image, host_image, prepared_image, write
 
 LABEL = "webops.testbed"
 PREFIX = os.environ.get("TESTBED_PREFIX", "webops")  # of names in the engine: one a clone lets clones run side by side
@@ -31,6 +31,7 @@ ACME_BUNDLE = "/etc/ssl/acme-ca.pem"  # on hosts: the certificate of the ACME se
 CA_ROOT = "/etc/pebble/root.pem"  # in the authority's container: the root of all certificates it issues
 HOST_CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 BOOT_TIMEOUT = 90  # seconds
+PATIENCE = 120  # seconds for what takes one or two on a machine that is not busy
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,18 @@ class Host:
         release: Debian release, "12" or "13".
         domains: names that lead to the host: in its lab's network and for the certificate authority.
         publish: ports published on 127.0.0.1, container port to port here (0: any free one). SSH always is.
+        prepared: whether it has the packages of the roles already.
     """
 
     name: str
     release: str
     domains: tuple[str, ...] = ()
     publish: dict[int, int] = field(default_factory=dict)
+    prepared: bool = False
+
+    def image(self) -> str:
+        """Name of its image, built where missing."""
+        return prepared_image(self.release) if self.prepared else host_image(self.release)
 
 
 @dataclass(frozen=True)
@@ -165,7 +172,7 @@ def _images(wanted: Lab) -> dict[str, str]:
     """Image of each host and of the certificate authority ("ca"); what is missing is built side by side."""
     with ThreadPoolExecutor() as pool:
         authority = pool.submit(ca_image)
-        releases = {host.name: pool.submit(host_image, host.release) for host in wanted.hosts}
+        releases = {host.name: pool.submit(host.image) for host in wanted.hosts}
         return {"ca": authority.result(), **{name: image.result() for name, image in releases.items()}}
 
 
@@ -281,7 +288,7 @@ def wait_booted(container: str) -> None:
         raise TestbedError(f"{container} booted with failed units:\n{failed}")
 
 
-def wait_for(condition: Callable[[], bool], what: str, timeout: float) -> None:
+def wait_for(condition: Callable[[], bool], what: str, timeout: float = PATIENCE) -> None:
     """Wait until ``condition`` holds.
 
     Raises:
@@ -343,13 +350,14 @@ def _inventory(facts: dict[str, Any]) -> str:
     return json.dumps({"wsgi": {"hosts": hosts, "vars": shared}}, indent=2) + "\n"
 
 
-def _scenario(name: str, *apps: str) -> Lab:
+def _scenario(name: str, *apps: str, prepared: bool = True) -> Lab:
     """The lab of a Molecule scenario: a host of each Debian release, and domains for its apps on both."""
 
-    def domains(host: str) -> tuple[str, ...]:
-        return tuple(f"{app}.{host}.example.test" for app in apps)
+    def host(release: str) -> Host:
+        name = f"d{release}"
+        return Host(name, release, tuple(f"{app}.{name}.example.test" for app in apps), prepared=prepared)
 
-    return lab(f"molecule-{name}", Host("d12", "12", domains("d12")), Host("d13", "13", domains("d13")))
+    return lab(f"molecule-{name}", *map(host, SUITES))
 
 
 DEMO = lab(
@@ -363,8 +371,8 @@ DEMO = lab(
 )
 SCENARIOS = {
     "apps": _scenario("apps", "packages", "notes", "shop"),
-    "default": _scenario("default", "api", "httpbin", "packed"),
-    "deploy": _scenario("deploy", "api"),
+    "default": _scenario("default", "api", "httpbin", "packed", prepared=False),
+    "deploy": _scenario("deploy", "api", "beta", "gamma"),
     "edge": _scenario("edge", "probe", "second"),
     "hostile": _scenario("hostile", "victim", "mallory", "poison"),
     "tls": _scenario("tls", "grow", "www.grow", "keyed", "moved", "own"),

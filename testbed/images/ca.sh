@@ -1,6 +1,6 @@
 #!/bin/sh
 # Let's Encrypt's own ACME test server with its DNS, and the tools to look at hosts from another machine's view. BIND is
-# for tests that change DNS.
+# for tests that change DNS, slowhttptest for those of slow clients.
 set -eu
 export DEBIAN_FRONTEND=noninteractive
 
@@ -17,7 +17,7 @@ Pin-Priority: 100
 PIN
 install="apt-get install -y -qq --no-install-recommends"
 apt-get update -qq || echo "a mirror without unstable" >&2
-$install bind9 ca-certificates curl openssl
+$install bind9 ca-certificates curl openssl python3 slowhttptest
 $install pebble/unstable || $install pebble
 apt-get clean
 mkdir -p /etc/pebble
