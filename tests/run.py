@@ -1,8 +1,8 @@
 """Run the checks and end in one summary: ``python tests/run.py [lint|unit|molecule]``.
 
 Two run at a time, one in the terminal, the output of the other one following as a whole: the scenarios wait for
-networks, package managers and time limits every now and then. The scenario that measures how fast answers are runs
-alone, last. Exit code 0 only when all have passed. The last line is ``N passed, N failed``.
+networks, package managers and time limits every now and then. Exit code 0 only when all have passed. The last line is
+``N passed, N failed``; before it are what each step took, and the tests that took longest.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ REPORTS = ROOT / ".cache" / "reports"
 MESSAGE = 300  # characters of a failed test's message that the summary shows
 IMAGES = "engine and images"
 LONGEST = "deploy"  # of the scenarios
-ALONE = "edge"  # the one that measures latencies
+SHOWN = 15  # of the tests that took longest
 SOURCES = ["plugins", "tests", "testbed", "molecule", "bench", "examples"]
 
 
@@ -62,14 +62,21 @@ class Outcome:
     seconds: float
 
     @property
+    def tests(self) -> list[ElementTree.Element]:
+        """What pytest has noted of each test, where the step runs it."""
+        return list(ElementTree.parse(self.step.report).iter("testcase")) if self.step.report.exists() else []
+
+    @property
+    def durations(self) -> list[tuple[float, str]]:
+        """Seconds and name of each test."""
+        return [(float(case.get("time", 0)), f"{self.step.name}: {case.get('name')}") for case in self.tests]
+
+    @property
     def failures(self) -> list[str]:
         """The tests that failed, a line each: name and message."""
-        if self.passed or not self.step.report.exists():
-            return []
-        cases = ElementTree.parse(self.step.report).iter("testcase")
         return [
             f"{case.get('name')}: {' '.join(fault.get('message', '').split())[:MESSAGE]}"
-            for case in cases
+            for case in ([] if self.passed else self.tests)
             for fault in case
             if fault.tag in ("failure", "error")
         ]
@@ -148,17 +155,16 @@ def measured(step: Step, output: IO[str] | None) -> Outcome:
 def run_all(chosen: list[Step]) -> list[Outcome]:
     """Run all steps; a failing one does not stop the rest."""
     images = [step for step in chosen if step.name == IMAGES]
-    alone = [step for step in chosen if step.is_scenario(ALONE)]
     if not images:
         return [run(step) for step in chosen]
     outcomes = [run(step) for step in images]
     # Long ones first, or the last of them would run with nothing beside it.
-    waiting = deque(sorted((step for step in chosen if step not in [*images, *alone]), key=Step.turn))
+    waiting = deque(sorted((step for step in chosen if step not in images), key=Step.turn))
     with ThreadPoolExecutor(1) as pool:
         beside = pool.submit(lambda: [run_beside(step) for step in taken(waiting)])
         outcomes += [run(step) for step in taken(waiting)]
         outcomes += beside.result()
-    return [*outcomes, *(run(step) for step in alone)]
+    return outcomes
 
 
 def taken(waiting: deque[Step]) -> Iterator[Step]:
@@ -175,6 +181,8 @@ def summary(outcomes: list[Outcome], seconds: float) -> str:
     for outcome in outcomes:
         lines.append(f"{outcome.step.name:{width}}  {'passed' if outcome.passed else 'FAILED'}  {outcome.seconds:7.1f}")
     lines.append(f"{'':{width}}          {seconds:7.1f}")
+    longest = sorted((test for outcome in outcomes for test in outcome.durations), reverse=True)[:SHOWN]
+    lines += [f"{seconds:7.1f} s  {name}" for seconds, name in longest]
     lines += [f"{outcome.step.name}: {failure}" for outcome in outcomes for failure in outcome.failures]
     passed = sum(outcome.passed for outcome in outcomes)
     return "\n".join([*lines, f"{passed} passed, {len(outcomes) - passed} failed"])
