@@ -260,6 +260,7 @@ class _Reader(threading.Thread):
 
     def __init__(self, stream: IO[bytes]) -> None:
         super().__init__(daemon=True)
+        self._pipe = stream  # or it would be closed, and its number another file's, while this reads on
         self._stream, self._first, self._end = io.BufferedReader(io.FileIO(stream.fileno(), closefd=False)), b"", b""
         self.start()
 
