@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from testbed import labs
 
 APP = "probe"
 
@@ -21,33 +24,40 @@ def stopped(host, client) -> Iterator[None]:
 
 
 def _wait(client, host) -> None:
-    tries = ["--retry", "60", "--retry-delay", "1", "--retry-all-errors", "--fail"]
+    tries = ["--retry", "120", "--retry-delay", "1", "--retry-all-errors", "--fail"]
     answer = client.get(host.url(APP), *tries)
     assert answer.status == 200, f"{APP} on {host.name} does not come back: {answer.status} {answer.error}"
 
 
-@pytest.fixture(scope="session")
-def tools(client) -> tuple[str, ...]:
-    """Programs of the client's machine, installed from Debian where they are missing."""
-    programs = ("python3", "h2load", "slowhttptest")
-    wanted = "python3 nghttp2-client slowhttptest"
-    install = "apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends"
-    client.shell(f"command -v {' '.join(programs)} >/dev/null || {{ {install} {wanted} >/dev/null; }}")
-    return programs
-
-
 @pytest.fixture
-def python(client, tools):
+def python(client):
     """Run a Python script, with arguments, where the client is; returns what it printed."""
-    assert tools
 
     def run(script: str, *arguments: str) -> str:
         command = ["docker", "exec", "-i", client.container, "python3", "-", *arguments]
-        done = subprocess.run(command, input=script, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(command, input=script, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     return run
+
+
+@pytest.fixture
+def logged(host) -> Callable[[str], list[dict[str, Any]]]:
+    """The lines that nginx has logged of a URL of the app's; it writes what it has collected once a second."""
+
+    def found(url: str) -> list[dict[str, Any]]:
+        lines: list[dict[str, Any]] = []
+
+        def there() -> bool:
+            log = host.run(f"tail -n 100 /var/log/nginx/{APP}.access.log").splitlines()
+            lines.extend(line for line in map(json.loads, log) if line["url.original"] == url)
+            return bool(lines)
+
+        labs.wait_for(there, f"a line of {url} in the log")
+        return lines
+
+    return found
 
 
 @pytest.fixture

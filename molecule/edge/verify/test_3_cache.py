@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 
 import pytest
+from testbed import labs
 
+LONG = "control=max-age=600"  # in a query: the app says that its answer may be kept for longer than a test takes
 AGE = 3.2  # seconds until an answer is too old: cache_valid says 2 s, and nginx counts whole seconds
 
 
@@ -16,10 +18,11 @@ def fixture_path():
 
 
 def test_an_answer_is_kept(host, client, path):
-    first, second = (client.get(host.url("probe", path)) for _ in range(2))
+    url = host.url("probe", f"{path}?{LONG}")
+    first, second = (client.get(url) for _ in range(2))
     assert (first.headers["x-cache"], second.headers["x-cache"]) == ("MISS", "HIT")
     assert first.json == second.json
-    assert client.get(host.url("probe", f"{path}?other")).json != first.json
+    assert client.get(f"{url}&other").json != first.json
     assert "x-cache" not in client.get(host.url("probe")).headers
 
 
@@ -60,7 +63,7 @@ def test_who_is_somebody_is_neither_answered_nor_kept(host, client, path, sent):
 )
 @pytest.mark.parametrize("version", ["--http1.1", "--http2"])
 def test_cookies_that_are_nobody(host, client, cookies, answer, version):
-    url = host.url("probe", f"/cached/shared/{time.time_ns()}?control=max-age=60")
+    url = host.url("probe", f"/cached/shared/{time.time_ns()}?{LONG}")
     client.get(url)
     assert client.get(url, version, "-b", cookies).headers["x-cache"] == answer
 
@@ -86,7 +89,7 @@ def test_an_answer_that_is_not_for_all_is_not_kept(host, client, path, query):
 
 
 def test_the_app_says_for_how_long(host, client, path):
-    url = host.url("probe", f"{path}?control=max-age=60")
+    url = host.url("probe", f"{path}?{LONG}")
     client.get(url)
     time.sleep(AGE)
     assert client.get(url).headers["x-cache"] == "HIT"
@@ -98,9 +101,7 @@ def test_what_is_too_old_is_given_at_once_and_renewed(host, client, path):
     time.sleep(AGE)
     stale = client.get(url)
     assert (stale.headers["x-cache"], stale.json) == ("STALE", old.json)
-    deadline = time.monotonic() + 5
-    while client.get(url).json == old.json:
-        assert time.monotonic() < deadline, "never renewed"
+    labs.wait_for(lambda: client.get(url).json != old.json, "the renewed answer")
 
 
 def test_the_app_fails_and_the_cache_answers(host, client, path):
@@ -128,12 +129,12 @@ def test_the_app_is_gone_and_the_cache_answers(host, client, path):
         host.run("systemctl start probe.target")
     assert [(answer.status, answer.json) for answer in answers] == 3 * [(200, old.json)]
     assert {answer.headers["x-cache"] for answer in answers} <= {"STALE", "UPDATING"}
-    tries = ["--retry", "30", "--retry-delay", "1", "--retry-all-errors", "--fail"]
+    tries = ["--retry", "120", "--retry-delay", "1", "--retry-all-errors", "--fail"]
     assert client.get(host.url("probe"), *tries).status == 200
 
 
 def test_of_many_at_once_the_app_sees_one(host, client, path):
-    url = host.url("probe", f"{path}?seconds=1")
+    url = host.url("probe", f"{path}?seconds=1&{LONG}")
     script = 'seq 8 | xargs -P 8 -I{} curl -s --cacert "$1" "$0"'
     answers = client.shell(script, url, client.root).splitlines()
     assert len(answers) == 8
@@ -143,9 +144,11 @@ def test_of_many_at_once_the_app_sees_one(host, client, path):
 def test_microcache(host, client):
     url = host.url("probe", "/micro")
     client.get(url)
-    script = 'curl -s --cacert "$1" "$0" "$0" "$0" "$0" "$0" "$0"'
-    numbers = client.shell(script, url, client.root).split()
-    assert len(set(numbers)) <= 2, f"asked more than once a second: {numbers}"
+    script = 'curl -s --cacert "$1" -w "%{time_total}\\n" $(yes "$0" | head -n 40)'
+    told = client.shell(script, url, client.root).split()
+    numbers, seconds = told[::2], sum(map(float, told[1::2]))
+    assert len(set(numbers)) <= 2 + seconds, f"asked more than once a second, in {seconds} s: {numbers}"
+    assert len(set(numbers)) < len(numbers)
 
 
 def test_purge_by_url_and_of_all(play, hosts, client):

@@ -23,7 +23,7 @@ context = ssl.create_default_context(cafile=root)
 def send(line):
     told, answer = json.loads(line), b""
     try:
-        wire = socket.create_connection((host, 80 if told["plain"] else 443), timeout=3)
+        wire = socket.create_connection((host, 80 if told["plain"] else 443), timeout=10)
         wire = wire if told["plain"] else context.wrap_socket(wire, server_hostname=host)
         with wire:
             wire.sendall(base64.b64decode(told["bytes"]))

@@ -64,7 +64,7 @@ def test_uploads_are_served_without_the_app(host, client):
         host.run("systemctl start probe.target")
     assert (answer.status, answer.body) == (200, "uploaded")
     assert answer.headers["x-content-type-options"] == "nosniff"
-    tries = ["--retry", "30", "--retry-delay", "1", "--retry-all-errors", "--fail"]
+    tries = ["--retry", "120", "--retry-delay", "1", "--retry-all-errors", "--fail"]
     assert client.get(host.url("probe"), *tries).status == 200
 
 

@@ -7,6 +7,7 @@ import re
 import time
 
 import pytest
+from testbed import labs
 
 HERE = "curl -sk --resolve {domain}:443:127.0.0.1"
 
@@ -118,8 +119,10 @@ def test_a_sample_of_the_log_has_every_error(behind, client):
     ask = 'curl -s -4 --cacert "$1" --haproxy-clientip 203.0.113.8 -o /dev/null'
     asked = [behind.url("probe", f"/status/[{statuses}]?{mark}") for statuses in ("200-398:2", "400-419")]
     client.shell(f'{ask} "$0"; {ask} "$2"', asked[0], client.root, asked[1])
-    time.sleep(1.2)  # nginx writes what it has collected once a second
-    lines = [json.loads(line) for line in behind.run(f"grep {mark} /var/log/nginx/probe.access.log").splitlines()]
+    log = "/var/log/nginx/probe.access.log"
+    counted = f"""grep {mark} {log} | grep -c '"http.response.status_code":4' || true"""
+    labs.wait_for(lambda: behind.run(counted) == "20", "a line of every error in the log")
+    lines = [json.loads(line) for line in behind.run(f"grep {mark} {log}").splitlines()]
     errors = [line for line in lines if line["http.response.status_code"] >= 400]
     assert len(errors) == 20
     # Of 100, a share of 0.1; outside 1 to 29 once in 30,000 runs.

@@ -50,12 +50,14 @@ def counted(_path: str = "") -> Response:
 
 @app.get("/events")
 def events() -> Response:
-    """Three server-sent events, a second apart."""
+    """Three server-sent events, each when the client has said by C(keep) that it has the one before."""
+    name = request.args["name"]
 
     def stream() -> Iterator[str]:
         for number in range(3):
             yield f"data: {number}\n\n"
-            time.sleep(1)
+            while not (state / "uploads" / f"{name}-{number}").exists():
+                time.sleep(0.05)
 
     return Response(stream(), mimetype="text/event-stream")
 
