@@ -108,6 +108,7 @@ def build_inputs(
         variables={name: app["env"][name] for name in app["env"].keys() - env_places.located(app)} if commands else {},
         extras=list(python["extras"]),
         groups=list(python["groups"]),
+        persistent_files=sorted(app["persistent_files"]),
     )
 
 

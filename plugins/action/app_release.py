@@ -249,7 +249,7 @@ class Units:
         files = {f"{name}{suffix}": self._texts[template][name] for suffix, template in FILES.items()}
         files.update({f"{name}{suffix}": self._render(template, app) for suffix, template in listener.items()})
         beside = list(processes(app))
-        writes = app["persistent"] or self._apps[name]["state_folders"]
+        writes = app["persistent"] or app["persistent_files"] or self._apps[name]["state_folders"]
         return {
             **{option: self._texts[template][name] for option, template in ONE_AN_APP.items()},
             "prepare": self._render("prepare.j2", app) if writes else "",

@@ -156,6 +156,11 @@ options:
         type: list
         elements: str
         default: []
+      persistent_files:
+        description: Files of the source that live in the state directory.
+        type: list
+        elements: str
+        default: []
   users:
     description: System users to create; the action plugin makes this from O(apps) and O(host).
     type: list
@@ -251,6 +256,7 @@ BUILD_OPTIONS: dict[str, Any] = {
     "variables": {"type": "dict", "default": {}},
     "extras": {"type": "list", "elements": "str", "default": []},
     "groups": {"type": "list", "elements": "str", "default": []},
+    "persistent_files": {"type": "list", "elements": "str", "default": []},
 }
 
 

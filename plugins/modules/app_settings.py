@@ -98,6 +98,10 @@ apps:
       description: Directories kept outside the releases, relative to the source tree.
       type: list
       elements: str
+    persistent_files:
+      description: Files kept outside the releases, relative to the source tree.
+      type: list
+      elements: str
     python:
       description: Effective C(python_app_*) settings without the prefix.
       type: dict

@@ -59,6 +59,7 @@ def app(name: str = "api", **overrides: Any) -> dict[str, Any]:
         "env": {},
         "secrets": {},
         "persistent": [],
+        "persistent_files": [],
         "credentials": {},
         "files": {},
         "workers": [],

@@ -224,6 +224,20 @@ def test_directories_of_an_app_are_made_and_what_the_source_ships_is_there_once(
     assert sorted(path.name for path in home.iterdir()) == ["instance", "it's"]
 
 
+def test_files_of_an_app_begin_with_what_the_source_ships(prepared: Callable[..., Path], tmp_path: Path) -> None:
+    seed = tmp_path / "release/app/seed/db.sqlite3"
+    seed.parent.mkdir()
+    seed.write_text("shipped")
+    seed.chmod(0o440)
+    names = ["db.sqlite3", "data/seen"]
+    home = prepared(persistent_files=names)
+    (home / "data/seen").write_text("the app's")
+    (home / "db.sqlite3").write_text("changed by the app")
+    prepared(persistent_files=names)
+    assert (home / "db.sqlite3").read_text() == "changed by the app"
+    assert sorted(path.name for path in home.iterdir()) == ["data", "db.sqlite3"]
+
+
 def test_nginx_may_read_what_it_serves_of_the_state_and_no_more() -> None:
     def prepare(folder: str) -> str:
         made = app("api", nginx={"static": {"/files/": folder}})

@@ -26,6 +26,7 @@ def test_collected_and_configuration_files_go_forward_and_back_with_the_release(
     assert {host: _stylesheet(host, client) for host in hosts} == first
     for host in hosts:
         assert "<h1>The first</h1>" in client.get(host.url("notes")).body
+        host.run("test -s /var/lib/notes/notes.sqlite3")
         modes = host.run("stat -c '%a %U %G' /srv/notes/releases/*/files/title").splitlines()
         assert set(modes) == {"640 root notes"}
 

@@ -45,6 +45,7 @@ class BuildInputs:
         public: Directories of the source that the web server serves.
         fingerprint: Pattern of the names of their files that carry a digest.
         persistent: Directories of the source that live in the state directory.
+        persistent_files: Files of the source that do.
         brotli: Whether their files are compressed by brotli too.
         subdirectory: The app's own directory within the source; empty for the source itself. Everything else that is a
             path within the source counts from there.
@@ -77,6 +78,7 @@ class BuildInputs:
     variables: dict[str, str] = field(default_factory=dict)
     extras: list[str] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)
+    persistent_files: list[str] = field(default_factory=list)
 
     @property
     def tree(self) -> str:
@@ -90,7 +92,7 @@ class BuildInputs:
         for cosmetic in ("label", "stamp", "uv", "ca_bundle"):
             del inputs[cosmetic]
         # What came later changes the names of no builds that do without it.
-        for later in ("subdirectory", "commands", "variables", "extras", "groups"):
+        for later in ("subdirectory", "commands", "variables", "extras", "groups", "persistent_files"):
             if not inputs[later]:
                 del inputs[later]
         # A new password for the same index is no new build.

@@ -256,21 +256,27 @@ def set_times(source: Path, stamp: int) -> None:
 
 
 def _link_persistent(path: Path, inputs: BuildInputs) -> None:
-    for name in inputs.persistent:
+    for name in (*inputs.persistent, *inputs.persistent_files):
         link = path / inputs.tree / name
+        shipped = link.is_file() if name in inputs.persistent_files else link.is_dir()
         try:
-            if link.is_dir() and not link.is_symlink():
+            if shipped and not link.is_symlink():
                 _keep_seed(link, path / "seed" / name)
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(Path("/var/lib") / inputs.app / name)
         except OSError as error:
             raise BuildError(
-                f'app "{inputs.app}": persistent has "{name}", which cannot be a directory in {inputs.label}: {error}'
+                f'app "{inputs.app}": {_setting(name, inputs)} has "{name}", which cannot be a link in {inputs.label}: '
+                f"{error}"
             ) from None
 
 
+def _setting(name: str, inputs: BuildInputs) -> str:
+    return "persistent_files" if name in inputs.persistent_files else "persistent"
+
+
 def _keep_seed(shipped: Path, seed: Path) -> None:
-    """What the source ships in a persistent directory is kept aside; a release copies it where nothing is."""
+    """What the source ships of a persistent directory or file is kept aside; a release copies it where nothing is."""
     seed.parent.mkdir(parents=True, exist_ok=True)
     shipped.rename(seed)
 

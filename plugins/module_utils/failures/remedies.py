@@ -20,7 +20,10 @@ _FILTER = (
     '["@system-service", "~@privileged @resources", "@chown", "CALL"]'
 )
 _MEMORY = "raise release_memory_max, or start fewer workers (gunicorn_workers); where no limit is set, the host is full"
-_STATE = "the code is read-only: keep what the app writes in a directory that persistent names, or below /var/lib/<app>"
+_STATE = (
+    "the code is read-only: keep what the app writes in a directory that persistent names, or below /var/lib/<app>; "
+    "a single file, such as db.sqlite3, may be in persistent_files"
+)
 
 _NO_COMPILER = (
     r"command '?\S*(?:gcc|cc|g\+\+|clang)\S*'? failed: No such file|unable to execute '\S*g?cc'"

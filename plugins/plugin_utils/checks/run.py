@@ -90,8 +90,9 @@ def examine(
     problems.extend(tls.check_shared_handshake(apps))
     problems.extend(places.check_places(apps))
     for app in apps:
-        if app.usable("persistent"):
-            app.data["persistent"] = [os.path.normpath(path) for path in app.data["persistent"]]
+        for key in ("persistent", "persistent_files"):
+            if app.usable(key):
+                app.data[key] = [os.path.normpath(path) for path in app.data[key]]
         app.data["env"] = checks_app.environment(app.data["env"])
         app.data["secrets"] = checks_app.environment(app.data["secrets"])
     order = {app.label: number for number, app in reversed(list(enumerate(apps)))}

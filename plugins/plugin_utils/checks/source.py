@@ -24,6 +24,8 @@ _PYTHON = re.compile(r"3\.([0-9]+)")
 _OLDEST_PYTHON = 10  # 3.10, which gunicorn 27 needs
 _DEBIAN_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 _PACKAGE_FOLDER = re.compile(r"package:[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z0-9_.-]+)+/?")
+# Ends of names that data of an app has in a file.
+_FILE = re.compile(r"\.(csv|db|db3|dbm|json|log|pid|pickle|pkl|sqlite|sqlite3|toml|txt|xml|ya?ml)$", re.IGNORECASE)
 _DIRECTORY = re.compile(r"[A-Za-z0-9._/-]+")
 _PREFIX = re.compile(r"/[A-Za-z0-9._~/-]*")
 _PLAIN = re.compile(r"[A-Za-z0-9._/-]+")
@@ -196,32 +198,47 @@ def _outside(path: str) -> str:
 
 
 def check_persistent(app: App) -> t.Iterator[Problem]:
-    """Directories to keep lie in the source tree, none of them in another, under names that systemd takes."""
-    if not app.usable("persistent"):
-        return
-    tree = tree_at_hand(app)
+    """What is kept lies in the source tree, none of it in another, under names that systemd takes."""
     seen: list[str] = []
-    for path in app.data["persistent"]:
-        normal = os.path.normpath(path)
-        clash = next((other for other in seen if _nested(normal, other)), "")
-        wrong = _outside(path)
-        if wrong:
-            mend = "write a directory relative to the source tree, such as instance"
-            yield app.problem(f"persistent has {show(path)}, {wrong}", mend)
-        elif not _DIRECTORY.fullmatch(normal):
-            mend = "use letters, digits, hyphens, underscores and dots"
-            yield app.problem(f"persistent has {show(path)}, with a character that a unit file does not take", mend)
-        elif any(part.startswith("..") for part in normal.split("/")):
-            text = f"persistent has {show(path)}, a name that begins with two dots"
-            yield app.problem(text, "write a name without them, such as instance")
-        elif clash:
-            text = f"persistent has {show(path)} and {show(clash)}, one inside the other"
-            yield app.problem(text, "keep the outer one")
-        elif tree and os.path.isfile(os.path.join(tree, normal)):
-            text = f"persistent has {show(path)}, which is a file in {tree}"
-            yield app.problem(text, "write the directory it is in, and nothing but data belongs there")
-        else:
-            seen.append(normal)
+    for key, sample in (("persistent", "instance"), ("persistent_files", "db.sqlite3")):
+        for path in app.data[key] if app.usable(key) else ():
+            wrong, mend = _wrong_to_keep(path, sample) or _clash(path, seen) or _wrong_kind(app, key, path)
+            if wrong:
+                yield app.problem(f"{key} has {show(path)}{wrong}", mend)
+            else:
+                seen.append(os.path.normpath(path))
+
+
+def _wrong_to_keep(path: str, sample: str) -> tuple[str, str] | None:
+    outside = _outside(path)
+    if outside:
+        return f", {outside}", f"write a path relative to the source tree, such as {sample}"
+    if not _DIRECTORY.fullmatch(os.path.normpath(path)):
+        return ", with a character that a unit file does not take", "use letters, digits, hyphens, underscores and dots"
+    if any(part.startswith("..") for part in path.split("/")):
+        return ", a name that begins with two dots", f"write a name without them, such as {sample}"
+    return None
+
+
+def _clash(path: str, seen: t.Iterable[str]) -> tuple[str, str] | None:
+    clash = next((other for other in seen if _nested(os.path.normpath(path), other)), "")
+    return (f" and {show(clash)}, one inside the other", "keep the outer one") if clash else None
+
+
+def _wrong_kind(app: App, key: str, path: str) -> tuple[str, str]:
+    """Why a directory is none, or a file."""
+    tree = tree_at_hand(app)
+    there = os.path.join(tree, os.path.normpath(path)) if tree else ""
+    if key == "persistent_files":
+        if path.endswith("/") or os.path.isdir(there):
+            return ", which is a directory", f"write persistent: [{os.path.normpath(path)}]"
+        return "", ""
+    mend = f"write persistent_files: [{os.path.normpath(path)}]"
+    if os.path.isfile(there):
+        return f", which is a file in {tree}", f"{mend} if the app writes to it, or the directory where data alone is"
+    if _FILE.search(path) and not os.path.isdir(there):
+        return ", which looks like a file, and a directory would be made", f"{mend}, or {path}/ if it is a directory"
+    return "", ""
 
 
 def _nested(one: str, other: str) -> bool:

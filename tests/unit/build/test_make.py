@@ -273,6 +273,15 @@ def test_files_carry_the_time_of_their_source(made: Path) -> None:
     assert (made / "src/static/css/a.css").stat().st_mtime == 1_600_000_000
 
 
+def test_persistent_files_are_links_and_what_the_source_has_is_kept_as_seed(tmp_path: Path) -> None:
+    inputs = dataclasses.replace(UV, persistent_files=["data/seen.json", "db.sqlite3"])
+    path = make_build(tmp_path, inputs, packed(tmp_path, {"db.sqlite3": "s", "app.py": ""}))
+    assert os.readlink(path / "src/db.sqlite3") == f"/var/lib/{APP}/db.sqlite3"
+    assert os.readlink(path / "src/data/seen.json") == f"/var/lib/{APP}/data/seen.json"
+    assert (path / "seed/db.sqlite3").read_text() == "s"
+    assert inputs.digest != UV.digest
+
+
 def test_persistent_directory_is_a_link_and_its_content_kept_as_seed(made: Path) -> None:
     assert os.readlink(made / "src/instance") == f"/var/lib/{APP}/instance"
     assert (made / "seed/instance/seed.txt").read_text() == "s"

@@ -1074,7 +1074,23 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
     "persistent is everything": ({"persistent": ["."]}, ["persistent", '"."', "as a whole", "instance"]),
     "persistent inside another": ({"persistent": ["data", "data/up"]}, ["persistent", '"data/up"', '"data"', "outer"]),
     "persistent with a space": ({"persistent": ["my data"]}, ["persistent", '"my data"', "letters, digits"]),
-    "persistent is a file": ({"persistent": ["app.py"]}, ["persistent", '"app.py"', "is a file", "directory it is in"]),
+    "persistent is a file": (
+        {"persistent": ["app.py"]},
+        ["persistent", '"app.py"', "is a file", "persistent_files: [app.py]"],
+    ),
+    "persistent looks like a file": (
+        {"persistent": ["data/db.sqlite3"]},
+        ['persistent has "data/db.sqlite3"', "looks like a file", "persistent_files: [data/db.sqlite3]", "sqlite3/"],
+    ),
+    "persistent file is a directory": (
+        {"persistent_files": ["static/"]},
+        ['persistent_files has "static/"', "is a directory", "persistent: [static]"],
+    ),
+    "persistent file in a persistent directory": (
+        {"persistent": ["data"], "persistent_files": ["data/db.sqlite3"]},
+        ['persistent_files has "data/db.sqlite3" and "data"', "outer"],
+    ),
+    "persistent file outside": ({"persistent_files": ["../db"]}, ["persistent_files", "out of the source tree"]),
     "Python too old": ({"python": {"version": "3.8"}}, ["python.version", '"3.8"', "too old", '"3.13"']),
     "requirements outside": (
         {"python": {"requirements": "../r.txt"}},
@@ -1270,7 +1286,8 @@ GOOD_SETTINGS: list[dict[str, t.Any]] = [
             "größe:büro",
         )
     ),
-    {"persistent": ["data..old", ".cache"]},
+    {"persistent": ["data..old", ".cache", "old.db/"]},
+    {"persistent": ["data"], "persistent_files": ["db.sqlite3", "database"]},
     {"persistent": ["up"], "nginx": {"static": {"/up/": "up", "/a/": "./up/a", "/b/": "/var/lib/api/b"}}},
 ]
 
@@ -1632,6 +1649,7 @@ def test_resolved_app_has_the_shape_the_roles_expect(base):
         "files": [],
         "secrets": {"C": "2"},
         "persistent": ["data"],
+        "persistent_files": [],
         "credentials": {},
         "workers": [],
         "timers": [],

@@ -1,4 +1,4 @@
-"""As people have them: names of static files with their digests, data in one directory."""
+"""As people have them: names of static files with their digests, a database beside manage.py."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ ALLOWED_HOSTS = ["*"]
 INSTALLED_APPS = ["django.contrib.staticfiles", "notes"]
 ROOT_URLCONF = "notes.urls"
 TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
-DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": BASE_DIR / "data" / "notes.sqlite3"}}
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": BASE_DIR / "notes.sqlite3"}}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 TITLE = Path(os.environ["TITLE_FILE"]).read_text() if "TITLE_FILE" in os.environ else ""
 STATIC_URL = "/static/"
