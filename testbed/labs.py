@@ -369,8 +369,9 @@ DEMO = lab(
         publish={22: 8022, 80: 8080, 443: 8443},
     ),
 )
+PUBLISHED = ("httpbin", "radicale", "dav", "isso", "index", "pastes", "trac", "kinto")
 SCENARIOS = {
-    "apps": _scenario("apps", "packages", "notes", "shop"),
+    "apps": _scenario("apps", "packages", "notes", "shop", "compiled", "another", *PUBLISHED),
     "default": _scenario("default", "api", "httpbin", "packed", prepared=False),
     "deploy": _scenario("deploy", "api", "beta", "gamma"),
     "edge": _scenario("edge", "probe", "second"),
