@@ -94,7 +94,7 @@ def build_inputs(
         uv=uv,
         requirements=python["requirements"],
         packages=list(python["packages"]),
-        server=f"gunicorn=={app['gunicorn']['version']}",
+        server=app["server"]["requirement"],
         index_url=python["index_url"],
         extra_index_urls=list(python["extra_index_urls"]),
         ca_bundle=python["ca_bundle"],

@@ -73,12 +73,11 @@ class ActionModule(ActionBase):
     def _inventory(self, schema: Schema, variables: dict[str, t.Any], problems: list[Problem]) -> dict[str, t.Any]:
         """Evaluated values of the role variables that the inventory sets."""
         found: dict[str, t.Any] = {}
-        for role in schema.roles.values():
-            for name in role.options:
-                if name in variables:
-                    value = self._evaluate("", name, variables[name], problems)
-                    if value is not UNEVALUATED:
-                        found[name] = value
+        for name, _spec, _default, _role in schema.variables():
+            if name in variables:
+                value = self._evaluate("", name, variables[name], problems)
+                if value is not UNEVALUATED:
+                    found[name] = value
         return found
 
     def _defaults(self, schema: Schema, variables: dict[str, t.Any]) -> dict[str, t.Any]:

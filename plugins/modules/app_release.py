@@ -281,7 +281,7 @@ EXAMPLES = r"""
   webops.wsgi.app_release:
     apps: "{{ __wsgi_apps }}"
     builds: "{{ __python_app_builds.builds }}"
-    configs: "{{ __gunicorn_config.digests }}"
+    configs: "{{ __server_config.digests }}"
 
 - name: Go back to the release before
   webops.wsgi.app_release:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import yaml
-from roles import PER_LOCATION, ROOT, Role, load_roles
+from roles import ROOT, Role, load_roles
 
 BEGIN = "<!-- variables:begin -->"
 END = "<!-- variables:end -->"
@@ -93,8 +93,8 @@ def tables(role: Role) -> Iterator[str]:
     yield "|---|---|---|---|---|"
     own = {name: option for name, option in role.options.items() if not option.get("required")}
     for name, option in own.items():
-        default = value_text(role.defaults.get(name), "[defaults](defaults/main.yml)")
-        yield row(code(name), type_text(option), default, override_text(role.override(name), name), meaning(option))
+        default = value_text(role.defaults.get(name, option.get("default")), "[defaults](defaults/main.yml)")
+        yield row(code(name), type_text(option), default, override_text(role, name), meaning(option))
     for name, option in role.options.items():
         if option.get("options"):
             yield ""
@@ -105,9 +105,10 @@ def tables(role: Role) -> Iterator[str]:
             yield from key_rows(option["options"])
 
 
-def override_text(override: str, name: str) -> str:
+def override_text(role: Role, name: str) -> str:
     """How one app has its own value, and whether a part of it can."""
-    return f"{code(override)}{', location' if name in PER_LOCATION else ''}" if override else ""
+    override = role.override(name)
+    return f"{code(override)}{', location' if role.per_location(name) else ''}" if override else ""
 
 
 def key_rows(options: dict[str, Any], prefix: str = "") -> Iterator[str]:

@@ -10,17 +10,25 @@ import sys
 from collections.abc import Iterator
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from roles import HOST_WIDE, Role, load_roles
+from roles import ROLES, Role, load_roles
 
 
 def main() -> int:
     roles = load_roles()
     problems = [f"roles/{role.name}: {problem}" for role in roles for problem in problems_of(role)]
     known = {name for role in roles for name in role.options}
-    problems += [
-        f"plugins/plugin_utils/inventory/settings.py: HOST_WIDE names {name}, no role has it"
-        for name in HOST_WIDE - known
-    ]
+    for role in ROLES.values():
+        named = {
+            *role.host_wide,
+            *role.per_location,
+            *role.limits,
+            *role.words,
+            *(name for name, _value in role.removed),
+        }
+        problems += [
+            f"roles/{role.name}/meta/settings.yml names {name}, which it has not"
+            for name in named - role.options.keys()
+        ]
     for problem in problems:
         print(problem, file=sys.stderr)
     if not problems:
@@ -30,14 +38,17 @@ def main() -> int:
 
 def problems_of(role: Role) -> Iterator[str]:
     """What is wrong with one role's variables, one line each."""
-    expected = {name for name, option in role.options.items() if not option.get("required")}
+    # wsgi_* are variables of the playbooks.
+    expected = {
+        name for name, option in role.options.items() if not option.get("required") and not name.startswith("wsgi_")
+    }
     for name in sorted(expected - role.defaults.keys()):
         yield f"{name} is in meta/argument_specs.yml, but has no default in defaults/main.yml"
     for name in sorted(role.defaults.keys() - role.options.keys()):
         yield f"{name} has a default in defaults/main.yml, but is not described in meta/argument_specs.yml"
 
     for name, option in role.options.items():
-        if not option.get("required") and not name.startswith(f"{role.name}_"):
+        if not option.get("required") and not name.startswith((f"{role.name}_", "wsgi_")):
             yield f"{name} does not start with {role.name}_"
         for key in ("type", "description"):
             if not option.get(key):

@@ -13,8 +13,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "collections"))  # the development link: the collection under its own name
 settings = importlib.import_module("ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings")
-HOST_WIDE: frozenset[str] = settings.HOST_WIDE
-PER_LOCATION: frozenset[str] = settings.PER_LOCATION
+ROLES = {role.name: role for role in settings.load_schema(str(ROOT)).roles.values()}  # whose variables apps override
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,9 +32,14 @@ class Role:
     def override(self, variable: str) -> str:
         """The dotted key under which one app overrides a variable; empty for what is the same for a whole host."""
         prefix = f"{self.name}_"
-        if variable in HOST_WIDE or not variable.startswith(prefix) or self.name not in settings.ROLE_KEYS:
+        known = ROLES.get(self.name)
+        if known is None or variable in known.host_wide or not variable.startswith(prefix):
             return ""
-        return f"{settings.ROLE_KEYS[self.name]}.{variable.removeprefix(prefix)}"
+        return f"{known.key}.{variable.removeprefix(prefix)}"
+
+    def per_location(self, variable: str) -> bool:
+        """Whether an entry of nginx_proxy_locations may have its own value."""
+        return self.name in ROLES and variable in ROLES[self.name].per_location
 
 
 def load_roles() -> list[Role]:
@@ -50,7 +54,8 @@ def load_role(path: Path) -> Role:
         options = specs["argument_specs"]["main"].get("options") or {}
     except (KeyError, TypeError):
         raise SystemExit(f"roles/{path.name}/meta/argument_specs.yml has no argument_specs.main") from None
-    return Role(path, options, load(path / "defaults" / "main.yml") or {})
+    defaults = path / "defaults" / "main.yml"
+    return Role(path, options, (load(defaults) or {}) if defaults.exists() else {})
 
 
 def load(file: Path) -> Any:

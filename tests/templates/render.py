@@ -18,6 +18,7 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 from ansible_collections.webops.wsgi.plugins.action.config_tree import Renderer
+from ansible_collections.webops.wsgi.plugins.plugin_utils.servers.model import server
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = {
@@ -71,7 +72,7 @@ def app(name: str = "api", **overrides: Any) -> dict[str, Any]:
             resolved[key] = {name.removeprefix(f"{role}_"): value for name, value in defaults(role).items()}
     for key, value in overrides.items():
         resolved[key] = {**resolved[key], **value} if key in ROLES.values() else value
-    return resolved
+    return {**resolved, "server": server(resolved.get("server", "gunicorn")).facts(resolved)}
 
 
 def render(role: str, template: str, **variables: Any) -> str:

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def load() -> ModuleType:
     """The module as a server's launcher loads it: a file beside its settings."""
-    spec = importlib.util.spec_from_file_location("behind_proxy", ROOT / "roles/gunicorn/files/behind_proxy.py")
+    spec = importlib.util.spec_from_file_location("behind_proxy", ROOT / "roles/server/files/behind_proxy.py")
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)

@@ -17,7 +17,7 @@ _MACHINE_CODE = (
 )
 _FILTER = (
     "if the sandbox refused a system call, allow it with release_system_call_filter, such as "
-    '["@system-service", "~@privileged @resources", "@chown", "CALL"]'
+    '["@system-service", "~@privileged @resources", "CALL"]'
 )
 _MEMORY = "raise release_memory_max, or start fewer workers (gunicorn_workers); where no limit is set, the host is full"
 _STATE = (

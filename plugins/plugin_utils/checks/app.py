@@ -8,6 +8,7 @@ import re
 import typing as t
 
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import App, Problem, kind_of, show
+from ansible_collections.webops.wsgi.plugins.plugin_utils.servers.model import server
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,29}")
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -90,7 +91,7 @@ def check_required(app: App) -> t.Iterator[Problem]:
 
 
 def check_entrypoint(app: App) -> t.Iterator[Problem]:
-    """``module:callable`` or ``module:factory(arguments)``, read as gunicorn reads it."""
+    """``module:callable`` or ``module:factory(arguments)``, as every server here takes it."""
     entrypoint = app.data["entrypoint"]
     if not entrypoint or not app.usable("entrypoint"):
         return
@@ -98,7 +99,7 @@ def check_entrypoint(app: App) -> t.Iterator[Problem]:
     call = _call(attribute)
     if colon and _MODULE.fullmatch(module) and call is not None:
         if not _has_literals(call):
-            text = f"entrypoint is {show(entrypoint)}, and gunicorn takes only literals as arguments"
+            text = f"entrypoint is {show(entrypoint)}, and a factory takes only literals as arguments"
             fix = f'write strings, numbers, lists and the like, such as {module}:{_name(call)}("production")'
             yield app.problem(text, f"{fix}, or read them from the environment in the factory")
         return
@@ -110,7 +111,7 @@ def check_entrypoint(app: App) -> t.Iterator[Problem]:
 
 
 def _call(attribute: str) -> ast.Name | ast.Call | None:
-    """What gunicorn's import_app makes of the part after the colon; None when it refuses it."""
+    """What Python makes of the part after the colon; None when it is no such call."""
     try:
         expression = ast.parse(attribute, mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError):
@@ -158,9 +159,8 @@ def _check_variable(app: App, key: str, name: str, value: t.Any) -> t.Iterator[P
         )
     if _OURS.fullmatch(name):
         yield app.problem(f"{key}.{name} is given, but the release sets {name} itself", "use another name")
-    elif name == "GUNICORN_CMD_ARGS":
-        mend = "write the settings below gunicorn:, such as gunicorn: {timeout: 60}"
-        yield app.problem(f"{key}.{name} is given, which overrides gunicorn's settings unseen", mend)
+    elif mend := server(app.data["server"]).overriding.get(name):
+        yield app.problem(f"{key}.{name} is given, which overrides {app.data['server']}'s settings unseen", mend)
     if value is None:
         yield app.problem(f"{key}.{name} is empty", 'give it a value, "" for an empty text, or remove the line')
     elif isinstance(value, (dict, list)):

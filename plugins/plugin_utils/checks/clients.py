@@ -11,6 +11,7 @@ import typing as t
 
 from ansible_collections.webops.wsgi.plugins.module_utils.host import dns
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import App, Problem, show
+from ansible_collections.webops.wsgi.plugins.plugin_utils.servers.model import server
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _HOST_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
@@ -192,16 +193,20 @@ def seconds(value: t.Any) -> float | None:
 
 
 # The party named first must wait at least as long as the one named second, or it gives up on an answer still coming.
-TIME_ORDER = (
-    (("nginx", "read_timeout"), ("gunicorn", "timeout"), "nginx"),
-    (("nginx", "client_timeout"), ("nginx", "read_timeout"), "the client's side"),
-)
+_CLIENT_ORDER = (("nginx", "client_timeout"), ("nginx", "read_timeout"), "the client's side")
+
+
+def time_order(app: App) -> list[tuple[tuple[str, str], tuple[str, str], str]]:
+    """What of an app's layers waits for what, from the server to the client."""
+    runs = server(app.data["server"])
+    limited = [(("nginx", "read_timeout"), (runs.name, runs.answer_timeout), "nginx")] if runs.answer_timeout else []
+    return [*limited, _CLIENT_ORDER]
 
 
 def check_times(app: App) -> t.Iterator[Problem]:
-    """client >= nginx >= gunicorn."""
+    """client >= nginx >= server."""
     yield from _check_time_forms(app)
-    for outer, inner, who in TIME_ORDER:
+    for outer, inner, who in time_order(app):
         longer = seconds(app.data[outer[0]].get(outer[1]))
         shorter = seconds(app.data[inner[0]].get(inner[1]))
         if longer is None or shorter is None or longer >= shorter or not app.usable(".".join(outer), ".".join(inner)):

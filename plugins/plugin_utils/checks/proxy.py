@@ -8,11 +8,8 @@ import re
 import typing as t
 
 from ansible_collections.webops.wsgi.plugins.plugin_utils.checks.clients import NGINX_TIME
-from ansible_collections.webops.wsgi.plugins.plugin_utils.checks.source import (
-    folder_problem,
-    left_out_problem,
-    tree_at_hand,
-)
+from ansible_collections.webops.wsgi.plugins.plugin_utils.checks.declared import tree_at_hand
+from ansible_collections.webops.wsgi.plugins.plugin_utils.checks.source import folder_problem, left_out_problem
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import App, Problem, show
 from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx import site
 

@@ -28,6 +28,7 @@ from ansible_collections.webops.wsgi.plugins.plugin_utils.checks import (
 )
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory import settings
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import App, Problem, Schema, kind_of, show
+from ansible_collections.webops.wsgi.plugins.plugin_utils.servers.model import server as server_of
 
 CHECKS = (
     *checks_app.CHECKS,
@@ -95,6 +96,9 @@ def examine(
                 app.data[key] = [os.path.normpath(path) for path in app.data[key]]
         app.data["env"] = checks_app.environment(app.data["env"])
         app.data["secrets"] = checks_app.environment(app.data["secrets"])
+    for app in apps:
+        if app.present and not problems:
+            app.data["server"] = server_of(app.data["server"]).facts(app.data)
     order = {app.label: number for number, app in reversed(list(enumerate(apps)))}
     problems.sort(key=lambda problem: order.get(problem.app, -1))
     judged_there = {} if problems else places.on_host(apps)

@@ -8,10 +8,10 @@ import typing as t
 from ansible_collections.webops.wsgi.plugins.plugin_utils.checks.proxy import scopes
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import App, Problem, show
 from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx import site
+from ansible_collections.webops.wsgi.plugins.plugin_utils.servers.model import server
 
 # Bytes of a request line around its path and query: the method, the version, two spaces.
 _AROUND_URI = 64
-_LONGEST_LINE = 8190  # gunicorn takes no larger number, and 0 for no limit
 
 Setting = tuple[str, str]
 Reader = t.Callable[[t.Any], int | None]
@@ -52,26 +52,35 @@ class Order(t.NamedTuple):
 
 _BUFFERS: Setting = ("nginx", "large_header_buffers")
 _URI: Setting = ("nginx", "client_max_uri_size")
-_REFUSES = "gunicorn would refuse what nginx lets through"
+_REFUSES = "{} would refuse what nginx lets through"
 _RESETS = "nginx would close an HTTP/2 connection instead of answering"
 
-SIZE_ORDER = (
+_OF_NGINX = (
     Order((_BUFFERS, _one_buffer), (_URI, _line), _RESETS),
     Order((_BUFFERS, _one_buffer), (("nginx", "client_max_header_size"), site.size), _RESETS),
-    Order((("gunicorn", "limit_request_line"), _number), (_URI, _line), _REFUSES),
-    Order((("gunicorn", "limit_request_field_size"), _number), (_BUFFERS, _all_buffers), _REFUSES),
 )
 
 
+def size_order(app: App) -> list[Order]:
+    """What of an app's layers must take what."""
+    runs = server(app.data["server"])
+    refuses = _REFUSES.format(runs.name)
+    own = [
+        (runs.request_line, Order(((runs.name, runs.request_line), _number), (_URI, _line), refuses)),
+        (runs.request_header, Order(((runs.name, runs.request_header), _number), (_BUFFERS, _all_buffers), refuses)),
+    ]
+    return [*_OF_NGINX, *(order for setting, order in own if setting)]
+
+
 def check_request_sizes(app: App) -> t.Iterator[Problem]:
-    """nginx's buffers >= what nginx lets through <= what gunicorn takes."""
-    for order in SIZE_ORDER:
+    """nginx's buffers >= what nginx lets through <= what the server takes."""
+    for order in size_order(app):
         (taker, read_taken), (passer, read_passed) = order.takes, order.passes
         if not app.usable(".".join(taker), ".".join(passer)):
             continue
         taken = read_taken(app.data[taker[0]].get(taker[1]))
         passed = read_passed(app.data[passer[0]].get(passer[1]))
-        unlimited = taken == 0 and taker[1] == "limit_request_line"
+        unlimited = taken == 0 and _least(app, taker) == 0
         if taken is None or passed is None or taken >= passed or unlimited:
             continue
         first, second = app.setting(*taker), app.setting(*passer)
@@ -85,11 +94,21 @@ def _enough(app: App, taker: Setting, wanted: int) -> str:
     value, or_more = str(wanted), " or more"
     if taker == _BUFFERS:
         value = f"{str(app.data['nginx']['large_header_buffers']).partition(' ')[0]} {-(-wanted // 1024)}k"
-    elif taker[1] == "limit_request_line" and wanted > _LONGEST_LINE:
+    elif (most := _most(app, taker)) is not None and wanted > most:
         value, or_more = "0", ", which is no limit"
     setting = app.setting(*taker)
     written = f"write {taker[0]}: {{{taker[1]}: {value}}}" if "." in setting else f"set {setting}: {value}"
     return written + or_more
+
+
+def _least(app: App, setting: Setting) -> float | None:
+    role = app.roles[setting[0]]
+    return role.limits.get(f"{role.prefix}{setting[1]}", (None, None))[0]
+
+
+def _most(app: App, setting: Setting) -> float | None:
+    role = app.roles[setting[0]]
+    return role.limits.get(f"{role.prefix}{setting[1]}", (None, None))[1]
 
 
 def check_response_size(app: App) -> t.Iterator[Problem]:

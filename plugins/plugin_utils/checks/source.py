@@ -6,12 +6,12 @@ from __future__ import annotations
 import os
 import re
 import typing as t
-from pathlib import Path
 
-from ansible_collections.webops.wsgi.plugins.module_utils.build.project import lock_kind
+from ansible_collections.webops.wsgi.plugins.plugin_utils.checks.declared import tree_at_hand
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory import settings
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import App, Problem, show
 from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx import site
+from ansible_collections.webops.wsgi.plugins.plugin_utils.servers.model import server
 from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.directory import left_out
 from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.git_program import GIT_PROTOCOLS, git_protocol
 from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.model import SourceError
@@ -21,7 +21,6 @@ _PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?(\[[A-Za-z0-9._,
 _GROUP = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 _PINNED = re.compile(rf"\s*{_PACKAGE.pattern}\s*(===?\s*[^\s*;,]+|@\s*\S+)\s*(;.*)?")
 _PYTHON = re.compile(r"3\.([0-9]+)")
-_OLDEST_PYTHON = 10  # 3.10, which gunicorn 27 needs
 _DEBIAN_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 _PACKAGE_FOLDER = re.compile(r"package:[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z0-9_.-]+)+/?")
 # Ends of names that data of an app has in a file.
@@ -176,14 +175,6 @@ _SOURCE_CHECKS: dict[str, t.Callable[[App, dict[str, t.Any]], t.Iterator[Problem
     "archive": _check_archive,
     "package": _check_package,
 }
-
-
-def tree_at_hand(app: App) -> str:
-    """The app's own source tree when it is a directory on the controller, otherwise an empty string."""
-    source = app.data["source"]
-    path = source.get("path", "") if app.usable("source") and source.get("kind") == "path" else ""
-    tree = os.path.join(path, source["subdirectory"]) if source.get("subdirectory") else path
-    return tree if os.path.isdir(tree) else ""
 
 
 def _outside(path: str) -> str:
@@ -354,94 +345,6 @@ def folder_problem(folder: t.Any, tree: str) -> tuple[str, str]:
     return "", ""
 
 
-def check_gevent(app: App) -> t.Iterator[Problem]:
-    """gunicorn's gevent worker imports gevent and packaging. What git and archives hold is not known yet."""
-    if app.data["gunicorn"].get("worker_class") != "gevent" or not app.usable("gunicorn.worker_class"):
-        return
-    setting = app.setting("gunicorn", "worker_class")
-    source = app.data["source"]
-    python = app.data["python"]
-    if not app.usable("source", "python.packages", "python.requirements") or source.get("kind") not in (
-        "path",
-        "package",
-    ):
-        return
-    declared = requirement_names(python.get("packages") or [])
-    where = "the app"
-    if source["kind"] == "path":
-        if not tree_at_hand(app):
-            return
-        if any(lock_kind(Path(name)) for name in (*os.listdir(tree_at_hand(app)), python.get("requirements") or "")):
-            return  # what a lock has is known to the tool that made it
-        found, where = declared_packages(tree_at_hand(app), python.get("requirements") or "requirements.txt")
-        declared |= found
-    else:
-        declared |= requirement_names([source["package"]])
-        where = f"package {source['package']}"
-    missing = [name for name in ("gevent", "packaging") if name not in declared]
-    if missing:
-        listed = " and ".join(missing)
-        pins = ", ".join(f'"{name}==..."' for name in missing)
-        mend = f"add {listed} to its requirements, or write python: {{packages: [{pins}]}} with the versions you want"
-        yield app.problem(f'{setting} is "gevent", but {where} does not bring {listed}', mend)
-
-
-def requirement_names(requirements: t.Iterable[str]) -> set[str]:
-    """Normalised names of packages in requirement lines, and of their extras (``gunicorn[gevent]`` gives both)."""
-    names: set[str] = set()
-    for line in requirements:
-        match = re.match(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[([^\]]*)\])?", str(line))
-        if match:
-            found = [match.group(1), *(match.group(2) or "").split(",")]
-            found = [re.sub(r"[-_.]+", "-", name.strip()).lower() for name in found]
-            if found[0] == "gunicorn" and "gevent" in found:
-                found.append("packaging")  # what this extra of gunicorn brings beside gevent itself
-            names.update(found)
-    return names - {""}
-
-
-def declared_packages(tree: str, requirements: str) -> tuple[set[str], str]:
-    """Packages that a tree's requirements file or ``pyproject.toml`` asks for, and the file that says so."""
-    path = os.path.join(tree, requirements)
-    if os.path.isfile(path):
-        return requirement_names(_requirement_lines(path, set())), requirements
-    path = os.path.join(tree, "pyproject.toml")
-    if os.path.isfile(path):
-        return requirement_names(_pyproject_dependencies(path)), "pyproject.toml"
-    return set(), tree
-
-
-def _requirement_lines(path: str, seen: set[str]) -> list[str]:
-    """Requirement lines of a file and of the files it includes with ``-r``; options and comments are left out."""
-    real = os.path.realpath(path)
-    if real in seen or not os.path.isfile(real):
-        return []
-    seen.add(real)
-    with open(real, encoding="utf-8", errors="replace") as stream:
-        text = stream.read()
-    lines: list[str] = []
-    for line in text.replace("\\\n", " ").splitlines():
-        line = re.sub(r"(^|\s)#.*$", "", line).strip()
-        include = re.match(r"(?:-r|--requirement)[\s=]*(\S+)", line)
-        if include:
-            lines.extend(_requirement_lines(os.path.join(os.path.dirname(path), include.group(1)), seen))
-        elif line and not line.startswith("-"):
-            lines.append(line)
-    return lines
-
-
-def _pyproject_dependencies(path: str) -> list[str]:
-    import tomllib
-
-    try:
-        with open(path, "rb") as stream:
-            project = tomllib.load(stream).get("project", {})
-    except (OSError, ValueError):
-        return []
-    found = project.get("dependencies", []) if isinstance(project, dict) else []
-    return [str(item) for item in found] if isinstance(found, list) else []
-
-
 def check_python(app: App) -> t.Iterator[Problem]:
     """Form of the Python version, and where requirements come from."""
     python = app.data["python"]
@@ -477,8 +380,8 @@ def _check_python_version(app: App, version: str) -> t.Iterator[Problem]:
         found = re.search(r"3\.[0-9]+", version)
         mend = f'write the major and minor version, "{found.group() if found else "3.13"}"'
         yield app.problem(f"{setting} is {show(version)}, which names no Python", mend)
-    elif int(match.group(1)) < _OLDEST_PYTHON:
-        text = f"{setting} is {show(version)}, too old: gunicorn needs 3.{_OLDEST_PYTHON}"
+    elif int(match.group(1)) < (oldest := server(app.data["server"]).oldest_python):
+        text = f"{setting} is {show(version)}, too old: {app.data['server']} needs 3.{oldest}"
         yield app.problem(text, 'write a version the host has, such as "3.13" on Debian 13, or "" for its own')
 
 
@@ -523,7 +426,6 @@ CHECKS: tuple[t.Callable[[App], t.Iterator[Problem]], ...] = (
     check_source,
     check_persistent,
     check_static,
-    check_gevent,
     check_python,
     check_indexes,
     check_packages,

@@ -2,8 +2,8 @@
 """Effective settings of every app: role defaults, inventory variables and the app's own overrides, one key at a time.
 
 Plain functions without any connection to a host. Types, choices and required keys come from the roles'
-``meta/argument_specs.yml``; nothing about a setting is written down here a second time. What is wrong with the input
-is returned as a list of :class:`Problem`, never raised.
+``meta/argument_specs.yml``, what that cannot say from their ``meta/settings.yml``; nothing about a setting is written
+down here a second time. What is wrong with the input is returned as a list of :class:`Problem`, never raised.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import difflib
+import functools
 import json
 import math
 import os
@@ -20,103 +21,6 @@ from pathlib import Path
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load
-
-# role -> key of an app that overrides the role's variables
-ROLE_KEYS = {
-    "python_app": "python",
-    "gunicorn": "gunicorn",
-    "release": "release",
-    "nginx_proxy": "nginx",
-    "certbot": "certbot",
-}
-
-# Variables of which a host has one value, whatever its apps: they cannot be overridden in an app.
-HOST_WIDE = frozenset(
-    {
-        "python_app_python_downloads",
-        "python_app_python_mirror",
-        "python_app_uv_version",
-        "nginx_proxy_brotli",
-        "nginx_proxy_brotli_level",
-        "nginx_proxy_client_header_timeout",
-        "nginx_proxy_client_max_header_size",
-        "nginx_proxy_client_max_uri_size",
-        "nginx_proxy_default_app",
-        "nginx_proxy_exporter",
-        "nginx_proxy_exporter_listen",
-        "nginx_proxy_header_buffer_size",
-        "nginx_proxy_http3",
-        "nginx_proxy_http_port",
-        "nginx_proxy_http_snippet",
-        "nginx_proxy_https_port",
-        "nginx_proxy_large_header_buffers",
-        "nginx_proxy_listen_ipv6",
-        "nginx_proxy_proxy_protocol",
-        "nginx_proxy_real_ip_header",
-        "nginx_proxy_trusted_proxies",
-        "nginx_proxy_worker_connections",
-        "certbot_agree_tos",
-        "certbot_ca_bundle",
-        "certbot_install_method",
-        "certbot_max_certificates",
-        "certbot_max_failures",
-        "certbot_preflight_resolver",
-        "certbot_renew_left",
-        "certbot_version",
-        "certbot_watch",
-        "certbot_watch_command",
-        "certbot_watch_left",
-        "certbot_webroot",
-    }
-)
-
-# Variables that an entry of nginx_proxy_locations may override.
-PER_LOCATION = frozenset(
-    {
-        "nginx_proxy_access_log",
-        "nginx_proxy_allow",
-        "nginx_proxy_basic_auth",
-        "nginx_proxy_buffering",
-        "nginx_proxy_cache",
-        "nginx_proxy_cache_bypass",
-        "nginx_proxy_cache_ignore_cookies",
-        "nginx_proxy_cache_key",
-        "nginx_proxy_cache_stale",
-        "nginx_proxy_cache_valid",
-        "nginx_proxy_client_body_buffer_size",
-        "nginx_proxy_client_body_timeout",
-        "nginx_proxy_client_max_body_size",
-        "nginx_proxy_client_send_timeout",
-        "nginx_proxy_client_verify",
-        "nginx_proxy_connect_timeout",
-        "nginx_proxy_deny",
-        "nginx_proxy_drop_headers",
-        "nginx_proxy_gzip",
-        "nginx_proxy_limit_connections",
-        "nginx_proxy_limit_dry_run",
-        "nginx_proxy_limit_key",
-        "nginx_proxy_limit_requests",
-        "nginx_proxy_limit_requests_burst",
-        "nginx_proxy_limit_requests_delay",
-        "nginx_proxy_location_snippet",
-        "nginx_proxy_methods",
-        "nginx_proxy_read_timeout",
-        "nginx_proxy_request_buffering",
-        "nginx_proxy_response_buffer_size",
-        "nginx_proxy_send_timeout",
-        "nginx_proxy_websocket",
-    }
-)
-
-# Values that used to be right, by variable: what became of them, and what to write now.
-REMOVED = {
-    ("gunicorn_worker_class", "eventlet"): ("which gunicorn 26 removed", "use gevent or gthread"),
-}
-
-# Variables that are a text only because they may be a word or a number: what to say of a value that is neither.
-WORD_OR_NUMBER = {
-    "gunicorn_workers": ("neither auto nor a whole number", "write a whole number, such as 4, or auto"),
-}
 
 # Keys of an app that share their name with a setting which a person may have meant: what to write for that.
 ALSO_A_SETTING = {
@@ -150,12 +54,24 @@ class Problem:
 
 @dataclasses.dataclass(frozen=True)
 class Role:
-    """One role's settings: its argument spec without ``wsgi_apps``, and its defaults, both by full variable name."""
+    """One role's settings: its argument spec without ``wsgi_apps``, and its defaults, both by full variable name.
+
+    The rest is what its ``meta/settings.yml`` says, by full variable name too: ``host_wide`` variables cannot be
+    overridden in an app, ``per_location`` ones can in an entry of ``nginx_proxy_locations``; ``limits`` are the least
+    and the most of numbers; ``removed`` has values that used to be right, ``words`` variables that are a text only
+    because they may be a word or a number, both with what is wrong then, and what to write.
+    """
 
     name: str
     key: str
     options: dict[str, dict[str, t.Any]]
     defaults: dict[str, t.Any]
+    server: bool = False
+    host_wide: frozenset[str] = frozenset()
+    per_location: frozenset[str] = frozenset()
+    limits: dict[str, tuple[float, float | None]] = dataclasses.field(default_factory=dict)
+    removed: dict[tuple[str, str], tuple[str, str]] = dataclasses.field(default_factory=dict)
+    words: dict[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
 
     @property
     def prefix(self) -> str:
@@ -164,15 +80,36 @@ class Role:
 
     def short(self) -> list[str]:
         """Names of the variables that an app may override, without the prefix."""
-        return [name[len(self.prefix) :] for name in self.options if name not in HOST_WIDE]
+        return [name[len(self.prefix) :] for name in self.options if name not in self.host_wide]
 
 
 @dataclasses.dataclass(frozen=True)
 class Schema:
-    """What may be written: the options of an app entry, and every role by the key that overrides it."""
+    """What may be written: the options of an app entry, every role by the key that overrides it, and other variables.
+
+    ``common`` has variables that are no role's own, such as ``wsgi_server``, with their defaults.
+    """
 
     app: dict[str, dict[str, t.Any]]
     roles: dict[str, Role]
+    common: dict[str, dict[str, t.Any]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def servers(self) -> list[str]:
+        """The servers that may run an app, each the name of its role and of its key."""
+        return [key for key, role in self.roles.items() if role.server]
+
+    def variables(self) -> t.Iterator[tuple[str, dict[str, t.Any], t.Any, Role | None]]:
+        """Every variable with its spec, its default and its role."""
+        for role in self.roles.values():
+            for name, spec in role.options.items():
+                yield name, spec, role.defaults.get(name, spec.get("default")), role
+        for name, spec in self.common.items():
+            yield name, spec, spec.get("default"), None
+
+    def role_of(self, variable: str) -> Role | None:
+        """The role that has a variable."""
+        return next((role for role in self.roles.values() if variable in role.options), None)
 
 
 @dataclasses.dataclass
@@ -189,7 +126,7 @@ class App:
 
     ``raw`` is what the person wrote, ``data`` the resolved entry, ``given`` the dotted keys that the entry sets itself
     (``gunicorn.timeout``), ``broken`` the dotted keys whose values are unusable, so that later checks leave them alone,
-    ``meant`` the keys that a misspelt key stands for.
+    ``meant`` the keys that a misspelt key stands for, ``roles`` those whose settings it has, by key.
     """
 
     label: str
@@ -198,6 +135,7 @@ class App:
     given: set[str] = dataclasses.field(default_factory=set)
     broken: set[str] = dataclasses.field(default_factory=set)
     meant: set[str] = dataclasses.field(default_factory=set)
+    roles: dict[str, Role] = dataclasses.field(default_factory=dict)
 
     def problem(self, text: str, mend: str) -> Problem:
         """A problem of this app."""
@@ -216,7 +154,7 @@ class App:
         """Where the setting comes from: ``gunicorn.timeout`` in the app, or ``gunicorn_timeout`` for every app."""
         if f"{key}.{name}" in self.given:
             return f"{key}.{name}"
-        return next(f"{role}_{name}" for role, role_key in ROLE_KEYS.items() if role_key == key)
+        return f"{self.roles[key].prefix}{name}"
 
 
 _PLAIN = {str, int, bool, float, type(None)}
@@ -280,24 +218,58 @@ def _read_yaml(path: str) -> dict[str, t.Any]:
 
 
 def load_schema(root: str = "") -> Schema:
-    """Read the argument specs and defaults of the roles that lie below ``root`` (the collection itself when empty).
+    """Read what the roles below ``root`` (the collection itself when empty) say of their settings.
 
-    A role without ``meta/argument_specs.yml`` is left out.
+    Variables of roles with a ``meta/settings.yml`` can be overridden in apps. Servers come last.
     """
     root = root or collection_root()
     app_options: dict[str, dict[str, t.Any]] = {}
+    common: dict[str, dict[str, t.Any]] = {}
     roles: dict[str, Role] = {}
-    for name, key in ROLE_KEYS.items():
-        folder = os.path.join(root, "roles", name)
-        spec = _read_yaml(os.path.join(folder, "meta", "argument_specs.yml"))
+    for specs in sorted(Path(root, "roles").glob("*/meta/argument_specs.yml")):
+        folder, spec = specs.parents[1], _read_yaml(str(specs))
         options = dict(spec.get("argument_specs", {}).get("main", {}).get("options", {}))
-        entry = options.pop("wsgi_apps", {})
-        app_options = entry.get("options", app_options)
-        if options:
-            defaults = _read_yaml(os.path.join(folder, "defaults", "main.yml"))
-            own = {option: value for option, value in options.items() if option.startswith(f"{name}_")}
-            roles[key] = Role(name, key, own, defaults)
-    return Schema(app_options, roles)
+        app_options = options.get("wsgi_apps", {}).get("options", app_options)
+        common |= {name: option for name, option in options.items() if name.startswith("wsgi_") and name != "wsgi_apps"}
+        facts = _read_yaml(str(folder / "meta" / "settings.yml"))
+        if not facts:
+            continue
+        own = {name: option for name, option in options.items() if name.startswith(f"{folder.name}_")}
+        role = _role(folder.name, facts, own, _read_yaml(str(folder / "defaults" / "main.yml")))
+        roles[role.key] = role
+    order = [*app_options]
+    app_options |= {key: {"type": "dict", "default": {}} for key, role in roles.items() if role.server}
+    by_place = sorted(roles, key=lambda key: order.index(key) if key in order else len(order))
+    return Schema(app_options, {key: roles[key] for key in by_place}, common)
+
+
+def _role(name: str, facts: dict[str, t.Any], options: dict[str, t.Any], defaults: dict[str, t.Any]) -> Role:
+    """A role with what its ``meta/settings.yml`` says, by full names."""
+    return Role(
+        name,
+        facts["key"],
+        options,
+        defaults,
+        server=bool(facts.get("server")),
+        host_wide=frozenset(f"{name}_{short}" for short in facts.get("host_wide", [])),
+        per_location=frozenset(f"{name}_{short}" for short in facts.get("per_location", [])),
+        limits={
+            f"{name}_{short}": (limit["least"], limit.get("most")) for short, limit in facts.get("limits", {}).items()
+        },
+        removed={
+            (f"{name}_{short}", value): (what["text"], what["fix"])
+            for short, values in facts.get("removed", {}).items()
+            for value, what in values.items()
+        },
+        words={f"{name}_{short}": (what["text"], what["fix"]) for short, what in facts.get("words", {}).items()},
+    )
+
+
+@functools.cache
+def per_location() -> frozenset[str]:
+    """Names, without prefix, of nginx_proxy's variables that an entry of its locations may override."""
+    facts = _read_yaml(os.path.join(collection_root(), "roles", "nginx_proxy", "meta", "settings.yml"))
+    return frozenset(facts["per_location"])
 
 
 def coerce(name: str, spec: dict[str, t.Any], value: t.Any) -> tuple[t.Any, str]:
@@ -394,11 +366,11 @@ def mend_for(spec: dict[str, t.Any], wrong: str) -> str:
 
 
 def check_value(
-    app: str, path: str, spec: dict[str, t.Any], value: t.Any, variable: str = ""
+    app: str, path: str, spec: dict[str, t.Any], value: t.Any, variable: str = "", role: Role | None = None
 ) -> tuple[t.Any, list[Problem]]:
     """Convert a value to the type of its spec, options inside it included, and say all that is wrong with it.
 
-    ``path`` is the key as the person wrote it (``gunicorn.timeout``), ``variable`` the role variable it stands for.
+    ``path`` is the key as the person wrote it (``gunicorn.timeout``), ``variable`` the role's variable it stands for.
     """
     options = spec.get("options")
     problems: list[Problem] = []
@@ -411,7 +383,7 @@ def check_value(
     if problems:
         return value, problems
     converted, wrong = coerce(path, spec, value)
-    return converted, [_refusal(app, path, spec, value, wrong, variable)] if wrong else []
+    return converted, [_refusal(app, path, spec, value, wrong, variable, role)] if wrong else []
 
 
 def _inside(app: str, path: str, options: dict[str, t.Any], value: dict[str, t.Any]) -> t.Iterator[Problem]:
@@ -428,12 +400,14 @@ def _inside(app: str, path: str, options: dict[str, t.Any], value: dict[str, t.A
             yield from check_value(app, f"{path}.{name}", option, value[name])[1]
 
 
-def _refusal(app: str, path: str, spec: dict[str, t.Any], value: t.Any, wrong: str, variable: str) -> Problem:
-    removed = REMOVED.get((variable, value)) if isinstance(value, str) else None
+def _refusal(
+    app: str, path: str, spec: dict[str, t.Any], value: t.Any, wrong: str, variable: str, role: Role | None
+) -> Problem:
+    removed = role.removed.get((variable, value)) if role and isinstance(value, str) else None
     if removed:
         return Problem(app, f"{path} is {show(value)}, {removed[0]}", removed[1])
-    if variable in WORD_OR_NUMBER and value is not None:
-        wrong, mend = WORD_OR_NUMBER[variable]
+    if role and variable in role.words and value is not None:
+        wrong, mend = role.words[variable]
         return Problem(app, f"{path} is {show(value)}, {wrong}", mend)
     # The values of whole environments stay out of messages: some of them are secret.
     shown = "" if path in ("secrets", "env") else f"{show(value, path)}, "
@@ -458,18 +432,17 @@ def merge_host(
     """
     problems: list[Problem] = []
     settings = HostSettings({})
-    for role in schema.roles.values():
-        for name, spec in role.options.items():
-            default = copy.deepcopy(role.defaults.get(name, spec.get("default")))
-            if defaults and name in defaults:
-                default = coerce(name, spec, defaults[name])[0]
-            settings.values[name] = default
-            if name not in inventory:
-                continue
-            settings.given.add(name)
-            value, found = check_value("", name, spec, inventory[name], name)
-            settings.values[name] = default if found else value
-            problems.extend(found)
+    for name, spec, own, role in schema.variables():
+        default = copy.deepcopy(own)
+        if defaults and name in defaults:
+            default = coerce(name, spec, defaults[name])[0]
+        settings.values[name] = default
+        if name not in inventory:
+            continue
+        settings.given.add(name)
+        value, found = check_value("", name, spec, inventory[name], name, role)
+        settings.values[name] = default if found else value
+        problems.extend(found)
     return settings, problems
 
 
@@ -492,7 +465,8 @@ def resolve(
         label = name if isinstance(name, str) and name else f"number {number}"
         app = App(label, {str(key): value for key, value in entry.items()}, {})
         problems.extend(_resolve_keys(schema, app))
-        problems.extend(_resolve_overrides(schema, host, app))
+        problems.extend(_resolve_server(schema, host, app))
+        problems.extend(_resolve_overrides(host, app))
         app.data["source"] = _resolve_source(app.data["source"], bases)
         app.data["certbot"]["dns_credentials"] = find_path(app.data["certbot"].get("dns_credentials"), bases)
         app.data["nginx"]["client_ca"] = find_path(app.data["nginx"].get("client_ca"), bases)
@@ -508,7 +482,7 @@ def _resolve_keys(schema: Schema, app: App) -> t.Iterator[Problem]:
     yield from _unknown_app_keys(schema, app)
     empty = {"dict": {}, "list": [], "bool": False}
     for key, spec in schema.app.items():
-        if key in ROLE_KEYS.values():
+        if key in schema.roles:
             continue
         app.data[key] = copy.deepcopy(spec.get("default", empty.get(spec.get("type", "str"), "")))
         if key not in app.raw:
@@ -534,11 +508,12 @@ def _unknown_app_keys(schema: Schema, app: App) -> t.Iterator[Problem]:
 def _guess_app_key(schema: Schema, key: str, value: t.Any) -> str:
     """The mend for an unknown key of an app: a role's name or variable, misspelt or in the wrong place."""
     shown = "..." if isinstance(value, (dict, list)) or value is UNEVALUATED else show(value, key)
-    if key in ROLE_KEYS:
-        return f"write {ROLE_KEYS[key]}: instead, the key that overrides {key}_* variables"
+    named = next((role for role in schema.roles.values() if key in (role.name, role.key)), None)
+    if named:
+        return f"write {named.key}: instead, the key that overrides {key}_* variables"
     variables = {name: role for role in schema.roles.values() for name in role.options}
     variable = key if key in variables else nearest(key, variables, 0.9)
-    if variable in HOST_WIDE:
+    if variable and variable in variables[variable].host_wide:
         return f"{variable} is one for the whole host: set it in the inventory, outside wsgi_apps"
     if variable:
         role = variables[variable]
@@ -552,13 +527,29 @@ def _guess_app_key(schema: Schema, key: str, value: t.Any) -> str:
     return "known keys are " + ", ".join(schema.app)
 
 
-def _resolve_overrides(schema: Schema, host: HostSettings, app: App) -> t.Iterator[Problem]:
+def _resolve_server(schema: Schema, host: HostSettings, app: App) -> t.Iterator[Problem]:
+    """Choose the server that runs the app; of all servers, the app has the settings of this one alone."""
+    chosen, where = app.data.get("server"), "server"
+    if not chosen:
+        chosen, where = host.values.get("wsgi_server"), "wsgi_server"
+    if chosen not in schema.servers:
+        if app.usable("server"):
+            text = f"{where} is {show(chosen)}, which is not a server"
+            yield app.problem(text, f"write one of {', '.join(schema.servers)}")
+        app.broken.add("server")
+        chosen = schema.servers[0]
+    others = [key for key in schema.servers if key in app.raw and key != chosen]
+    if app.usable("server"):
+        for key in others:
+            text = f"{key} has settings, but the app's server is {chosen}"
+            yield app.problem(text, f"remove {key}:, or write server: {key}")
+    app.data["server"] = chosen
+    app.roles = {key: role for key, role in schema.roles.items() if not role.server or key == chosen}
+
+
+def _resolve_overrides(host: HostSettings, app: App) -> t.Iterator[Problem]:
     """Merge the app's overrides over the host's values, one key at a time, and convert them."""
-    for key in ROLE_KEYS.values():
-        role = schema.roles.get(key)
-        if role is None:
-            app.data[key] = {}
-            continue
+    for key, role in app.roles.items():
         app.data[key] = {name[len(role.prefix) :]: copy.deepcopy(host.values[name]) for name in role.options}
         override = app.raw.get(key, {})
         if override is UNEVALUATED:
@@ -582,11 +573,11 @@ def _merge_override(role: Role, app: App, override: dict[str, t.Any]) -> t.Itera
         if full not in role.options:
             yield _unknown_override(role, app, name, value)
             continue
-        if full in HOST_WIDE:
+        if full in role.host_wide:
             yield app.problem(f"{path} is one for the whole host", f"set {full} in the inventory, outside wsgi_apps")
             continue
         app.given.add(path)
-        converted, found = check_value(app.label, path, role.options[full], value, full)
+        converted, found = check_value(app.label, path, role.options[full], value, full, role)
         yield from found
         if found:
             app.broken.add(path)
@@ -596,7 +587,7 @@ def _merge_override(role: Role, app: App, override: dict[str, t.Any]) -> t.Itera
 
 def _resolve_locations(role: Role, app: App) -> t.Iterator[Problem]:
     """Convert the settings of every location; one that is unusable is left out."""
-    short = {name[len(role.prefix) :]: name for name in role.options if name in PER_LOCATION}
+    short = {name[len(role.prefix) :]: name for name in role.options if name in role.per_location}
     where = app.setting(role.key, "locations")
     for location, override in app.data[role.key]["locations"].items():
         path = f"{where}[{show(location)}]"
@@ -609,7 +600,7 @@ def _resolve_locations(role: Role, app: App) -> t.Iterator[Problem]:
         for name, value in list(override.items()):
             full = short.get(name)
             if full:
-                override[name], found = check_value(app.label, f"{path}.{name}", role.options[full], value, full)
+                override[name], found = check_value(app.label, f"{path}.{name}", role.options[full], value, full, role)
             else:
                 found = [_unknown_location_setting(role, app, path, name, list(short))]
             yield from found

@@ -19,7 +19,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.build.assets import AS
 from ansible_collections.webops.wsgi.plugins.module_utils.build.inputs import PACKAGES
 from ansible_collections.webops.wsgi.plugins.module_utils.host import dns
 from ansible_collections.webops.wsgi.plugins.module_utils.proxy.purge import KEPT_OPEN
-from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import PER_LOCATION, collection_root
+from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import collection_root, per_location
 
 # Answers of nginx itself that the client gets in its own language. Not 400, of a request that nginx could not read.
 ERROR_STATUSES = (401, 403, 404, 405, 408, 413, 414, 429, 431, 500, 501, 502, 503, 504)
@@ -242,7 +242,7 @@ def split_location(text: str) -> tuple[str, str]:
 
 def merged_locations(nginx: Data) -> dict[str, Data]:
     """Effective settings of every location, the rest of the app (``/``) last unless it is named itself."""
-    own = {name: value for name, value in nginx.items() if f"nginx_proxy_{name}" in PER_LOCATION}
+    own = {name: value for name, value in nginx.items() if name in per_location()}
     written = nginx.get("locations") or {}
     return {path: {**own, **settings} for path, settings in {**written, "/": written.get("/", {})}.items()}
 

@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.webops.wsgi.plugins.module_utils.certificates import making as making
 from ansible_collections.webops.wsgi.plugins.module_utils.certificates import model
 from ansible_collections.webops.wsgi.plugins.plugin_utils.checks import clients, run
-from ansible_collections.webops.wsgi.plugins.plugin_utils.checks import source as checks_source
+from ansible_collections.webops.wsgi.plugins.plugin_utils.checks.declared import requirement_names
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory import settings
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -1629,7 +1629,7 @@ def test_resolved_app_has_the_shape_the_roles_expect(base):
     findings = run.examine(SCHEMA, [], {"gunicorn_keepalive": "7"}, [entry], [str(base)])
     assert findings.problems == []
     data = findings.apps[0]
-    roles = {key: data.pop(key) for key in settings.ROLE_KEYS.values()}
+    roles = {key: data.pop(key) for key in SCHEMA.roles}
     assert data == {
         "name": "api",
         "state": "present",
@@ -1654,6 +1654,13 @@ def test_resolved_app_has_the_shape_the_roles_expect(base):
         "workers": [],
         "timers": [],
         "listen": "",
+        "server": {
+            "name": "gunicorn",
+            "requirement": "gunicorn==27.0.1",
+            "stop_timeout": 40,
+            "backlog": 2048,
+            "system_calls": ["@chown"],
+        },
     }
     assert (roles["gunicorn"]["timeout"], roles["gunicorn"]["keepalive"]) == (60, 7)
     assert roles["nginx"]["tls"] == "off"
@@ -1678,7 +1685,11 @@ def test_seconds(value, expected):
 
 
 def test_requirement_names():
-    assert checks_source.requirement_names(["Flask_SQLAlchemy[a.b]==1", "", "; x"]) == {"flask-sqlalchemy", "a-b"}
+    assert requirement_names(["Flask_SQLAlchemy[a.b]==1", "", "; x"]) == {
+        "flask-sqlalchemy",
+        "a-b",
+        "flask-sqlalchemy[a-b]",
+    }
 
 
 def test_report_groups_apps_that_share_a_problem():

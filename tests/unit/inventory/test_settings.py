@@ -34,8 +34,9 @@ argument_specs:
           env: {type: dict, default: {}}
           secrets: {type: dict, default: {}}
           domains: {type: list, elements: str, default: []}
-          gunicorn: {type: dict, default: {}}
+          server: {type: str}
           python: {type: dict, default: {}}
+      wsgi_server: {type: str, default: gunicorn}
       python_app_version: {type: str, default: ""}
 """
 
@@ -53,16 +54,27 @@ argument_specs:
 """
 
 
+NOTHING = "argument_specs: {main: {options: {}}}"
+
+
 @pytest.fixture(name="schema")
 def fixture_schema(tmp_path: pathlib.Path) -> settings.Schema:
-    """Two small roles in a directory of their own."""
-    for role, spec, defaults in (
-        ("python_app", SPEC, 'python_app_version: ""\n'),
-        ("gunicorn", GUNICORN, "gunicorn_timeout: 120\ngunicorn_threads: 4\ngunicorn_worker_class: gthread\n"),
+    """Small roles in a directory of their own."""
+    for role, spec, defaults, facts in (
+        ("python_app", SPEC, 'python_app_version: ""\n', "key: python\n"),
+        (
+            "gunicorn",
+            GUNICORN,
+            "gunicorn_timeout: 120\ngunicorn_threads: 4\ngunicorn_worker_class: gthread\n",
+            "key: gunicorn\nserver: true\n",
+        ),
+        ("nginx_proxy", NOTHING, "", "key: nginx\n"),
+        ("certbot", NOTHING, "", "key: certbot\n"),
     ):
-        for folder, name, text in (("meta", "argument_specs.yml", spec), ("defaults", "main.yml", defaults)):
-            path = tmp_path / "roles" / role / folder / name
-            path.parent.mkdir(parents=True)
+        texts = {"meta/argument_specs.yml": spec, "defaults/main.yml": defaults, "meta/settings.yml": facts}
+        for name, text in texts.items():
+            path = tmp_path / "roles" / role / name
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
     return settings.load_schema(str(tmp_path))
 
@@ -75,7 +87,8 @@ def resolve_one(schema: settings.Schema, entry: object, inventory: dict | None =
 
 
 def test_schema_reads_roles_that_exist(schema):
-    assert set(schema.roles) == {"python", "gunicorn"}
+    assert set(schema.roles) == {"python", "nginx", "certbot", "gunicorn"}
+    assert schema.servers == ["gunicorn"]
     assert "wsgi_apps" not in schema.roles["gunicorn"].options
     assert schema.app["source"]["options"]["sha256"] == {"type": "str"}
 
@@ -198,14 +211,9 @@ def test_show(value, key, expected):
 
 def test_every_default_of_the_collection_satisfies_its_own_spec():
     schema = settings.load_schema()
-    assert set(schema.roles) == set(settings.ROLE_KEYS.values())
+    assert list(schema.roles) == ["python", "release", "nginx", "certbot", "gunicorn"]
     for role in schema.roles.values():
         for name, value in role.defaults.items():
             if isinstance(value, str) and "{{" in value:
                 continue
             assert settings.coerce(name, role.options[name], value) == (value, ""), name
-
-
-def test_host_wide_variables_exist():
-    known = {name for role in settings.load_schema().roles.values() for name in role.options}
-    assert known >= settings.HOST_WIDE

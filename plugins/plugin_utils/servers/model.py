@@ -1,0 +1,92 @@
+# Copyright (c) webops.wsgi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the rest of the collection must know of a server; nothing else knows one by its name.
+
+A server is a role, with its variables, the templates of its settings and of its start command, whose
+``meta/settings.yml`` says ``server: true``, and a module of that name in this package, with a ``SERVER``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import typing as t
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import App, Problem, collection_root
+
+Settings = Mapping[str, t.Any]
+Check = Callable[[App], Iterator[Problem]]
+
+
+@dataclass(frozen=True)
+class Server:
+    """One server.
+
+    Attributes:
+        name: Of its role, of the app's key for its settings, and of its module in this package.
+        requirement: What is installed for it with an app that does not bring it, from its settings.
+        oldest_python: The oldest minor version of Python 3 that it runs on.
+        files: The files of a release that are its own, each with its template. One is ``start``, which is executed,
+            listens on ``$WSGI_SOCKET`` with HTTP/1.1 so that the proxy may connect, has its files in
+            ``$WSGI_RELEASE_DIR/etc``, and ends by SIGTERM once the requests in flight are answered.
+        stop_timeout: Seconds after which a stop is no longer waited for, from its settings.
+        backlog: The setting with the number of connections that wait.
+        answer_timeout: The setting with the seconds that an answer may take; empty when nothing limits them.
+        request_line: The setting with the bytes of a request line that it takes, 0 for any number; empty when all that
+            nginx passes is taken.
+        request_header: The same for one header.
+        system_calls: What it needs beside the calls that an app may make.
+        overriding: Variables of the environment that would win over its settings, and what to write instead.
+        checks: Checks of its settings.
+        package: The package in whose code its own frames of a traceback are.
+        log: How it writes to the journal, as ``ServerLog`` has it.
+    """
+
+    name: str
+    requirement: Callable[[Settings], str]
+    oldest_python: int
+    files: Mapping[str, str]
+    stop_timeout: Callable[[Settings], int]
+    backlog: str
+    answer_timeout: str = ""
+    request_line: str = ""
+    request_header: str = ""
+    system_calls: tuple[str, ...] = ()
+    overriding: Mapping[str, str] = field(default_factory=dict)
+    checks: tuple[Check, ...] = ()
+    package: str = ""
+    log: Mapping[str, str] = field(default_factory=dict)
+
+    def facts(self, app: Mapping[str, t.Any]) -> dict[str, t.Any]:
+        """What templates and tasks need to know of an app's server."""
+        settings = app[self.name]
+        return {
+            "name": self.name,
+            "requirement": self.requirement(settings),
+            "stop_timeout": self.stop_timeout(settings),
+            "backlog": settings[self.backlog],
+            "system_calls": list(self.system_calls),
+        }
+
+
+def server(name: str) -> Server:
+    """The server of that name."""
+    module = importlib.import_module(f"{__package__}.{name}")
+    found: Server = module.SERVER
+    return found
+
+
+def tree_files(apps: list[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
+    """The files of the apps' servers as ``webops.wsgi.config_tree`` takes them."""
+    entries = []
+    for name in sorted({app["server"]["name"] for app in apps}):
+        served = [app for app in apps if app["server"]["name"] == name]
+        templates = os.path.join(collection_root(), "roles", name, "templates")
+        for dest, template in server(name).files.items():
+            entry = {"dest": f"{{name}}/{dest}", "template": os.path.join(templates, template)}
+            mode = {"mode": "0755"} if dest == "start" else {}
+            entries.append({**entry, **mode, "each": served, "as": "app", "owner": 'app "{name}"'})
+    return entries
