@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 import typing as t
+from pathlib import Path
 
 from ansible_collections.webops.wsgi.plugins.plugin_utils.checks.declared import tree_at_hand
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory import settings
