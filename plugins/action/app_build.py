@@ -11,7 +11,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +109,7 @@ def build_inputs(
         extras=list(python["extras"]),
         groups=list(python["groups"]),
         persistent_files=sorted(app["persistent_files"]),
+        environment=dict(python["build_environment"]),
     )
 
 
@@ -205,7 +206,11 @@ class ActionModule(ActionBase):
         remote_tmp = self._make_tmp_path()
         try:
             archives = self._send(sources, failures, remote_tmp)
-            builds = [asdict(inputs) for inputs in missing if inputs.app not in failures]
+            builds = [
+                asdict(replace(inputs, version=sources[inputs.app].version()))
+                for inputs in missing
+                if inputs.app not in failures
+            ]
             options = {"builds": builds, "archives": archives, "users": users, "who": caller()}
             made: dict[str, Any] = self._execute_module(
                 module_name="webops.wsgi.app_build", module_args=options, task_vars=task_vars

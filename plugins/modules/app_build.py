@@ -161,6 +161,14 @@ options:
         type: list
         elements: str
         default: []
+      environment:
+        description: Environment variables of everything that runs in the build.
+        type: dict
+        default: {}
+      version:
+        description: What git says of the source, for projects that ask it for their version.
+        type: str
+        default: ""
   users:
     description: System users to create; the action plugin makes this from O(apps) and O(host).
     type: list
@@ -257,6 +265,8 @@ BUILD_OPTIONS: dict[str, Any] = {
     "extras": {"type": "list", "elements": "str", "default": []},
     "groups": {"type": "list", "elements": "str", "default": []},
     "persistent_files": {"type": "list", "elements": "str", "default": []},
+    "environment": {"type": "dict", "default": {}},
+    "version": {"type": "str", "default": ""},
 }
 
 

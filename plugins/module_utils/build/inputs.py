@@ -53,6 +53,8 @@ class BuildInputs:
         variables: Environment variables of those commands.
         extras: Extras of the project that are installed with it.
         groups: Its dependency groups that are.
+        environment: Environment variables of everything that runs in the build.
+        version: What git says of the source; not part of the digest, the source's identity is.
     """
 
     app: str
@@ -79,6 +81,8 @@ class BuildInputs:
     extras: list[str] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)
     persistent_files: list[str] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)
+    version: str = ""
 
     @property
     def tree(self) -> str:
@@ -89,10 +93,10 @@ class BuildInputs:
     def digest(self) -> str:
         """The build's name: equal inputs, same build."""
         inputs = asdict(self)
-        for cosmetic in ("label", "stamp", "uv", "ca_bundle"):
+        for cosmetic in ("label", "stamp", "uv", "ca_bundle", "version"):
             del inputs[cosmetic]
         # What came later changes the names of no builds that do without it.
-        for later in ("subdirectory", "commands", "variables", "extras", "groups", "persistent_files"):
+        for later in ("subdirectory", "commands", "variables", "extras", "groups", "persistent_files", "environment"):
             if not inputs[later]:
                 del inputs[later]
         # A new password for the same index is no new build.

@@ -28,6 +28,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.build import (
     project,
     requirements,
     reuse,
+    versions,
 )
 from ansible_collections.webops.wsgi.plugins.module_utils.build import command as build_command
 from ansible_collections.webops.wsgi.plugins.module_utils.build import inputs as build_inputs
@@ -66,6 +67,7 @@ PROGRAM = (
     project,
     locks,
     requirements,
+    versions,
     program,
 )
 

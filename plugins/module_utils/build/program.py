@@ -41,6 +41,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.build.requirements imp
     requirement_name,
     requirement_sets,
 )
+from ansible_collections.webops.wsgi.plugins.module_utils.build.versions import version_variables
 from ansible_collections.webops.wsgi.plugins.module_utils.failures.remedies import build_remedy
 
 MANY_IMPORTS = 20  # that are named in a warning
@@ -71,7 +72,8 @@ def main(job: dict[str, Any], stream: IO[bytes]) -> None:
         alone = not (plan.decided or plan.runs or inputs.commands or "package" in inputs.source)
         lacks = foreign_imports(path / inputs.tree)[:MANY_IMPORTS] if alone else []
         print(json.dumps({"recipe": recipe, "decided": plan.decided, "lacks": lacks}), flush=True)
-        environment = installer_environment(path.parent, job["indexes"], job["ca"])
+        told = version_variables(path / "src", inputs.version)
+        environment = {**told, **inputs.environment, **installer_environment(path.parent, job["indexes"], job["ca"])}
         if recipe not in job["known"]:
             _install(path, inputs, plan, environment)
         _run_commands(path, inputs, environment)

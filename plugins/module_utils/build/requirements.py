@@ -45,7 +45,8 @@ def locked_recipe(lock: Path, folder: Path, inputs: BuildInputs) -> str:
 
 def _made_with(inputs: BuildInputs) -> list[str]:
     indexes = map(without_credentials, (inputs.index_url, *inputs.extra_index_urls))
-    return [str(BUILD_FORMAT), inputs.python, inputs.interpreter, *indexes]
+    variables = (f"{name}={value}" for name, value in sorted(inputs.environment.items()))
+    return [str(BUILD_FORMAT), inputs.python, inputs.interpreter, *indexes, *variables]
 
 
 def requirement_sets(decides: Path | None, folder: Path, inputs: BuildInputs) -> list[list[str]]:

@@ -150,6 +150,15 @@ def check_env(app: App) -> t.Iterator[Problem]:
 
 
 def _check_variable(app: App, key: str, name: str, value: t.Any) -> t.Iterator[Problem]:
+    yield from check_assignment(app, key, name, value)
+    if _OURS.fullmatch(name):
+        yield app.problem(f"{key}.{name} is given, but the release sets {name} itself", "use another name")
+    elif mend := server(app.data["server"]).overriding.get(name):
+        yield app.problem(f"{key}.{name} is given, which overrides {app.data['server']}'s settings unseen", mend)
+
+
+def check_assignment(app: App, key: str, name: str, value: t.Any) -> t.Iterator[Problem]:
+    """A name and a value that an environment can hold."""
     if not _ENV_NAME.fullmatch(name):
         guess = re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_") or "NAME"
         guess = f"_{guess}" if guess[0].isdigit() else guess
@@ -157,10 +166,6 @@ def _check_variable(app: App, key: str, name: str, value: t.Any) -> t.Iterator[P
             f"{key} has {show(name)}, which is no name of an environment variable",
             f"use letters, digits and underscores, such as {guess}",
         )
-    if _OURS.fullmatch(name):
-        yield app.problem(f"{key}.{name} is given, but the release sets {name} itself", "use another name")
-    elif mend := server(app.data["server"]).overriding.get(name):
-        yield app.problem(f"{key}.{name} is given, which overrides {app.data['server']}'s settings unseen", mend)
     if value is None:
         yield app.problem(f"{key}.{name} is empty", 'give it a value, "" for an empty text, or remove the line')
     elif isinstance(value, (dict, list)):
@@ -180,6 +185,10 @@ def open_secrets(app: App) -> t.Iterator[str]:
     for name in map(str, app.data["env"]) if app.usable("env") else ():
         if _SECRET_NAME.search(name):
             yield f'app "{app.label}": env.{name} sounds secret, but env can be seen on the host; use secrets.'
+    built_with = app.data["python"].get("build_environment") or {} if app.usable("python.build_environment") else {}
+    for name in filter(_SECRET_NAME.search, map(str, built_with)):
+        setting = app.setting("python", "build_environment")
+        yield f'app "{app.label}": {setting} has {name}, which sounds secret, but all that the build runs can see it.'
 
 
 def environment(variables: dict[str, t.Any]) -> dict[str, str]:

@@ -96,6 +96,8 @@ def examine(
                 app.data[key] = [os.path.normpath(path) for path in app.data[key]]
         app.data["env"] = checks_app.environment(app.data["env"])
         app.data["secrets"] = checks_app.environment(app.data["secrets"])
+        python = app.data["python"]
+        python["build_environment"] = checks_app.environment(python.get("build_environment") or {})
     for app in apps:
         if app.present and not problems:
             app.data["server"] = server_of(app.data["server"]).facts(app.data)

@@ -8,6 +8,8 @@ import re
 import typing as t
 from pathlib import Path
 
+from ansible_collections.webops.wsgi.plugins.module_utils.build.program import installer_environment
+from ansible_collections.webops.wsgi.plugins.plugin_utils.checks.app import check_assignment
 from ansible_collections.webops.wsgi.plugins.plugin_utils.checks.declared import tree_at_hand
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory import settings
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import App, Problem, show
@@ -33,6 +35,7 @@ _FOLDER = re.compile(r"""[^"$\\\x00-\x1f\x7f]*""")
 _INDEX = re.compile(
     r"https?://([^\s/?#]*@)?([\w.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?([/?#]\S*)?|file://(localhost)?/\S+", re.IGNORECASE
 )
+_OF_THE_BUILD = {*installer_environment(Path("/"), ["x", "x"], ""), "SSL_CERT_FILE", "PIP_CERT"}
 _URL_USER = re.compile(r"(?s)^([A-Za-z][A-Za-z0-9+.-]*://)?.*@")
 
 
@@ -400,6 +403,18 @@ def check_packages(app: App) -> t.Iterator[Problem]:
             )
 
 
+def check_build_environment(app: App) -> t.Iterator[Problem]:
+    """Variables of a build are such, and none that the build sets itself."""
+    if not app.usable("python.build_environment"):
+        return
+    setting = app.setting("python", "build_environment")
+    for name, value in (app.data["python"].get("build_environment") or {}).items():
+        yield from check_assignment(app, setting, str(name), value)
+        if name in _OF_THE_BUILD:
+            mend = "remove it; indexes, authorities and the interpreter have settings of their own"
+            yield app.problem(f"{setting}.{name} is given, but the build sets {name} itself", mend)
+
+
 def check_indexes(app: App) -> t.Iterator[Problem]:
     """Package indexes are URLs. Messages leave out all that might be a password in one."""
     python = app.data["python"]
@@ -428,6 +443,7 @@ CHECKS: tuple[t.Callable[[App], t.Iterator[Problem]], ...] = (
     check_persistent,
     check_static,
     check_python,
+    check_build_environment,
     check_indexes,
     check_packages,
     check_debian_packages,

@@ -20,6 +20,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.build import archive a
 from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.git_program import git_environment
 from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.lfs import pointers_of_directory
 from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.model import Source, SourceError, naming, some
+from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.versions import described_version
 
 # Never part of a release: version control data and what Python and its tools write beside the code. Nor are virtual
 # environments, whatever their name: they are the controller's.
@@ -43,7 +44,12 @@ def resolve_directory(root: Path) -> Source:
         raise SourceError(
             f"source.path {root} has pointers of Git LFS in the place of {some(pointers)}; run `git lfs pull` there"
         )
-    return Source({"tree": digest}, f"{root} ({digest[:12]})", lambda target: write_tree(root, files, target))
+    return Source(
+        {"tree": digest},
+        f"{root} ({digest[:12]})",
+        lambda target: write_tree(root, files, target),
+        lambda: described_version(lambda arguments: _run_git(root, arguments).stdout.decode()),
+    )
 
 
 def list_files(root: Path) -> list[str]:

@@ -30,6 +30,7 @@ from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.model import (
     naming,
     without_credentials,
 )
+from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.versions import described_version, tag_version
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 # A commit has one content, whatever line ends and filters somebody's git gives it. What its own .gitattributes leave
@@ -39,22 +40,40 @@ NO_SETTINGS = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT
 
 
 def resolve_git(url: str, version: str, cache: Path, submodules: bool) -> Source:
-    commit = version if COMMIT.fullmatch(version) else _ask_commit(url, version)
+    commit, tag = (version, "") if COMMIT.fullmatch(version) else _ask_commit(url, version)
+    named = tag_version(tag)
+    # A tag that somebody names says what the code is; another one may say it of the same commit.
     return Source(
-        {"commit": commit},
+        {"commit": commit, **({"version": named} if named else {})},
         f"{without_credentials(url)} {version} ({commit[:7]})",
         lambda target: _export_commit(url, version, commit, cache, submodules, target),
+        lambda: named or _describe(url, commit, cache),
     )
 
 
-def _ask_commit(url: str, version: str) -> str:
-    """The commit that a tag or branch names on the server now."""
+def _describe(url: str, commit: str, cache: Path) -> str:
+    mirror = _mirror(url, cache)
+
+    def ask(arguments: list[str]) -> str:
+        try:
+            return git(["-C", str(mirror), *arguments], url)
+        except SourceError:
+            return ""
+
+    with exclusive(mirror):
+        # Tags that came after the commit. Without a network those that are known must do.
+        ask(["fetch", "--quiet", "--force", "--", url, "+refs/tags/*:refs/tags/*"])
+    return described_version(ask, commit)
+
+
+def _ask_commit(url: str, version: str) -> tuple[str, str]:
+    """The commit that a tag or branch names on the server now, and the tag if it is one."""
     names = (f"refs/tags/{version}^{{}}", f"refs/tags/{version}", f"refs/heads/{version}")
     answer = git(["ls-remote", "--", url, *names], url, NETWORK_TIMEOUT)
     commits = {name: commit for commit, name in (line.split("\t") for line in answer.splitlines())}
     for name in names:
         if name in commits:
-            return commits[name]
+            return commits[name], version if name.startswith("refs/tags/") else ""
     raise SourceError(
         f"source.version {version!r} is neither a tag nor a branch of {without_credentials(url)}; "
         "give one that exists, or a full 40-digit commit"

@@ -63,6 +63,7 @@ def git_environment() -> dict[str, str]:
     return {
         **kept,
         "LC_ALL": "C",  # some answers are told apart by their words
+        "GIT_OPTIONAL_LOCKS": "0",  # nothing is written to a person's repository
         "GIT_NO_REPLACE_OBJECTS": "1",  # a commit is what its name says
         "GIT_ALLOW_PROTOCOL": ":".join(GIT_PROTOCOLS),
         # Nobody sits at this terminal: a question for a password would wait for ever.

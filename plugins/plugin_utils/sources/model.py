@@ -29,11 +29,13 @@ class Source:
         identity: What the build digest is made from; equal identities mean equal code.
         label: The source in a person's words, such as C(git v1.4.2 (1a2b3c4)).
         write: Writes the canonical tar archive to a path; None for a package, which the host installs itself.
+        version: What git says of the code, for projects that ask it for their version; empty where there is no git.
     """
 
     identity: dict[str, str]
     label: str
     write: Callable[[Path], None] | None
+    version: Callable[[], str] = str
 
 
 @contextmanager

@@ -61,6 +61,7 @@ def make_build(root: Path, inputs: build_inputs.BuildInputs, archive: Path | Non
         {"index_url": "https://other.example.com/simple"},
         {"commands": ["make"]},
         {"commands": ["make"], "variables": {"MODE": "1"}},
+        {"environment": {"CFLAGS": "-O2"}},
     ],
 )
 def test_digest_changes_with_what_shapes_the_build(change: dict[str, object]) -> None:
@@ -68,7 +69,7 @@ def test_digest_changes_with_what_shapes_the_build(change: dict[str, object]) ->
 
 
 @pytest.mark.parametrize(
-    "change", [{"label": "elsewhere"}, {"stamp": 5}, {"uv": "/other/uv"}, {"ca_bundle": "/other.pem"}]
+    "change", [{"label": "elsewhere"}, {"stamp": 5}, {"uv": "/other/uv"}, {"ca_bundle": "/other.pem"}, {"version": "1"}]
 )
 def test_digest_stays_with_what_does_not(change: dict[str, object]) -> None:
     assert dataclasses.replace(INPUTS, **change).digest == INPUTS.digest  # type: ignore[arg-type]
@@ -193,6 +194,34 @@ def test_server_is_installed_unless_the_app_brings_it(
     inputs = dataclasses.replace(UV, index_url=index, server="greeter==2.0", **change)  # type: ignore[arg-type]
     path = make_build(tmp_path, inputs, packed(tmp_path, files | {"app.py": ""}))
     assert build_requirements.installed_packages(path / "venv")["greeter"] == version
+
+
+# A back end that asks for its version as setuptools-scm does.
+VERSIONED = (
+    f"import os\nVERSION = os.environ['SETUPTOOLS_SCM_PRETEND_VERSION_FOR_X']\n{BACKEND}".replace("x-1", "x-{VERSION}")
+    .replace('"x-{V', 'f"x-{V')
+    .replace("Version: 1\\n", "Version: {VERSION}\\n")
+    .replace('"Metadata', 'f"Metadata')
+)
+
+
+@pytest.mark.parametrize("installer", ["uv", "pip"])
+@pytest.mark.parametrize(("own", "version"), [({}, "2.3.0"), ({"SETUPTOOLS_SCM_PRETEND_VERSION_FOR_X": "9"}, "9")])
+def test_project_is_told_what_git_says_of_it_unless_a_person_says_it(
+    tmp_path: Path, installer: str, own: dict[str, str], version: str
+) -> None:
+    files = {"pyproject.toml": PROJECT, "own.py": VERSIONED, "setup.py": "# use_scm_version\n"}
+    inputs = dataclasses.replace(UV, installer=installer, version="2.3.0", environment=own, server="")
+    path = make_build(tmp_path, inputs, packed(tmp_path, files))
+    assert build_requirements.installed_packages(path / "venv")["x"] == version
+
+
+def test_commands_have_the_variables_of_the_build_and_of_the_app(tmp_path: Path) -> None:
+    inputs = dataclasses.replace(
+        INPUTS, commands=["echo $A $B >seen"], environment={"A": "build", "B": "build"}, variables={"B": "app"}
+    )
+    path = make_build(tmp_path, inputs, packed(tmp_path, {"app.py": ""}))
+    assert (path / "src/seen").read_text() == "build app\n"
 
 
 def test_named_requirements_that_are_missing(tmp_path: Path) -> None:

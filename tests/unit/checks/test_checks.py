@@ -775,6 +775,18 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
         {"nginx": {"static": {"/s/": "nope"}}},
         ["nginx.static", '"nope"', "no directory in", "create it"],
     ),
+    "variable of a build that is none": (
+        {"python": {"build_environment": {"A-B": "1"}}},
+        ['python.build_environment has "A-B", which is no name of an environment variable', "such as A_B"],
+    ),
+    "variable of a build that is its own": (
+        {"python": {"build_environment": {"UV_DEFAULT_INDEX": "https://packages.example.com"}}},
+        ["python.build_environment.UV_DEFAULT_INDEX is given, but the build sets", "settings of their own"],
+    ),
+    "variable of a build that is a list": (
+        {"python": {"build_environment": {"CFLAGS": ["-O2"]}}},
+        ["python.build_environment.CFLAGS is", "write a text"],
+    ),
     "static directory that is not uploaded": (
         {"nginx": {"static": {"/s/": "dist"}}},
         ['nginx.static maps "/s/" to "dist"', "not uploaded: .gitignore:1:dist/ leaves it out", "a command of build"],

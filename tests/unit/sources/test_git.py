@@ -92,7 +92,7 @@ def test_submodule_chooses_nothing_on_this_machine(written: str) -> None:
 def test_git_names_lead_to_the_commit(repository: Path, tmp_path: Path, version: str) -> None:
     commit = git(repository, "rev-parse", "HEAD")
     found = resolve.resolve({"kind": "git", "git": str(repository), "version": version}, tmp_path / "cache")
-    assert found.identity == {"commit": commit}
+    assert found.identity["commit"] == commit
     assert archived(found, tmp_path) == ["app.py"]
 
 
