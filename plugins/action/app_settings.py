@@ -12,6 +12,7 @@ from ansible_collections.webops.wsgi.plugins.action.config_tree import Renderer
 from ansible_collections.webops.wsgi.plugins.plugin_utils import rollout
 from ansible_collections.webops.wsgi.plugins.plugin_utils.app_failures import FACT
 from ansible_collections.webops.wsgi.plugins.plugin_utils.checks import run as checks
+from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.origins import directories, home, written_in
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import (
     UNEVALUATED,
     Problem,
@@ -43,14 +44,14 @@ class ActionModule(ActionBase):
         schema = load_schema()
         problems: list[Problem] = []
         inventory = self._inventory(schema, variables, problems)
-        entries = self._entries(variables, problems)
-        bases = [plain(variables[name]) for name in ("inventory_dir", "playbook_dir") if variables.get(name)]
+        entries, homes = self._entries(variables, problems)
         findings = checks.examine(
             schema,
             variables=list(variables),
             inventory=inventory,
             entries=entries,
-            bases=bases,
+            bases=directories(variables),
+            homes=homes,
             defaults=self._defaults(schema, variables),
             logins=self._logins(variables),
         )
@@ -112,18 +113,22 @@ class ActionModule(ActionBase):
         values = [self._evaluate("", name, variables[name], []) for name in names]
         return {value for value in values if isinstance(value, str)}
 
-    def _entries(self, variables: dict[str, t.Any], problems: list[Problem]) -> t.Any:
-        """Evaluated entries of ``wsgi_apps``, ``None`` without that variable; what cannot be evaluated is marked."""
+    def _entries(self, variables: dict[str, t.Any], problems: list[Problem]) -> tuple[t.Any, list[str]]:
+        """Evaluated entries of ``wsgi_apps``, and the directories that relative paths in each count from.
+
+        ``None`` without that variable; what cannot be evaluated is marked.
+        """
         if "wsgi_apps" not in variables:
-            return None
+            return None, []
         raw = variables["wsgi_apps"]
         try:
-            return plain(self._templar.template(raw))
+            entries = self._templar.template(raw)
+            return plain(entries), _homes(entries, raw)
         except Exception as error:  # the reason is found again below, entry by entry
             if not isinstance(raw, list):
                 problems.append(_unevaluated("", "wsgi_apps", error))
-                return UNEVALUATED
-        return [self._entry(f"number {number}", entry, problems) for number, entry in enumerate(raw, start=1)]
+                return UNEVALUATED, []
+        return [self._entry(f"number {number}", entry, problems) for number, entry in enumerate(raw, start=1)], []
 
     def _entry(self, label: str, entry: t.Any, problems: list[Problem]) -> t.Any:
         if not isinstance(entry, dict):
@@ -144,6 +149,15 @@ class ActionModule(ActionBase):
             if len(problems) == before:
                 problems.append(_unevaluated(label, key, error))
             return UNEVALUATED
+
+
+def _homes(entries: t.Any, raw: t.Any) -> list[str]:
+    """The directories of the files that entries are written in, as far as Ansible knows them."""
+    if not isinstance(entries, list):
+        return []
+    before = raw if isinstance(raw, list) and len(raw) == len(entries) else entries
+    # ansible-core 2.18 knows it of what is not yet evaluated alone.
+    return [home(written_in(entry) or written_in(old)) for entry, old in zip(entries, before, strict=True)]
 
 
 def _text(renderer: Renderer, entry: dict[str, t.Any], app: dict[str, t.Any]) -> str:

@@ -33,7 +33,8 @@ notes:
     problems are displayed; they do not show secrets.
   - The apps are returned to be registered and not as facts, because the facts of a module are written to the fact cache
     where one is configured, secrets included.
-  - Relative paths count from the directory of the inventory file, then from the directory of the playbook.
+  - Relative paths of an app count from the directory of the file that it is written in (the directory that has
+    C(group_vars) or C(host_vars), for files in these), then from those of the inventories and of the playbook.
 seealso:
   - module: webops.wsgi.host_state
 author:

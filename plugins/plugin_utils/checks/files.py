@@ -41,7 +41,7 @@ def _check_content(app: App, key: str, entry: dict[str, t.Any]) -> t.Iterator[Pr
             yield app.problem(f"{key}.text has a NUL character", "encode the content, in base64 say")
     elif not os.path.isfile(entry[given[0]]) or not os.access(entry[given[0]], os.R_OK):
         text = f"{key}.{given[0]} leads to {entry[given[0]]}, which is no file that can be read"
-        yield app.problem(text, "write a path relative to the inventory file, or an absolute one")
+        yield app.problem(text, "write a path relative to the file that has this app, or an absolute one")
 
 
 def check_places(app: App) -> t.Iterator[Problem]:

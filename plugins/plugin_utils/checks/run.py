@@ -62,6 +62,7 @@ def examine(
     bases: list[str],
     defaults: dict[str, t.Any] | None = None,
     logins: t.Collection[str] = (),
+    homes: t.Sequence[str] = (),
 ) -> Findings:
     """Resolve and check everything the inventory says about one host.
 
@@ -71,6 +72,7 @@ def examine(
     :arg bases: directories that relative paths count from.
     :arg defaults: values of role defaults that are templates.
     :arg logins: users that Ansible logs in as.
+    :arg homes: directory of the file that each entry is written in, empty where that is not known.
     """
     host, problems = settings.merge_host(schema, inventory, defaults)
     misspelt, warnings = check_variable_names(schema, variables)
@@ -78,7 +80,7 @@ def examine(
     problems.extend(check_any_apps(variables, entries))
     apps: list[App] = []
     if isinstance(entries, list):
-        apps, found = settings.resolve(schema, host, entries, bases)
+        apps, found = settings.resolve(schema, host, entries, bases, homes)
         problems.extend(found)
         problems.extend(paths.place(apps))
     for app in apps:

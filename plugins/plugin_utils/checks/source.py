@@ -92,7 +92,7 @@ def _check_path(app: App, source: dict[str, t.Any]) -> t.Iterator[Problem]:
     elif not os.path.exists(path):
         yield app.problem(
             f"source.path is {show(written)}, and {path} does not exist",
-            "write a directory relative to the inventory file, or an absolute one",
+            "write a directory relative to the file that has this app, or an absolute one",
         )
     elif not os.path.isdir(path):
         yield app.problem(

@@ -447,11 +447,12 @@ def merge_host(
 
 
 def resolve(
-    schema: Schema, host: HostSettings, entries: list[t.Any], bases: list[str]
+    schema: Schema, host: HostSettings, entries: list[t.Any], bases: list[str], homes: t.Sequence[str] = ()
 ) -> tuple[list[App], list[Problem]]:
     """Resolve the entries of ``wsgi_apps`` (already templated) for one host.
 
-    Relative paths count from the first of ``bases`` that has the file. An entry that is no dictionary gives a problem
+    Relative paths count from the directory of ``homes`` that an entry has there, else from the first of ``bases`` that
+    has the file. An entry that is no dictionary gives a problem
     and no app; every other entry gives an app, with defaults in place of unusable values.
     """
     apps: list[App] = []
@@ -467,11 +468,12 @@ def resolve(
         problems.extend(_resolve_keys(schema, app))
         problems.extend(_resolve_server(schema, host, app))
         problems.extend(_resolve_overrides(host, app))
-        app.data["source"] = _resolve_source(app.data["source"], bases)
-        app.data["certbot"]["dns_credentials"] = find_path(app.data["certbot"].get("dns_credentials"), bases)
-        app.data["nginx"]["client_ca"] = find_path(app.data["nginx"].get("client_ca"), bases)
-        app.data["files"] = [_resolve_file(entry, bases) for entry in app.data.get("files", [])]
-        app.data["certificate"] = {key: find_path(path, bases) for key, path in app.data["certificate"].items()}
+        places = [*filter(None, homes[number - 1 : number]), *bases]
+        app.data["source"] = _resolve_source(app.data["source"], places)
+        app.data["certbot"]["dns_credentials"] = find_path(app.data["certbot"].get("dns_credentials"), places)
+        app.data["nginx"]["client_ca"] = find_path(app.data["nginx"].get("client_ca"), places)
+        app.data["files"] = [_resolve_file(entry, places) for entry in app.data.get("files", [])]
+        app.data["certificate"] = {key: find_path(path, places) for key, path in app.data["certificate"].items()}
         _resolve_tls(app)
         apps.append(app)
     return apps, problems

@@ -21,7 +21,7 @@ from ansible.vars.manager import VariableManager
 from ansible_collections.webops.wsgi.plugins.action import app_settings
 from ansible_collections.webops.wsgi.plugins.module_utils.certificates import making, model
 from ansible_collections.webops.wsgi.plugins.plugin_utils.checks import run as checks
-from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory import settings
+from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory import origins, settings
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 SECRET = "correct-horse-battery"
@@ -95,6 +95,47 @@ def test_templates_are_evaluated_and_the_result_is_hidden(inventory):
 def test_apps_may_be_a_template_as_a_whole(inventory):
     text = INVENTORY.replace("wsgi_apps:", "all_apps:") + '    wsgi_apps: "{{ all_apps }}"\n'
     assert run(inventory, text)["apps"][0]["secrets"]["PASSWORD"] == SECRET
+
+
+@pytest.mark.parametrize("file", ["apps.yml", "group_vars/wsgi.yml", "group_vars/wsgi/apps.yml"])
+@pytest.mark.parametrize("whole", ["wsgi_apps: {apps}", "all_apps: {apps}\nwsgi_apps: '{{{{ all_apps }}}}'"])
+def test_paths_count_from_the_file_that_has_the_app_not_from_the_one_that_has_the_host(
+    tmp_path: pathlib.Path, file: str, whole: str
+) -> None:
+    apps = """[{name: api, source: {path: tree}, entrypoint: "app:app", domains: [a.example.com], tls: selfsigned}]"""
+    text = whole.format(apps=apps)
+    if file == "apps.yml":
+        text = "wsgi: {vars: {" + text.replace("\n", ", ") + "}}"
+    files = {"hosts/hosts.yml": "wsgi: {hosts: {web1: }}", "hosts/tree/app.py": "", f"apps/{file}": text}
+    for name, content in {
+        **files,
+        "apps/tree/app.py": "",
+        "apps/apps.yml": files.get("apps/apps.yml", "wsgi:"),
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    loader = DataLoader()
+    sources = [str(tmp_path / name) for name in ("hosts/hosts.yml", "apps/apps.yml")]
+    hosts = InventoryManager(loader, sources=sources)
+    found = VariableManager(loader, hosts).get_vars(host=hosts.get_host("web1"))
+    assert found["inventory_dir"] == str(tmp_path / "hosts")
+    result = resolve(loader, found)
+    assert not result.get("failed"), result["msg"]
+    assert result["apps"][0]["source"]["path"] == str(tmp_path / "apps/tree")
+
+
+def test_path_that_is_nowhere_is_named_as_it_counts_from_the_app(tmp_path: pathlib.Path, inventory) -> None:
+    message = run(inventory, INVENTORY.replace("path: tree", "path: nope"))["msg"]
+    assert f"{tmp_path}/nope does not exist; write a directory relative to the file that has this app" in message
+
+
+def test_places_where_the_file_is_not_known(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "inventory").mkdir()
+    sources = [str(tmp_path / "inventory"), str(tmp_path / "apps/apps.yml")]
+    variables = {"inventory_dir": "/hosts", "playbook_dir": "/play", "ansible_inventory_sources": sources}
+    expected = ["/hosts", str(tmp_path / "inventory"), str(tmp_path / "apps"), "/play"]
+    assert origins.directories(variables) == expected
+    assert origins.home(origins.written_in("text")) == ""
 
 
 def test_undefined_variables_are_located(inventory):
