@@ -64,6 +64,17 @@ def test_server_unit_has_its_surroundings_and_its_socket() -> None:
     assert service["EnvironmentFile"] == ["/srv/api/releases/%i/etc/environment"]
 
 
+def test_encodings_are_not_the_host_s_but_the_app_s_own() -> None:
+    made = units(**BACKGROUND, env={"LC_TIME": "de_DE.UTF-8"}, secrets={"LC_NAME": "x"})
+    services = [text for name, text in made["files"].items() if name == "api@.service"]
+    services += [unit["text"] for unit in made["units"] if unit["name"].endswith(".service")]
+    for service in (sections(text)["Service"] for text in services):
+        assert "LANG=C.UTF-8" in service["Environment"]
+        unset = service["UnsetEnvironment"][0].split()
+        assert "LC_CTYPE" in unset
+        assert not {"LC_TIME", "LC_NAME", "LANG"} & set(unset)
+
+
 def test_the_journal_has_the_app_s_name() -> None:
     made = units(**BACKGROUND, listen="127.0.0.1:8000", release={"before_activate": "flask db upgrade"})
     services = {**made["files"], **{unit["name"]: unit["text"] for unit in made["units"]}}

@@ -68,6 +68,9 @@ CLOSED = (
     "SystemCallFilter=@system-service",
     "SystemCallErrorNumber=EPERM",
     "UMask=0022",
+    # Names and outputs are UTF-8, whatever the host's own are.
+    "Environment=LANG=C.UTF-8",
+    "UnsetEnvironment=LC_ALL LC_CTYPE LANGUAGE",
     # Not ProtectHome=tmpfs, which anybody may write to on Debian 12.
     "TemporaryFileSystem=/home:ro /root:ro /srv:ro /var/lib:ro /var/log:ro /var/spool:ro /dev/shm:mode=1777",
     # The host's secrets and its services. /run as a whole has what name resolution needs.
