@@ -143,6 +143,11 @@ def new(app: str, what: str) -> dict[str, str]:
     return {"before_header": app, "after_header": app, "before": "", "after": f"{what}\n"}
 
 
+def way_out(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of modules that download something."""
+    return {"proxy": arguments.get("proxy") or "", "no_proxy": arguments.get("no_proxy") or []}
+
+
 class ActionModule(ActionBase):
     _supports_check_mode = True
 
@@ -188,7 +193,7 @@ class ActionModule(ActionBase):
             return {version: str(FOLDER / version) for version in versions}, {}
         self._display.display(f"installing Python {', '.join(versions)}")
         options = {"versions": versions, "uv": arguments["uv"]}
-        options |= {name: asked.get(name) or "" for name in ("mirror", "ca_bundle")}
+        options |= {name: asked.get(name) or "" for name in ("mirror", "ca_bundle")} | way_out(arguments)
         made = self._execute_module(module_name="webops.wsgi.install_pythons", module_args=options, task_vars=task_vars)
         if made.get("failed"):
             return {}, {version: str(made.get("msg")) for version in versions}
@@ -212,6 +217,7 @@ class ActionModule(ActionBase):
                 if inputs.app not in failures
             ]
             options = {"builds": builds, "archives": archives, "users": users, "who": caller()}
+            options |= way_out(plain(self._task.args))
             made: dict[str, Any] = self._execute_module(
                 module_name="webops.wsgi.app_build", module_args=options, task_vars=task_vars
             )

@@ -38,6 +38,10 @@ class QuietModule(AnsibleModule):
     def log(self, msg: str, log_args: dict[str, Any] | None = None) -> None:
         """Log nothing. What was done is in the history of each app, and in the result."""
 
+    def mask(self, secrets: Iterable[str]) -> None:
+        """Have the result show none of these, which no option had as they are."""
+        self.no_log_values |= set(secrets)
+
     def exit_json(self, **kwargs: Any) -> None:
         """End well; the result shows neither options nor secrets."""
         told = "\n".join(_texts([kwargs, get_warning_messages()]))

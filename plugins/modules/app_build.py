@@ -178,6 +178,15 @@ options:
     description: Uploaded source archives by app; the action plugin sets this.
     type: dict
     default: {}
+  proxy:
+    description: HTTP proxy to get out by, V(none) for none; empty for that of the host's C(/etc/environment).
+    type: str
+    default: ""
+  no_proxy:
+    description: What is reached without it; empty for what the host says.
+    type: list
+    elements: str
+    default: []
   who:
     description: The person and machine that asked for it; the action plugin sets this.
     type: str
@@ -237,6 +246,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.build.inputs import Bu
 from ansible_collections.webops.wsgi.plugins.module_utils.build.sandbox import SystemdSandbox
 from ansible_collections.webops.wsgi.plugins.module_utils.host import users
 from ansible_collections.webops.wsgi.plugins.module_utils.host.lock import LockedError, lock
+from ansible_collections.webops.wsgi.plugins.module_utils.host.outgoing import Outgoing, outgoing
 from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
 
 ROOT = Path("/srv")
@@ -277,14 +287,14 @@ PYTHONS_OPTIONS: dict[str, Any] = {
 }
 
 
-def make_all(builds: list[BuildInputs], archives: dict[str, str], who: str) -> list[str]:
+def make_all(builds: list[BuildInputs], archives: dict[str, str], who: str, out: Outgoing) -> list[str]:
     """Make builds side by side; returns the failures."""
 
     def make(inputs: BuildInputs) -> str:
         archive = archives.get(inputs.app)
         try:
             with lock(ROOT / inputs.app, who):
-                build.make_build(ROOT, inputs, Path(archive) if archive else None, SystemdSandbox())
+                build.make_build(ROOT, inputs, Path(archive) if archive else None, SystemdSandbox(), out)
         except (BuildError, LockedError) as error:
             return str(error)
         except OSError as error:  # a full disk, most likely
@@ -316,6 +326,8 @@ def main() -> None:
             "users": {"type": "list", "elements": "str", "default": []},
             "archives": {"type": "dict", "default": {}},
             "who": {"type": "str", "default": "unknown"},
+            "proxy": {"type": "str", "default": ""},
+            "no_proxy": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
@@ -327,7 +339,9 @@ def main() -> None:
                 users.create(module.params["users"])
             except users.UsersError as error:
                 module.fail_json(msg=str(error))
-        failures = make_all(missing, module.params["archives"], module.params["who"])
+        out = outgoing(module.params["proxy"], module.params["no_proxy"])
+        module.mask(out.secrets)
+        failures = make_all(missing, module.params["archives"], module.params["who"], out)
         if failures:
             module.fail_json(msg="\n".join(failures), failures=failures, **_made(missing))
     module.exit_json(changed=bool(missing or module.params["users"]), **_made(missing))

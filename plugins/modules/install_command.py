@@ -26,6 +26,15 @@ options:
     description: Environment variables of the command; those without a value are left out.
     type: dict
     default: {}
+  proxy:
+    description: HTTP proxy to get out by, V(none) for none; empty for that of the host's C(/etc/environment).
+    type: str
+    default: ""
+  no_proxy:
+    description: What is reached without it; empty for what the host says.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     description: Says whether the command would run.
@@ -57,6 +66,7 @@ RETURN = r"""
 
 import os
 
+from ansible_collections.webops.wsgi.plugins.module_utils.host.outgoing import outgoing
 from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
 
 
@@ -66,16 +76,21 @@ def main() -> None:
             "command": {"type": "str", "required": True},
             "creates": {"type": "path", "required": True},
             "environment": {"type": "dict", "default": {}, "no_log": True},
+            "proxy": {"type": "str", "default": ""},
+            "no_proxy": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
     if os.path.exists(module.params["creates"]):
         module.exit_json(changed=False)
     if not module.check_mode:
-        environment = {name: str(value) for name, value in module.params["environment"].items() if value}
-        code, out, err = module.run_command(["/bin/sh", "-c", module.params["command"]], environ_update=environment)
+        out = outgoing(module.params["proxy"], module.params["no_proxy"])
+        module.mask(out.secrets)
+        given = {name: str(value) for name, value in module.params["environment"].items() if value}
+        environment = out.variables() | given
+        code, told, err = module.run_command(["/bin/sh", "-c", module.params["command"]], environ_update=environment)
         if code:
-            module.fail_json(msg=f"the command ended with {code}:\n{(err or out).strip()}", rc=code)
+            module.fail_json(msg=f"the command ended with {code}:\n{(err or told).strip()}", rc=code)
     module.exit_json(changed=True)
 
 

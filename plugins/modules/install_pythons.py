@@ -39,6 +39,15 @@ options:
     description: CA bundle on the host that downloads are verified with.
     type: str
     default: ""
+  proxy:
+    description: HTTP proxy to get out by, V(none) for none; empty for that of the host's C(/etc/environment).
+    type: str
+    default: ""
+  no_proxy:
+    description: What is reached without it; empty for what the host says.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -61,6 +70,7 @@ refused:
 """
 
 from ansible_collections.webops.wsgi.plugins.module_utils.host import pythons
+from ansible_collections.webops.wsgi.plugins.module_utils.host.outgoing import outgoing
 from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
 
 
@@ -71,9 +81,14 @@ def main() -> None:
             "uv": {"type": "path", "required": True},
             "mirror": {"type": "str", "default": ""},  # uv shows no password of it
             "ca_bundle": {"type": "str", "default": ""},
+            "proxy": {"type": "str", "default": ""},
+            "no_proxy": {"type": "list", "elements": "str", "default": []},
         }
     )
-    installer = pythons.Installer(module.params["uv"], module.params["mirror"], module.params["ca_bundle"])
+    out = outgoing(module.params["proxy"], module.params["no_proxy"])
+    module.mask(out.secrets)
+    given = module.params["uv"], module.params["mirror"], module.params["ca_bundle"]
+    installer = pythons.Installer(*given, out.variables())
     made: dict[str, str] = {}
     refused: dict[str, str] = {}
     for version in module.params["versions"]:

@@ -25,6 +25,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import IO, Any
 from urllib.parse import unquote, urlsplit
+from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
 
 FIRST_PORT, PORTS = 20000, 12000  # below those that Linux gives to connections
 ANSWER_TIMEOUT = 60  # seconds
@@ -48,7 +49,7 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, port: int, index: str, token: str, authorities: str) -> None:
+    def __init__(self, port: int, index: str, token: str, authorities: str, out: dict[str, Any]) -> None:
         super().__init__(("127.0.0.1", port), Handler)
         parts = urlsplit(index)
         self.scheme, self.host, self.port = parts.scheme, parts.hostname or "", parts.port
@@ -60,9 +61,25 @@ class Server(ThreadingHTTPServer):
         bare = re.escape(netloc.removesuffix(standard))
         self.links = re.compile(rf"{self.scheme}://{bare}({standard})?(?=[/\\\"'?#])".encode(), re.IGNORECASE)
         self.own = f"http://127.0.0.1:{self.server_port}"
+        direct = proxy_bypass_environment(self.host, {"no": ",".join(out["direct"])})
+        self.out = urlsplit("" if direct else out[self.scheme])
+        self.here = f"http://{netloc}" if self.out.netloc and self.scheme == "http" else ""
+
+    @property
+    def proxy_headers(self) -> dict[str, str]:
+        """What the HTTP proxy in between wants to see."""
+        user, password = unquote(self.out.username or ""), unquote(self.out.password or "")
+        return {"Proxy-Authorization": basic(user, password)} if user else {}
 
     def connect(self) -> http.client.HTTPConnection:
-        """A connection to the index."""
+        """A connection to the index, or to the HTTP proxy that leads to it."""
+        if self.out.netloc and self.scheme == "http":
+            return http.client.HTTPConnection(self.out.hostname or "", self.out.port or 80, timeout=ANSWER_TIMEOUT)
+        if self.out.netloc:
+            proxy, port = self.out.hostname or "", self.out.port or 80
+            through = http.client.HTTPSConnection(proxy, port, timeout=ANSWER_TIMEOUT, context=self.trust)
+            through.set_tunnel(self.host, self.port or 443, self.proxy_headers)
+            return through
         if self.trust:
             return http.client.HTTPSConnection(self.host, self.port, timeout=ANSWER_TIMEOUT, context=self.trust)
         return http.client.HTTPConnection(self.host, self.port, timeout=ANSWER_TIMEOUT)
@@ -91,7 +108,8 @@ class Handler(BaseHTTPRequestHandler):
         try:
             headers = {name: self.headers[name] for name in PASSED_ON if name in self.headers}
             headers |= {"Authorization": self.server.asks, "Accept-Encoding": "identity"}
-            connection.request(self.command, self.path, headers=headers)
+            headers |= self.server.proxy_headers if self.server.here else {}
+            connection.request(self.command, f"{self.server.here}{self.path}", headers=headers)
             self._pass_back(connection.getresponse())
         except (OSError, http.client.HTTPException) as error:
             self.close_connection = True
@@ -152,17 +170,18 @@ def basic(user: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
-def listening(number: int, index: str, token: str, authorities: str) -> Server:
+def listening(number: int, index: str, token: str, authorities: str, out: dict[str, Any]) -> Server:
     """A server for an index, on the same port each time if it is free: caches know what they have by its address."""
     try:
-        return Server(FIRST_PORT + number % PORTS, index, token, authorities)
+        return Server(FIRST_PORT + number % PORTS, index, token, authorities, out)
     except OSError:
-        return Server(0, index, token, authorities)
+        return Server(0, index, token, authorities, out)
 
 
 def main(job: dict[str, Any], stream: IO[bytes]) -> None:
     """Serve until nobody holds the other end of standard input, and tell the ports first."""
-    servers = [listening(job["number"] + at, index, job["token"], job["ca"]) for at, index in enumerate(job["indexes"])]
+    given = job["token"], job["ca"], job["out"]
+    servers = [listening(job["number"] + at, index, *given) for at, index in enumerate(job["indexes"])]
     for server in servers:
         threading.Thread(target=server.serve_forever, daemon=True).start()
     print(json.dumps([server.server_port for server in servers]), flush=True)

@@ -1,7 +1,7 @@
 # Copyright (c) webops.wsgi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The addresses of package indexes as a build gets them: without passwords."""
+"""The addresses of package indexes and HTTP proxies as a build gets them: without passwords."""
 
 from __future__ import annotations
 
@@ -11,19 +11,26 @@ import subprocess
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from ansible_collections.webops.wsgi.plugins.module_utils.build import index_proxy
+from ansible_collections.webops.wsgi.plugins.module_utils.build import index_proxy, proxy_relay
 from ansible_collections.webops.wsgi.plugins.module_utils.build.inputs import (
     BuildError,
     BuildInputs,
     without_credentials,
 )
 from ansible_collections.webops.wsgi.plugins.module_utils.build.sandbox import PATIENCE, Sandbox, parcel
+from ansible_collections.webops.wsgi.plugins.module_utils.host.outgoing import Outgoing
+
+DIRECT = Outgoing()
 
 
 @contextmanager
-def reachable(inputs: BuildInputs, authorities: str, sandbox: Sandbox, limit: int) -> Iterator[Mapping[str, str]]:
+def reachable(
+    inputs: BuildInputs, authorities: str, sandbox: Sandbox, limit: int, out: Outgoing = DIRECT
+) -> Iterator[Mapping[str, str]]:
     """Make indexes that take a password reachable without it, by C(index_proxy).
 
     Yields:
@@ -39,20 +46,57 @@ def reachable(inputs: BuildInputs, authorities: str, sandbox: Sandbox, limit: in
         return
     token = secrets.token_urlsafe(24)
     job = {"number": zlib.crc32(inputs.app.encode()), "indexes": hosts, "token": token, "ca": authorities}
+    job["out"] = out._asdict()
+    with _beside(inputs, index_proxy, job, sandbox.service(inputs.app, limit), "the package index") as told:
+        ports = dict(zip(hosts, told, strict=True))
+        yield {url: _address(url, ports, token) for url in urls}
+
+
+@contextmanager
+def passed_on(inputs: BuildInputs, out: Outgoing, sandbox: Sandbox, limit: int) -> Iterator[Outgoing]:
+    """Make proxies that take a password usable without it, by C(proxy_relay).
+
+    Yields:
+        What the build is told of them.
+
+    Raises:
+        BuildError: The program that stands between could not be started.
+    """
+    secret = sorted({proxy for proxy in (out.http, out.https) if "@" in urlsplit(proxy).netloc})
+    if not secret:
+        yield out
+        return
+    if any(urlsplit(proxy).scheme != "http" for proxy in secret):
+        raise BuildError(
+            f'app "{inputs.app}": the proxy of this host takes a password over TLS, which builds cannot use; name one '
+            "with python_app_proxy whose address begins with http://"
+        )
+    token = secrets.token_urlsafe(24)
+    job = {"proxies": secret, "token": token}
+    command = sandbox.service(inputs.app, limit, "proxy")
+    with _beside(inputs, proxy_relay, job, command, "the HTTP proxy") as told:
+        relays = {proxy: f"http://build:{token}@127.0.0.1:{port}" for proxy, port in zip(secret, told, strict=True)}
+        yield out._replace(http=relays.get(out.http, out.http), https=relays.get(out.https, out.https))
+
+
+@contextmanager
+def _beside(
+    inputs: BuildInputs, module: ModuleType, job: Mapping[str, Any], command: list[str], what: str
+) -> Iterator[list[int]]:
+    """Run a program while a build needs it; yields the ports that it serves on."""
     pipe = subprocess.PIPE
-    with subprocess.Popen(sandbox.service(inputs.app, limit), stdin=pipe, stdout=pipe, stderr=pipe) as process:
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
         assert process.stdin
         assert process.stdout
         assert process.stderr
         try:
-            process.stdin.write(parcel([index_proxy], job))
+            process.stdin.write(parcel([module], job))
             process.stdin.flush()
             told = process.stdout.readline()
             if not told:
                 reason = process.stderr.read().decode(errors="replace").strip()[-500:]
-                raise BuildError(f'app "{inputs.app}": the package index cannot be passed on to the build: {reason}')
-            ports = dict(zip(hosts, json.loads(told), strict=True))
-            yield {url: _address(url, ports, token) for url in urls}
+                raise BuildError(f'app "{inputs.app}": {what} cannot be passed on to the build: {reason}')
+            yield json.loads(told)
         finally:
             process.stdin.close()  # which ends it
             _end(process)

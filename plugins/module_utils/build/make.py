@@ -33,7 +33,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.build import (
 from ansible_collections.webops.wsgi.plugins.module_utils.build import command as build_command
 from ansible_collections.webops.wsgi.plugins.module_utils.build import inputs as build_inputs
 from ansible_collections.webops.wsgi.plugins.module_utils.build.copying import CopyError, copy_tree
-from ansible_collections.webops.wsgi.plugins.module_utils.build.indexes import as_written, reachable
+from ansible_collections.webops.wsgi.plugins.module_utils.build.indexes import DIRECT, as_written, passed_on, reachable
 from ansible_collections.webops.wsgi.plugins.module_utils.build.inputs import (
     PACKAGES,
     BuildError,
@@ -52,6 +52,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.build.sandbox import (
 )
 from ansible_collections.webops.wsgi.plugins.module_utils.failures import remedies
 from ansible_collections.webops.wsgi.plugins.module_utils.host.files import write_file
+from ansible_collections.webops.wsgi.plugins.module_utils.host.outgoing import Outgoing
 
 FREE_NEEDED = 500_000_000  # bytes; a large app's environment and what is downloaded for it
 FREE_LEFT = 100_000_000  # bytes that a build leaves on the disk
@@ -82,7 +83,7 @@ def is_complete(path: Path) -> bool:
     return (path / "build.json").exists()
 
 
-def make_build(root: Path, inputs: BuildInputs, archive: Path | None, sandbox: Sandbox) -> Path:
+def make_build(root: Path, inputs: BuildInputs, archive: Path | None, sandbox: Sandbox, out: Outgoing = DIRECT) -> Path:
     """Make the build, starting afresh where an earlier attempt was interrupted.
 
     Args:
@@ -90,6 +91,7 @@ def make_build(root: Path, inputs: BuildInputs, archive: Path | None, sandbox: S
         inputs: What to build.
         archive: The source's tar archive; None for a package.
         sandbox: Where what comes from outside is unpacked and run.
+        out: How it gets to the package index.
 
     Raises:
         BuildError: A step failed; nothing that runs has been touched.
@@ -100,7 +102,7 @@ def make_build(root: Path, inputs: BuildInputs, archive: Path | None, sandbox: S
     _make_parents(root, inputs.app, path)
     try:
         sandbox.clear(inputs.app)
-        told = _run_program(path, inputs, archive, sandbox)
+        told = _run_program(path, inputs, archive, sandbox, out)
         _collect(sandbox.workshop(inputs.app), path, inputs)
         _take_environment_over(path, str(told["recipe"]))
         _copy_package_files(path, inputs)
@@ -122,18 +124,24 @@ def make_build(root: Path, inputs: BuildInputs, archive: Path | None, sandbox: S
 # -- in the sandbox ----------------------------------------------------------------------------------------------
 
 
-def _run_program(path: Path, inputs: BuildInputs, archive: Path | None, sandbox: Sandbox) -> dict[str, Any]:
+def _run_program(
+    path: Path, inputs: BuildInputs, archive: Path | None, sandbox: Sandbox, out: Outgoing
+) -> dict[str, Any]:
     """Unpack, install and compile; returns the recipe of the environment, and which file decided what is in it."""
     authorities = _authorities(inputs)
     here = path.parent
     try:
-        with reachable(inputs, authorities, sandbox, BUILD_TIMEOUT) as addresses:
+        with (
+            passed_on(inputs, out, sandbox, BUILD_TIMEOUT) as told,
+            reachable(inputs, authorities, sandbox, BUILD_TIMEOUT, out) as addresses,
+        ):
             job = {
                 "inputs": asdict(_without_passwords(inputs)),
                 "path": str(sandbox.seen(inputs.app, here) / path.name),
                 "known": sorted(reuse.recipes(here)),
                 "indexes": [addresses.get(url, "") for url in (inputs.index_url, *inputs.extra_index_urls)],
                 "ca": authorities,
+                "proxies": told.variables(),
                 "archive": archive is not None,
             }
             command = sandbox.build(inputs.app, here, BUILD_TIMEOUT, _local_indexes(inputs))
@@ -141,7 +149,8 @@ def _run_program(path: Path, inputs: BuildInputs, archive: Path | None, sandbox:
     except SandboxError as error:
         raise BuildError(f'app "{inputs.app}": its build cannot be run: {error}') from None
     if outcome.code:
-        raise BuildError(as_written(_failure(inputs, outcome), addresses))
+        relays = {out.http: told.http, out.https: told.https}
+        raise BuildError(as_written(_failure(inputs, outcome), {**addresses, **relays}))
     return dict(json.loads(outcome.told))
 
 

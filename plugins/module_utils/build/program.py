@@ -55,8 +55,8 @@ def main(job: dict[str, Any], stream: IO[bytes]) -> None:
     The recipe of the environment is told before anything foreign runs, which could tell another one.
 
     Args:
-        job: The inputs without credentials, the build's path, the recipes that are there already, and C(indexes), the
-            addresses that the installer gets.
+        job: The inputs without credentials, the build's path, the recipes that are there already, and C(indexes) and
+            C(proxies), as the installer gets them.
         stream: The source's archive.
     """
     inputs = BuildInputs(**job["inputs"])
@@ -73,7 +73,8 @@ def main(job: dict[str, Any], stream: IO[bytes]) -> None:
         lacks = foreign_imports(path / inputs.tree)[:MANY_IMPORTS] if alone else []
         print(json.dumps({"recipe": recipe, "decided": plan.decided, "lacks": lacks}), flush=True)
         told = version_variables(path / "src", inputs.version)
-        environment = {**told, **inputs.environment, **installer_environment(path.parent, job["indexes"], job["ca"])}
+        ours = installer_environment(path.parent, job["indexes"], job["ca"], job["proxies"])
+        environment = {**told, **inputs.environment, **ours}
         if recipe not in job["known"]:
             _install(path, inputs, plan, environment)
         _run_commands(path, inputs, environment)
@@ -178,13 +179,16 @@ def _installer(venv: Path, inputs: BuildInputs) -> list[str]:
     return [python, "-m", "pip", "install", "--quiet", "--no-input"]
 
 
-def installer_environment(workshop: Path, indexes: list[str], authorities: str) -> dict[str, str]:
+def installer_environment(
+    workshop: Path, indexes: list[str], authorities: str, proxies: dict[str, str]
+) -> dict[str, str]:
     """The environment of the installer. Whatever it builds inherits it, so there is no password in it.
 
     Args:
         workshop: The directory that the build may write to.
         indexes: Address of the package index, empty for the public one, and those of further ones.
         authorities: The certificate authorities to trust, in PEM; empty for the installer's own.
+        proxies: Variables that name the HTTP proxies to use.
     """
     index, extra = indexes[0], " ".join(indexes[1:])
     environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(workshop / HOME), "LANG": "C.UTF-8"}
@@ -192,7 +196,8 @@ def installer_environment(workshop: Path, indexes: list[str], authorities: str) 
     environment.update(TMPDIR=str(workshop / SCRATCH))
     environment.update(UV_CACHE_DIR=str(workshop / CACHE / "uv"), PIP_CACHE_DIR=str(workshop / CACHE / "pip"))
     environment.update(UV_NO_CONFIG="1", UV_PYTHON_DOWNLOADS="never", UV_NO_PROGRESS="1")
-    environment.update(PIP_DISABLE_PIP_VERSION_CHECK="1")
+    # The host's /etc/pip.conf would be another source of packages than uv's.
+    environment.update(PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_CONFIG_FILE=os.devnull, **proxies)
     if index:
         environment.update(UV_DEFAULT_INDEX=index, PIP_INDEX_URL=index)
     if extra:

@@ -122,8 +122,8 @@ class Sandbox(Protocol):
     def build(self, app: str, here: Path, limit: int, readable: Sequence[Path]) -> list[str]:
         """The command that runs a build, which sees its workshop at a path."""
 
-    def service(self, app: str, limit: int) -> list[str]:
-        """The command that runs a program with no place to write to, beside a build."""
+    def service(self, app: str, limit: int, kind: str = "index") -> list[str]:
+        """The command that runs a program with no place to write to, beside a build; one of each kind."""
 
 
 class SystemdSandbox:
@@ -142,7 +142,7 @@ class SystemdSandbox:
 
     def clear(self, app: str, cache: bool = False) -> None:
         """End what is left of an earlier build, whose run was killed, and remove all of it, or all but the cache."""
-        units = [_unit(kind, app) for kind in ("build", "index")]
+        units = [_unit(kind, app) for kind in ("build", "index", "proxy")]
         subprocess.run(["systemctl", "stop", *units], capture_output=True, check=False)
         clear_workshop(self.workshop(app), cache)
 
@@ -161,9 +161,9 @@ class SystemdSandbox:
             f"RuntimeMaxSec={limit}",
         )
 
-    def service(self, app: str, limit: int) -> list[str]:
+    def service(self, app: str, limit: int, kind: str = "index") -> list[str]:
         """The command that runs a program beside a build, as another user."""
-        return _command(_unit("index", app), f"User={_user('index', app)}", f"RuntimeMaxSec={limit + PATIENCE}")
+        return _command(_unit(kind, app), f"User={_user(kind, app)}", f"RuntimeMaxSec={limit + PATIENCE}")
 
 
 def clear_workshop(workshop: Path, cache: bool = False) -> None:

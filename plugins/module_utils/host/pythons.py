@@ -13,8 +13,8 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ansible_collections.webops.wsgi.plugins.module_utils.host.files import remove_tree
@@ -37,12 +37,14 @@ class Installer:
         uv: Path of the uv program, below a directory that is named after its version.
         mirror: Address that stands for that of python-build-standalone's releases; empty for the public one.
         ca_bundle: File with the certificate authorities to trust; empty for uv's own.
+        proxies: Variables that name the HTTP proxies to use.
         folder: The directory of all interpreters.
     """
 
     uv: str
     mirror: str = ""
     ca_bundle: str = ""
+    proxies: Mapping[str, str] = field(default_factory=dict)
     folder: Path = FOLDER
 
     def link(self, version: str) -> Path:
@@ -105,7 +107,7 @@ def _environment(installer: Installer) -> dict[str, str]:
         environment["UV_PYTHON_INSTALL_MIRROR"] = installer.mirror
     if installer.ca_bundle:
         environment["SSL_CERT_FILE"] = installer.ca_bundle
-    return environment
+    return environment | dict(installer.proxies)
 
 
 def _reason(output: str) -> str:

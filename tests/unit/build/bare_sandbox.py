@@ -29,5 +29,5 @@ class BareSandbox:
     def build(self, app: str, here: Path, limit: int, readable: Sequence[Path]) -> list[str]:
         return sandbox.interpreter(sys.executable)
 
-    def service(self, app: str, limit: int) -> list[str]:
+    def service(self, app: str, limit: int, kind: str = "index") -> list[str]:
         return sandbox.interpreter(sys.executable)
