@@ -32,6 +32,7 @@ _DIRECTORY = re.compile(r"[A-Za-z0-9._/-]+")
 _PREFIX = re.compile(r"/[A-Za-z0-9._~/-]*")
 _PLAIN = re.compile(r"[A-Za-z0-9._/-]+")
 _FOLDER = re.compile(r"""[^"$\\\x00-\x1f\x7f]*""")
+_PROXY = re.compile(r"https?://([^@/\s]+@)?[^@/:\s]+(:[0-9]{1,5})?/?")
 _INDEX = re.compile(
     r"https?://([^\s/?#]*@)?([\w.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?([/?#]\S*)?|file://(localhost)?/\S+", re.IGNORECASE
 )
@@ -429,6 +430,20 @@ def check_indexes(app: App) -> t.Iterator[Problem]:
             yield app.problem(text, "write an http, https or file URL, such as https://packages.example.com/simple")
 
 
+def check_way_out(app: App) -> t.Iterator[Problem]:
+    """The HTTP proxy of the host is a URL; one that takes a password is spoken to without TLS."""
+    proxy = str(app.data["python"].get("proxy") or "none")
+    if not app.usable("python.proxy") or proxy == "none":
+        return
+    shown = show(_URL_USER.sub(r"\1***@", proxy))
+    if not _PROXY.fullmatch(proxy):
+        text = f"python_app_proxy is {shown}, which is no URL of an HTTP proxy"
+        yield app.problem(text, "write such as http://proxy.example.com:3128, or none")
+    elif proxy.startswith("https:") and "@" in proxy:
+        text = f"python_app_proxy is {shown}, a password over TLS, which builds cannot use"
+        yield app.problem(text, "write an address that begins with http://")
+
+
 def check_debian_packages(app: App) -> t.Iterator[Problem]:
     """Packages of the host have names that Debian's policy allows, and no version."""
     for key in ("system_packages", "build_packages"):
@@ -445,6 +460,7 @@ CHECKS: tuple[t.Callable[[App], t.Iterator[Problem]], ...] = (
     check_python,
     check_build_environment,
     check_indexes,
+    check_way_out,
     check_packages,
     check_debian_packages,
 )

@@ -1496,6 +1496,16 @@ BAD_INVENTORIES: dict[str, tuple[t.Any, dict[str, t.Any], list[str]]] = {
         {"nginx_proxy_proxy_protocol": True},
         ["nginx_proxy_proxy_protocol is true", "name the proxies"],
     ),
+    "proxy without a scheme": (
+        [app()],
+        {"python_app_proxy": "ann:hunter2@proxy:3128"},
+        ['python_app_proxy is "***@proxy:3128"', "http://proxy.example.com:3128"],
+    ),
+    "proxy with a password over TLS": (
+        [app()],
+        {"python_app_proxy": "https://ann:hunter2@proxy:3128"},
+        ['python_app_proxy is "https://***@proxy:3128"', "begins with http://"],
+    ),
     "exporter without a port": (
         [app()],
         {"nginx_proxy_exporter_listen": "localhost"},
