@@ -8,6 +8,7 @@ import math
 import os
 import re
 import typing as t
+import unicodedata
 
 from ansible_collections.webops.wsgi.plugins.module_utils.host import dns
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import App, Problem, show
@@ -109,10 +110,15 @@ def _domain_labels(domain: str) -> tuple[str, str]:
 
 
 def _punycode(domain: str) -> str:
-    try:
-        return domain.encode("idna").decode("ascii")
-    except UnicodeError:
-        return "its ASCII form, which begins with xn--"
+    """The name in DNS by IDNA 2008. Python's own codec is of 2003 and makes another domain of straße.example."""
+    labels = unicodedata.normalize("NFKC", domain).lower().replace("\u3002", ".").split(".")
+    ascii_ = [label if label.isascii() else f"xn--{label.encode('punycode').decode()}" for label in labels]
+    sane = all(_LABEL.fullmatch(label) for label in ascii_) and not any(map(_is_symbol, "".join(labels)))
+    return ".".join(ascii_) if sane else "its ASCII form, which begins with xn--"
+
+
+def _is_symbol(character: str) -> bool:
+    return not character.isascii() and unicodedata.category(character)[0] not in "LMN"
 
 
 def unreachable_domains(app: App) -> t.Iterator[str]:

@@ -541,6 +541,7 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
     "domain with a final dot": ({"domains": ["api.example.com."]}, ["domains", "dot", "write api.example.com"]),
     "domain of the host itself": ({"domains": ["127.0.0.1"], "tls": "off"}, ["domains", "127.0.0.1", "the name that"]),
     "domain with umlauts": ({"domains": ["bücher.example"]}, ["domains", "bücher", "write xn--bcher-kva.example"]),
+    "domain with an eszett": ({"domains": ["straße.example"]}, ["write xn--strae-oqa.example"]),
     "domain with an underscore": ({"domains": ["my_api.example.com"]}, ["domains", '"my_api"', "letters, digits"]),
     "domain with an empty part": ({"domains": ["api..example.com"]}, ["domains", "empty part", "one dot"]),
     "domain with a long part": ({"domains": ["a" * 64 + ".example.com"]}, ["domains", "64 characters", "63"]),
