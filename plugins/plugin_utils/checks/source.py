@@ -36,7 +36,7 @@ _PROXY = re.compile(r"https?://([^@/\s]+@)?[^@/:\s]+(:[0-9]{1,5})?/?")
 _INDEX = re.compile(
     r"https?://([^\s/?#]*@)?([\w.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?([/?#]\S*)?|file://(localhost)?/\S+", re.IGNORECASE
 )
-_OF_THE_BUILD = {*installer_environment(Path("/"), ["x", "x"], ""), "SSL_CERT_FILE", "PIP_CERT"}
+_OF_THE_BUILD = {*installer_environment(Path("/"), ["x", "x"], "", {}), "SSL_CERT_FILE", "PIP_CERT"}
 _URL_USER = re.compile(r"(?s)^([A-Za-z][A-Za-z0-9+.-]*://)?.*@")
 
 
