@@ -26,6 +26,12 @@ _REASON = re.compile(
 )
 
 
+TAGS = (
+    "--tags {} would run nothing: each role needs what those before it have found out, so tasks have no tags. Run the "
+    "playbook without, webops.wsgi.deploy for code and configuration alone, or choose hosts with --limit"
+)
+
+
 class ActionModule(ActionBase):
     """Resolve and check the apps of one host."""
 
@@ -41,6 +47,10 @@ class ActionModule(ActionBase):
         """
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
+        unknown = _without_tasks(variables.get("ansible_run_tags") or (), self._task.tags)
+        if unknown:
+            result.update(failed=True, msg=TAGS.format(", ".join(unknown)))
+            return result
         schema = load_schema()
         problems: list[Problem] = []
         inventory = self._inventory(schema, variables, problems)
@@ -158,6 +168,15 @@ def _homes(entries: t.Any, raw: t.Any) -> list[str]:
     before = raw if isinstance(raw, list) and len(raw) == len(entries) else entries
     # ansible-core 2.18 knows it of what is not yet evaluated alone.
     return [home(written_in(entry) or written_in(old)) for entry, old in zip(entries, before, strict=True)]
+
+
+def _without_tasks(asked: t.Iterable[str], own: t.Iterable[str]) -> list[str]:
+    """The tags that were asked for, when the play's tasks have none of them.
+
+    They have those of a playbook that imports this one, and then this task has them too.
+    """
+    running = {"all", "untagged", *own} - {"always"}
+    return [] if running & set(asked) else list(asked)
 
 
 def _text(renderer: Renderer, entry: dict[str, t.Any], app: dict[str, t.Any]) -> str:

@@ -324,3 +324,18 @@ def test_a_file_that_is_no_text(inventory):
     (inventory.parent / "local.cfg").write_bytes(b"\xff\xfe")
     (inventory.parent / "made.j2").write_text("")
     assert 'app "api": files[1] is local.cfg, which is no text in UTF-8' in run(inventory, INVENTORY + FILES)["msg"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "own", "unknown"),
+    [
+        (["all"], ["always"], []),
+        ([], ["always"], []),
+        (["release"], ["always"], ["release"]),
+        (["always"], ["always"], ["always"]),
+        # import_playbook: webops.wsgi.site with tags: web
+        (["web", "db"], ["always", "web"], []),
+    ],
+)
+def test_tags_that_no_task_has(asked, own, unknown):
+    assert app_settings._without_tasks(asked, own) == unknown
