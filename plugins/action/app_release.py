@@ -29,6 +29,7 @@ from ansible_collections.webops.wsgi.plugins.plugin_utils.rollout import (
     leaders,
     withheld,
 )
+from ansible_collections.webops.wsgi.plugins.plugin_utils.servers.model import server
 
 MASKED_LENGTH = 6  # characters; masking a shorter secret would hide every other word of a message
 NO_BUILD = {"digest": "", "source": ""}  # a rollback has nothing to build
@@ -201,6 +202,7 @@ class ActionModule(ActionBase):
                 "error_percent": settings["bake_error_percent"],
                 "log_sample": app["nginx"]["access_log_sample"],
             },
+            "log": asdict(server(app["server"]["name"]).log),
             "start_timeout": settings["start_timeout"],
             "settle": settings["worker_settle"],
             "look_after": settings["look_after"],

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.webops.wsgi.plugins.action.app_release import health_options
 from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx.site import url
+from ansible_collections.webops.wsgi.plugins.plugin_utils.servers.model import server
 
 
 class ActionModule(ActionBase):
@@ -19,6 +21,7 @@ class ActionModule(ActionBase):
         options = {
             "checks": {app["name"]: health_options(app) for app in apps},
             "domains": {app["name"]: app["domains"] for app in apps if app["tls"] != "off"},
+            "logs": {app["name"]: asdict(server(app["server"]["name"]).log) for app in apps},
             "urls": {app["name"]: url(app) for app in apps if app["domains"]},
             "https_port": (apps[0]["nginx"] if apps else {}).get("https_port", 443),
             "host": (task_vars or {}).get("inventory_hostname", ""),

@@ -210,6 +210,39 @@ options:
             description: Share of the answers without an error that the proxy logs.
             type: float
             default: 1
+      log:
+        description: How the app's server writes to the journal, in regular expressions.
+        type: dict
+        default: {}
+        suboptions:
+          package:
+            description: The package whose frames in a traceback are the server's own.
+            type: str
+            default: ""
+          line:
+            description: A line of the server's, with its C(level) and C(text).
+            type: str
+            default: ""
+          routine:
+            description: The beginning of a text that tells nothing of a failure.
+            type: str
+            default: ""
+          ending:
+            description: The beginning of the names of exceptions by which the server ends itself.
+            type: str
+            default: ""
+          worker_ended:
+            description: A worker was ended by a C(signal).
+            type: str
+            default: ""
+          worker_late:
+            description: The server ended a worker that took too long.
+            type: str
+            default: ""
+          late_fix:
+            description: What to do about that.
+            type: str
+            default: ""
       start_timeout:
         description: Seconds until the server of a new instance listens on its socket.
         type: float
@@ -309,8 +342,10 @@ removed:
 """
 
 import os
+from dataclasses import fields
 from typing import Any
 
+from ansible_collections.webops.wsgi.plugins.module_utils.failures.server_log import ServerLog
 from ansible_collections.webops.wsgi.plugins.module_utils.host import pythons
 from ansible_collections.webops.wsgi.plugins.module_utils.host.lock import LockedError
 from ansible_collections.webops.wsgi.plugins.module_utils.managers.systemd import Systemd, SystemdError
@@ -345,6 +380,7 @@ PROXY_OPTIONS: dict[str, Any] = {
     "https_port": {"type": "int", "default": 443},
     "required": {"type": "bool", "default": False},
 }
+LOG_OPTIONS: dict[str, Any] = {field.name: {"type": "str", "default": ""} for field in fields(ServerLog)}
 BAKE_OPTIONS: dict[str, Any] = {
     "seconds": {"type": "float", "default": 0},
     "error_percent": {"type": "float", "default": 5},
@@ -367,6 +403,7 @@ RELEASE_OPTIONS: dict[str, Any] = {
     "health": {"type": "dict", "required": True, "options": HEALTH_OPTIONS},
     "proxy": {"type": "dict", "default": {}, "options": PROXY_OPTIONS},
     "bake": {"type": "dict", "default": {}, "options": BAKE_OPTIONS},
+    "log": {"type": "dict", "default": {}, "options": LOG_OPTIONS},
     "start_timeout": {"type": "float", "default": 60},
     "settle": {"type": "float", "default": 3},
     "look_after": {"type": "float", "default": 6},
@@ -389,6 +426,7 @@ def desired_release(options: dict[str, Any]) -> release.Desired:
             "health": Health(**{**health, "statuses": tuple(health["statuses"])}),
             "proxy": Proxy(**{**proxy, "domains": tuple(proxy["domains"])}),
             "bake": release.Bake(**options["bake"]),
+            "log": ServerLog(**options["log"]),
         }
     )
 

@@ -36,6 +36,10 @@ options:
     description: Names that each app serves over TLS; the action plugin makes this from O(apps).
     type: dict
     default: {}
+  logs:
+    description: How the server of each app writes to the journal; the action plugin makes this from O(apps).
+    type: dict
+    default: {}
   urls:
     description: Where clients find each app; the action plugin makes this from O(apps).
     type: dict
@@ -95,6 +99,7 @@ from pathlib import Path
 
 from ansible_collections.webops.wsgi.plugins.module_utils.certificates import status as certificate_status
 from ansible_collections.webops.wsgi.plugins.module_utils.certificates import store
+from ansible_collections.webops.wsgi.plugins.module_utils.failures.server_log import ServerLog
 from ansible_collections.webops.wsgi.plugins.module_utils.managers.systemd import Systemd, SystemdError
 from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
 from ansible_collections.webops.wsgi.plugins.module_utils.release import status
@@ -108,6 +113,7 @@ def main() -> None:
             "apps": {"type": "list", "elements": "dict"},
             "checks": {"type": "dict", "default": {}},
             "domains": {"type": "dict", "default": {}},
+            "logs": {"type": "dict", "default": {}},
             "urls": {"type": "dict", "default": {}},
             "https_port": {"type": "int", "default": 443},
             "host": {"type": "str", "default": ""},
@@ -117,9 +123,10 @@ def main() -> None:
     checks = {
         app: Health(**{**check, "statuses": tuple(check["statuses"])}) for app, check in module.params["checks"].items()
     }
+    logs = {app: ServerLog(**log) for app, log in module.params["logs"].items()}
     try:
         systemd = Systemd()
-        rows = status.read(Paths(), checks, systemd.properties, Path("/etc/nginx/tls"), systemd.journal)
+        rows = status.read(Paths(), checks, systemd.properties, Path("/etc/nginx/tls"), systemd.journal, logs)
     except SystemdError as error:
         module.fail_json(msg=str(error))
     wrong = certificate_status.problems(

@@ -70,7 +70,7 @@ def main(job: dict[str, Any], stream: IO[bytes]) -> None:
         # Commands may change the environment, which is then no other build's.
         recipe = "" if inputs.commands else plan.recipe
         alone = not (plan.decided or plan.runs or inputs.commands or "package" in inputs.source)
-        lacks = foreign_imports(path / inputs.tree)[:MANY_IMPORTS] if alone else []
+        lacks = foreign_imports(path / inputs.tree, requirement_name(inputs.server))[:MANY_IMPORTS] if alone else []
         print(json.dumps({"recipe": recipe, "decided": plan.decided, "lacks": lacks}), flush=True)
         told = version_variables(path / "src", inputs.version)
         ours = installer_environment(path.parent, job["indexes"], job["ca"], job["proxies"])

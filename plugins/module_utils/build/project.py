@@ -181,10 +181,10 @@ def _has_package(folder: Path, data: dict[str, Any]) -> bool:
     )
 
 
-def foreign_imports(source: Path) -> list[str]:
-    """The modules that a tree imports, always and not in tests, and that neither it nor Python has."""
+def foreign_imports(source: Path, server: str) -> list[str]:
+    """The modules that a tree imports, always and not in tests, and that neither it nor its server nor Python has."""
     files = [path for path in source.rglob("*.py") if not _is_test(path.relative_to(source))]
-    own = {path.stem for path in files} | {path.parent.name for path in files} | {"gunicorn", "__main__"}
+    own = {path.stem for path in files} | {path.parent.name for path in files} | {server, "__main__"}
     found = {name for path in files for name in _imports(path)}
     return sorted(found - own - sys.stdlib_module_names)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from ansible_collections.webops.wsgi.plugins.module_utils.failures.server_log import ServerLog
+
 MESSAGE_LINES = 5  # of an exception's message after its first line
 
 _HEADER = re.compile(r"(?:Exception Group )?Traceback \(most recent call last\):$")
@@ -16,15 +18,11 @@ _CHAINED = re.compile(r"(?:The above exception was the direct cause|During handl
 _MARKERS = re.compile(r"[\s~^]*$")
 _GROUP = re.compile(r"\s+\| ?")
 _GROUP_RULE = re.compile(r"\s+\+[-+]+")
-_GUNICORN = re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}\] \[\d+\] \[(?P<level>[A-Z]+)\] (?P<text>.*)")
 _SYSTEMD = re.compile(
     r"(?:(?:Starting|Started|Stopping|Stopped|Finished|Reloading|Reloaded|Failed to start|Dependency failed for) "
     r"\S+\.(?:service|socket|timer|target) - "
     r"|\S+\.(?:service|socket|timer): "
     r"|Failed to attach \d+ to compat systemd cgroup )"
-)
-_SERVERS_ROUTINE = re.compile(
-    r"Exception in worker process|Error handling request|Shutting down: Master|Reason: Worker "
 )
 _PID = re.compile(r" \(pid:\d+\)")
 
@@ -42,10 +40,9 @@ class Frame:
         """Whether it is the app's own code and no package's."""
         return self.path.startswith(f"/srv/{app}/") and "/site-packages/" not in self.path
 
-    @property
-    def foreign(self) -> bool:
+    def foreign(self, log: ServerLog) -> bool:
         """Whether it belongs to Python or the server, which are never at fault."""
-        return self.path.startswith(("<", "/usr/lib/")) or "/site-packages/gunicorn/" in self.path
+        return self.path.startswith(("<", "/usr/lib/")) or log.owns(self.path)
 
     def __str__(self) -> str:
         place = f"{re.split(r'/(?:site-packages|app/src|builds/[^/]*/src)/', self.path)[-1]}:{self.line}"
@@ -99,7 +96,7 @@ class Contents:
     server: list[str]
 
 
-def read(journal: str) -> Contents:
+def read(journal: str, log: ServerLog) -> Contents:
     """Take the text of a journal apart, without systemd's lines and the server's routine."""
     lines = _flat(journal.splitlines())
     contents = Contents([], [], [])
@@ -117,18 +114,18 @@ def read(journal: str) -> Contents:
             contents.tracebacks.append(traceback)
             chained = False
         else:
-            _sort(line, contents)
+            _sort(line, contents, log)
     return contents
 
 
-def _sort(line: str, contents: Contents) -> None:
+def _sort(line: str, contents: Contents, log: ServerLog) -> None:
     """Add a line outside of tracebacks to whose it is."""
-    told = _GUNICORN.match(line)
+    told = log.match(log.line, line)
     if not told:
         repeated = any(line.startswith(traceback.message) for traceback in contents.tracebacks[-1:])
         if line.strip() and not _SYSTEMD.match(line) and not repeated:
             contents.own.append(line.rstrip())
-    elif told["level"] in ("ERROR", "CRITICAL") and not _SERVERS_ROUTINE.match(told["text"]):
+    elif told["level"] in ("ERROR", "CRITICAL") and not log.match(log.routine, told["text"]):
         contents.server.append(_PID.sub("", told["text"]))
 
 
@@ -171,7 +168,7 @@ def _rest_of_message(first: str, lines: list[str]) -> list[str]:
 
 
 def _ends_message(first: str, line: str) -> bool:
-    """Whether a line is no part of a message any more; gunicorn repeats the message without its type."""
+    """Whether a line is no part of a message any more; a server may repeat the message without its type."""
     return bool(
         not line.strip()
         or line.startswith("[")

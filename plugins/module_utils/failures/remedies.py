@@ -19,7 +19,7 @@ _FILTER = (
     "if the sandbox refused a system call, allow it with release_system_call_filter, such as "
     '["@system-service", "~@privileged @resources", "CALL"]'
 )
-_MEMORY = "raise release_memory_max, or start fewer workers (gunicorn_workers); where no limit is set, the host is full"
+_MEMORY = "raise release_memory_max, or start fewer workers; where no limit is set, the host is full"
 _STATE = (
     "the code is read-only: keep what the app writes in a directory that persistent names, or below /var/lib/<app>; "
     "a single file, such as db.sqlite3, may be in persistent_files"
@@ -81,7 +81,6 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
         "a compiled package crashed; if it makes machine code while it runs, set release_memory_deny_write_execute to "
         "false, otherwise try another version of it",
     ),
-    (r"WORKER TIMEOUT", "raise gunicorn_timeout, or answer sooner"),
     (r"_activate failed:.*timeout was exceeded", "raise release_hook_timeout, or see what the command waits for"),
     (
         r"timeout was exceeded|took longer to start|does not listen on its socket",

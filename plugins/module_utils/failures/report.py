@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a person reads first when a release fails: the cause, the app's own part of a traceback, the fix.
 
-The journal has everything, but two workers' identical tracebacks, thirty frames of importlib and gunicorn, and the
+The journal has everything, but two workers' identical tracebacks, thirty frames of importlib and the server, and the
 cause in the middle. The first line of a report is the app and the cause; the last one says where to read the rest.
 """
 
@@ -11,19 +11,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ansible_collections.webops.wsgi.plugins.module_utils.failures import faults
 from ansible_collections.webops.wsgi.plugins.module_utils.failures import journal as failure_journal
 from ansible_collections.webops.wsgi.plugins.module_utils.failures.journal import Contents, Frame, Traceback
 from ansible_collections.webops.wsgi.plugins.module_utils.failures.remedies import remedy
+from ansible_collections.webops.wsgi.plugins.module_utils.failures.server_log import ServerLog
 
 FRAMES = 8  # of the app's own, the innermost ones
 LINES = 10  # of what a program wrote, when it left no traceback
 
 _JOB = re.compile(r"Job for (\S+) failed because the control process exited with error code\.?")
 _ENDED = re.compile(r"(?:exited with an error|ended by itself|exited unexpectedly)$")
-_ENDING = re.compile(r"(?:gunicorn\.errors\.HaltServer|SystemExit)\b")
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class Failure:
         reason: Why it was given up, as the one who did so sees it.
         journal: What tells more.
         host: Where the journal is; empty leaves it out.
+        log: How the app's server writes to it.
     """
 
     app: str
@@ -51,6 +52,7 @@ class Failure:
     reason: str
     journal: Journal
     host: str = ""
+    log: ServerLog = field(default_factory=ServerLog)
 
 
 @dataclass(frozen=True)
@@ -81,37 +83,42 @@ def _reason(text: str) -> str:
 
 def _cause(failure: Failure, reason: str) -> _Cause:
     """The best explanation that the journal has: a signal, a time limit, an exception, or the program's last words."""
-    text = failure.journal.text
-    contents = failure_journal.read(text)
+    text, log = failure.journal.text, failure.log
+    contents = failure_journal.read(text, log)
     # Another unit's journal, such as nginx's, does not tell what ended the app.
     if failure.journal.unit.startswith((f"{failure.app}@", f"{failure.app}.")):
-        for death in faults.deaths(text):
+        for death in faults.deaths(text, log):
             return _Cause(str(death), [], death.fix)
-        for late in faults.late_workers(text):
+        for late in faults.late_workers(text, log):
             at = [found for found in contents.tracebacks if found.error.startswith("SystemExit")][-1:]
-            return _Cause(str(late), [line for found in at for line in _place(failure.app, found)], late.fix)
-    told = [found for found in contents.tracebacks if not _ENDING.match(found.error)]
+            return _Cause(str(late), [line for found in at for line in _place(failure, found)], late.fix)
+    told = [found for found in contents.tracebacks if not _ends(found, log)]
     if told:
         last = told[-1]
-        return _Cause(last.error, [*last.more, *_place(failure.app, last)], remedy(last.words, last.code))
+        return _Cause(last.error, [*last.more, *_place(failure, last)], remedy(last.words, last.code))
     words = _last_words(contents)
     fix = remedy("\n".join([reason, *words]))
     # That a program has ended says little; what it said last, more.
     return _Cause(f"{reason}: {words.pop()}" if words and _ENDED.search(reason) else reason, words, fix)
 
 
-def _place(app: str, traceback: Traceback) -> Iterator[str]:
+def _ends(traceback: Traceback, log: ServerLog) -> bool:
+    """Whether it is by this exception that a program, or its server, ends."""
+    return traceback.error.startswith("SystemExit") or bool(log.match(log.ending, traceback.error))
+
+
+def _place(failure: Failure, traceback: Traceback) -> Iterator[str]:
     """The app's own frames, and those of the exception that led to this one."""
-    yield from map(str, _own(app, traceback.frames))
+    yield from map(str, _own(failure, traceback.frames))
     if traceback.cause:
         yield f"caused by {traceback.cause.error}"
-        yield from map(str, _own(app, traceback.cause.frames))
+        yield from map(str, _own(failure, traceback.cause.frames))
 
 
-def _own(app: str, frames: list[Frame]) -> list[Frame]:
+def _own(failure: Failure, frames: list[Frame]) -> list[Frame]:
     """The frames that a person can do something about; of an app that is a package, the last ones."""
-    own = [frame for frame in frames if frame.of(app)]
-    kept = own or [frame for frame in frames if not frame.foreign][-3:]
+    own = [frame for frame in frames if frame.of(failure.app)]
+    kept = own or [frame for frame in frames if not frame.foreign(failure.log)][-3:]
     return list(dict.fromkeys(kept))[-FRAMES:]
 
 

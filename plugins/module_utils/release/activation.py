@@ -334,4 +334,4 @@ def _failure(step: Step, serving: str, reason: str, build: str, journal: Journal
     state = f"release {step.number} ({step.desired.source}) was not activated, {serving}"
     if not step.on_trial:
         state = f"{serving}; if its files were modified, remove {build} and run again to rebuild it"
-    return report(Failure(step.app, state, reason, journal, os.uname().nodename))
+    return report(Failure(step.app, state, reason, journal, os.uname().nodename, step.desired.log))

@@ -93,7 +93,7 @@ def _report(paths: Paths, desired: Desired, fault: str, action: str, systemd: Se
     unit = unit_name(app, number) if own else "nginx.service"
     state = f"release {number} went live and failed then, {serving}"
     journal = Journal(unit, systemd.journal(unit, JOURNAL_LINES))
-    return report(Failure(app, state, fault, journal, os.uname().nodename))
+    return report(Failure(app, state, fault, journal, os.uname().nodename, desired.log))
 
 
 def _go_back(paths: Paths, desired: Desired, systemd: ServiceManager, who: str, fault: str) -> str:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from ansible_collections.webops.wsgi.plugins.module_utils.failures.server_log import ServerLog
 from ansible_collections.webops.wsgi.plugins.module_utils.managers.systemd import UnitState
 from ansible_collections.webops.wsgi.plugins.module_utils.release import files as release_files
 from ansible_collections.webops.wsgi.plugins.module_utils.release import health as probe
@@ -102,6 +103,7 @@ class Desired:
         health: What a healthy instance answers.
         proxy: How clients reach it.
         start_timeout: Seconds until its server listens.
+        log: How its server writes to the journal.
         bake: How long it is watched before the old instance goes.
         settle: Seconds a worker must run without ending.
         look_after: Seconds for which it must have served when the run looks at it once more.
@@ -127,6 +129,7 @@ class Desired:
     health: probe.Health = field(default_factory=probe.Health)
     proxy: Proxy = field(default_factory=Proxy)
     start_timeout: float = 60.0
+    log: ServerLog = field(default_factory=ServerLog)
     bake: Bake = field(default_factory=Bake)
     settle: float = 3.0
     look_after: float = 6.0

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.webops.wsgi.plugins.module_utils.failures.faults import Fault, faults
+from ansible_collections.webops.wsgi.plugins.module_utils.failures.server_log import ServerLog
 from ansible_collections.webops.wsgi.plugins.module_utils.release import health as probe
 from ansible_collections.webops.wsgi.plugins.module_utils.release import layout as layout
 from ansible_collections.webops.wsgi.plugins.module_utils.release.run import HISTORY
@@ -65,6 +66,7 @@ def read(
     properties: Callable[[Iterable[str]], Mapping[str, Mapping[str, str]]],
     certificates: Path,
     journal: Callable[[str, int], str],
+    logs: Mapping[str, ServerLog],
 ) -> list[dict[str, Any]]:
     """One row for each app.
 
@@ -74,6 +76,7 @@ def read(
         properties: Reads systemd's properties of units.
         certificates: Directory that leads to each app's certificate.
         journal: Reads the last lines of a unit.
+        logs: How the apps' servers write to it, by app.
     """
     units = {
         app: layout.lasting_units(paths, app, number)
@@ -92,7 +95,7 @@ def read(
                         {name: found.get(name, {}) for name in units.get(app, [])},
                         certificates,
                     ),
-                    "faults": _faults(app, units.get(app, []), journal),
+                    "faults": _faults(app, units.get(app, []), journal, logs.get(app, ServerLog())),
                 },
                 checks,
             )
@@ -134,13 +137,14 @@ def _row(
     }
 
 
-def _faults(app: str, units: Iterable[str], journal: Callable[[str, int], str]) -> list[dict[str, Any]]:
+def _faults(app: str, units: Iterable[str], journal: Callable[[str, int], str], log: ServerLog) -> list[dict[str, Any]]:
     """What ended processes of the release in service, and what its sandbox refused."""
     found = []
     for unit in units:
         if unit.endswith(".service"):
             name = unit.removeprefix(f"{app}.").partition("@")[0]
-            found += [_named(fault, "" if name == app else name) for fault in faults(journal(unit, JOURNAL_LINES))]
+            process = "" if name == app else name
+            found += [_named(fault, process) for fault in faults(journal(unit, JOURNAL_LINES), log)]
     return found
 
 

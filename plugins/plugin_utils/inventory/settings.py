@@ -24,7 +24,7 @@ from ansible.module_utils.common.yaml import yaml_load
 
 # Keys of an app that share their name with a setting which a person may have meant: what to write for that.
 ALSO_A_SETTING = {
-    "workers": "for the server's own write gunicorn: {{workers: {}}}; here is a list, of name and command",
+    "workers": "for the server's own write workers: {} below the server's name; here is a list, of name and command",
 }
 
 # Stands for a value whose template could not be evaluated; that has been reported already.
@@ -125,7 +125,7 @@ class App:
     """One entry of ``wsgi_apps`` with its resolved form.
 
     ``raw`` is what the person wrote, ``data`` the resolved entry, ``given`` the dotted keys that the entry sets itself
-    (``gunicorn.timeout``), ``broken`` the dotted keys whose values are unusable, so that later checks leave them alone,
+    (``nginx.retries``), ``broken`` the dotted keys whose values are unusable, so that later checks leave them alone,
     ``meant`` the keys that a misspelt key stands for, ``roles`` those whose settings it has, by key.
     """
 
@@ -151,7 +151,7 @@ class App:
         return not any(key in self.broken or key.split(".", maxsplit=1)[0] in self.broken for key in keys)
 
     def setting(self, key: str, name: str) -> str:
-        """Where the setting comes from: ``gunicorn.timeout`` in the app, or ``gunicorn_timeout`` for every app."""
+        """Where the setting comes from: ``nginx.retries`` in the app, or ``nginx_proxy_retries`` for every app."""
         if f"{key}.{name}" in self.given:
             return f"{key}.{name}"
         return f"{self.roles[key].prefix}{name}"
@@ -370,7 +370,7 @@ def check_value(
 ) -> tuple[t.Any, list[Problem]]:
     """Convert a value to the type of its spec, options inside it included, and say all that is wrong with it.
 
-    ``path`` is the key as the person wrote it (``gunicorn.timeout``), ``variable`` the role's variable it stands for.
+    ``path`` is the key as the person wrote it (``nginx.retries``), ``variable`` the role's variable it stands for.
     """
     options = spec.get("options")
     problems: list[Problem] = []

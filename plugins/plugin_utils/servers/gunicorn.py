@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ansible_collections.webops.wsgi.plugins.module_utils.failures.server_log import ServerLog
 from ansible_collections.webops.wsgi.plugins.plugin_utils.checks.declared import declared
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory import settings
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import App, Problem, show
@@ -232,5 +233,13 @@ SERVER = Server(
     system_calls=("@chown",),
     overriding={"GUNICORN_CMD_ARGS": "write the settings below gunicorn:, such as gunicorn: {timeout: 60}"},
     checks=(check_workers, check_worker_class, check_version, check_extra, check_gevent),
-    package="gunicorn",
+    log=ServerLog(
+        package="gunicorn",
+        line=r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}\] \[\d+\] \[(?P<level>[A-Z]+)\] (?P<text>.*)",
+        routine=r"Exception in worker process|Error handling request|Shutting down: Master|Reason: Worker ",
+        ending=r"gunicorn\.errors\.HaltServer\b",
+        worker_ended=r"Worker \(pid:(?P<pid>\d+)\) was sent (?P<signal>SIG[A-Z0-9]+)!",
+        worker_late=r"WORKER TIMEOUT \(pid:(?P<pid>\d+)\)",
+        late_fix="raise gunicorn_timeout, or answer sooner",
+    ),
 )

@@ -15,6 +15,7 @@ import typing as t
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from ansible_collections.webops.wsgi.plugins.module_utils.failures.server_log import ServerLog
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import App, Problem, collection_root
 
 Settings = Mapping[str, t.Any]
@@ -41,8 +42,7 @@ class Server:
         system_calls: What it needs beside the calls that an app may make.
         overriding: Variables of the environment that would win over its settings, and what to write instead.
         checks: Checks of its settings.
-        package: The package in whose code its own frames of a traceback are.
-        log: How it writes to the journal, as ``ServerLog`` has it.
+        log: How it writes to the journal.
     """
 
     name: str
@@ -57,8 +57,7 @@ class Server:
     system_calls: tuple[str, ...] = ()
     overriding: Mapping[str, str] = field(default_factory=dict)
     checks: tuple[Check, ...] = ()
-    package: str = ""
-    log: Mapping[str, str] = field(default_factory=dict)
+    log: ServerLog = field(default_factory=ServerLog)
 
     def facts(self, app: Mapping[str, t.Any]) -> dict[str, t.Any]:
         """What templates and tasks need to know of an app's server."""

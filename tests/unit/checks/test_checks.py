@@ -226,7 +226,10 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
     ),
     "role name as a key": ({"nginx_proxy": {"hsts": False}}, ["nginx_proxy is not a key", "write nginx: instead"]),
     "setting without its role": ({"timeout": 300}, ["timeout is not a key", "write gunicorn: {timeout: 300}"]),
-    "workers of the server": ({"workers": 4}, ['app "api"', "workers is 4", "write gunicorn: {workers: 4}"]),
+    "workers of the server": (
+        {"workers": 4},
+        ['app "api"', "workers is 4", "write workers: 4 below the server's name"],
+    ),
     "worker without a command": ({"workers": [{"name": "celery"}]}, ['app "api"', "workers", "command"]),
     "worker with an unknown key": (
         {"workers": [{"name": "celery", "command": "x", "replica": 2}]},

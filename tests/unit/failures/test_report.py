@@ -10,7 +10,9 @@ import pytest
 from ansible_collections.webops.wsgi.plugins.module_utils.failures import faults as failure_faults
 from ansible_collections.webops.wsgi.plugins.module_utils.failures import journal as failure_journal
 from ansible_collections.webops.wsgi.plugins.module_utils.failures.report import Failure, Journal, report
+from ansible_collections.webops.wsgi.plugins.plugin_utils.servers.model import server
 
+LOG = server("gunicorn").log
 JOURNALS = Path(__file__).parent / "journals"
 STATE = "release 5 (source) was not activated, release 4 still serves"
 ENDED = "trouble@5.service exited unexpectedly"
@@ -148,7 +150,7 @@ def journal(name: str) -> str:
 
 
 def message(name: str, reason: str = ENDED, unit: str = "trouble@5.service") -> list[str]:
-    return report(Failure("trouble", STATE, reason, Journal(unit, journal(name)), "web1")).splitlines()
+    return report(Failure("trouble", STATE, reason, Journal(unit, journal(name)), "web1", LOG)).splitlines()
 
 
 def fix_of(lines: list[str]) -> str:
@@ -202,13 +204,13 @@ def test_a_time_limit_shows_where_the_worker_was() -> None:
 def test_the_journal_of_another_unit_does_not_tell_what_ended_the_app() -> None:
     killed = "nginx.service: Main process exited, code=killed, status=9/KILL"
     reason = "healthy on its own socket, but not through nginx: answered 502"
-    lines = report(Failure("trouble", STATE, reason, Journal("nginx.service", killed))).splitlines()
+    lines = report(Failure("trouble", STATE, reason, Journal("nginx.service", killed), log=LOG)).splitlines()
     assert lines == [f'app "trouble": {reason}', STATE, "Read the rest: journalctl -u nginx -n 200"]
 
 
 @pytest.mark.parametrize("text", ["", "\n", "Traceback (most recent call last):", journal("chained")[:2000]])
 def test_a_journal_that_is_cut_off_loses_no_message(text: str) -> None:
-    lines = report(Failure("trouble", STATE, ENDED, Journal("trouble@5.service", text))).splitlines()
+    lines = report(Failure("trouble", STATE, ENDED, Journal("trouble@5.service", text), log=LOG)).splitlines()
     assert lines[0].startswith('app "trouble": ')
 
 
@@ -217,19 +219,19 @@ def test_an_app_that_is_a_package_shows_the_last_frames_that_are_not_the_server_
     places = ("gunicorn/util.py", "a/__init__.py", "a/b.py", "a/c.py", "a/d.py")
     frames = [f'  File "{site}/{place}", line {line}, in f' for line, place in enumerate(places)]
     text = "\n".join(["Traceback (most recent call last):", *frames, "ValueError"])
-    lines = report(Failure("trouble", STATE, ENDED, Journal("trouble@5.service", text))).splitlines()
+    lines = report(Failure("trouble", STATE, ENDED, Journal("trouble@5.service", text), log=LOG)).splitlines()
     assert lines[1:4] == ["  a/b.py:2 in f", "  a/c.py:3 in f", "  a/d.py:4 in f"]
 
 
 def test_lines_that_workers_repeat_are_shown_once_and_only_the_last_ones() -> None:
     text = "\n".join([*(f"line {number}" for number in range(20)), "same", "same"])
-    lines = report(Failure("trouble", STATE, "not healthy", Journal("trouble@5.service", text))).splitlines()
+    lines = report(Failure("trouble", STATE, "not healthy", Journal("trouble@5.service", text), log=LOG)).splitlines()
     assert lines[1:-2] == [*(f"  line {number}" for number in range(11, 20)), "  same"]
 
 
 @pytest.mark.parametrize(("release", "error"), [("12", "[Errno 1]"), ("13", "[Errno 13]")])
 def test_a_lazy_import_that_makes_machine_code_is_a_fault_of_the_app_that_runs(release: str, error: str) -> None:
-    found = failure_faults.faults(journal(f"requests_machine_code_{release}"))
+    found = failure_faults.faults(journal(f"requests_machine_code_{release}"), LOG)
     assert [fault.text.split(": ")[0] for fault in found] == ["PermissionError", "MemoryError", "PermissionError"]
     assert error in found[0].text
     assert all(MACHINE_CODE in fault.fix for fault in found)
@@ -238,20 +240,20 @@ def test_a_lazy_import_that_makes_machine_code_is_a_fault_of_the_app_that_runs(r
 def test_what_was_ended_for_want_of_memory_is_named_so() -> None:
     """As systemd writes it where the kernel enforces MemoryMax."""
     text = "api@5.service: A process of this unit has been killed by the OOM killer."
-    (alone,) = failure_faults.deaths(text)
+    (alone,) = failure_faults.deaths(text, LOG)
     assert str(alone) == "a process was ended by SIGKILL because memory ran out"
-    (worker,) = failure_faults.deaths(f"{text}\n{journal('worker_sigkill')}")
+    (worker,) = failure_faults.deaths(f"{text}\n{journal('worker_sigkill')}", LOG)
     assert re.fullmatch(r"a worker was ended by SIGKILL because memory ran out \(\d times\)", str(worker))
     assert "release_memory_max" in worker.fix
 
 
 @pytest.mark.parametrize("name", ["two_workers_missing_module", "health_timeout", "hook_timeout", "exit_with_words"])
 def test_what_is_stopped_in_good_order_is_no_fault(name: str) -> None:
-    assert failure_faults.deaths(journal(name)) == []
+    assert failure_faults.deaths(journal(name), LOG) == []
 
 
 def test_lines_of_the_app_are_kept_apart_from_those_of_the_server_and_of_systemd() -> None:
-    contents = failure_journal.read(journal("exit_with_words"))
+    contents = failure_journal.read(journal("exit_with_words"), LOG)
     assert set(contents.own) == {"please set API_KEY"}
     assert set(contents.server) == {"Worker exited with code 1."}
     assert contents.tracebacks == []

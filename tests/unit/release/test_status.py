@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.webops.wsgi.plugins.module_utils.release import health, layout, status
 from ansible_collections.webops.wsgi.plugins.module_utils.release.run import HISTORY
+from ansible_collections.webops.wsgi.plugins.plugin_utils.servers.model import server
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -37,6 +38,9 @@ def paths(tmp_path: Path) -> layout.Paths:
     return found
 
 
+LOG = server("gunicorn").log
+
+
 def silent(_unit: str, _lines: int) -> str:
     return ""
 
@@ -47,14 +51,14 @@ def no_units(_units: Iterable[str]) -> dict[str, dict[str, str]]:
 
 def test_row_of_an_app_that_does_not_run(paths: layout.Paths, tmp_path: Path) -> None:
     certificate(tmp_path / "tls" / "api" / "fullchain.pem", 60.5)
-    (row,) = status.read(paths, {"api": health.Health()}, no_units, tmp_path / "tls", silent)
+    (row,) = status.read(paths, {"api": health.Health()}, no_units, tmp_path / "tls", silent, {})
     assert (row["release"], row["previous"], row["failed"]) == ("3", ["1"], ["2"])
     assert (row["source"], row["health"], row["certificate_days"]) == ("reports==1", "does not run", 60)
     assert row["disk_bytes"] >= 30000
 
 
 def test_app_that_is_not_there_yet(paths: layout.Paths, tmp_path: Path) -> None:
-    (row,) = status.read(paths, {"new": health.Health()}, no_units, tmp_path / "tls", silent)
+    (row,) = status.read(paths, {"new": health.Health()}, no_units, tmp_path / "tls", silent, {})
     assert (row["release"], row["state"], row["certificate_days"], row["previous"]) == ("", "absent", None, [])
 
 
@@ -62,7 +66,7 @@ def test_numbers_of_the_unit_are_shown(paths: layout.Paths, tmp_path: Path) -> N
     unit = {"ActiveState": "active", "MainPID": str(os.getpid()), "MemoryCurrent": "81000000", "NRestarts": "2"}
     unit["ActiveEnterTimestamp"] = "Sun 2026-11-22 14:23:47 UTC"
     (row,) = status.read(
-        paths, {"api": health.Health()}, lambda _units: {"api@3.service": unit}, tmp_path / "tls", silent
+        paths, {"api": health.Health()}, lambda _units: {"api@3.service": unit}, tmp_path / "tls", silent, {}
     )
     lines = status.table([{"host": "web1", **row}]).splitlines()
     assert lines[0].split()[:3] == ["HOST", "APP", "RELEASE"]
@@ -72,7 +76,7 @@ def test_numbers_of_the_unit_are_shown(paths: layout.Paths, tmp_path: Path) -> N
 
 def test_certificate_problem_stands_beside_its_days(paths: layout.Paths, tmp_path: Path) -> None:
     certificate(tmp_path / "tls" / "api" / "fullchain.pem", 60.5)
-    (row,) = status.read(paths, {"api": health.Health()}, no_units, tmp_path / "tls", silent)
+    (row,) = status.read(paths, {"api": health.Health()}, no_units, tmp_path / "tls", silent, {})
     shown = status.table([{"host": "web1", **row, "certificate_problem": "api.example.test shows another one"}])
     assert "60: api.example.test shows another one" in shown.splitlines()[1]
 
@@ -80,7 +84,9 @@ def test_certificate_problem_stands_beside_its_days(paths: layout.Paths, tmp_pat
 def test_an_app_that_is_closed(paths: layout.Paths, tmp_path: Path) -> None:
     paths.maintenance.mkdir()
     (paths.maintenance / "api").touch()
-    rows = status.read(paths, {"api": health.Health(), "other": health.Health()}, no_units, tmp_path / "tls", silent)
+    rows = status.read(
+        paths, {"api": health.Health(), "other": health.Health()}, no_units, tmp_path / "tls", silent, {}
+    )
     assert [row["maintenance"] for row in rows] == [True, False]
     head, first, second = status.table(
         [{"host": "web1", "url": "https://example.com/", **row} for row in rows]
@@ -101,7 +107,12 @@ def test_faults_of_the_release_in_service_stand_under_the_table_with_their_fix(
         "api.celery@3.service": "api.celery@3.service: Main process exited, code=killed, status=9/KILL",
     }
     (row,) = status.read(
-        paths, {"api": health.Health()}, no_units, tmp_path / "tls", lambda unit, _lines: told.get(unit, "")
+        paths,
+        {"api": health.Health()},
+        no_units,
+        tmp_path / "tls",
+        lambda unit, _lines: told.get(unit, ""),
+        {"api": LOG},
     )
     head, line, server, worker = status.overview([{"host": "web1", **row}]).splitlines()
     assert line[head.index("FAULTS") :].split()[0] == "3"
@@ -111,7 +122,7 @@ def test_faults_of_the_release_in_service_stand_under_the_table_with_their_fix(
 
 
 def test_an_app_without_faults_has_nothing_under_the_table(paths: layout.Paths, tmp_path: Path) -> None:
-    rows = status.read(paths, {"api": health.Health()}, no_units, tmp_path / "tls", silent)
+    rows = status.read(paths, {"api": health.Health()}, no_units, tmp_path / "tls", silent, {})
     assert len(status.overview([{"host": "web1", **rows[0]}]).splitlines()) == 2
 
 

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,35 @@ def test_a_server_has_what_it_names(name: str) -> None:
     assert named <= set(role.short())
     assert (ROOT / "roles" / name / "README.md").is_file()
     assert f"[{name}](../{name}/README.md)" in (ROOT / "roles/server/README.md").read_text(encoding="utf-8")
+
+
+def code(file: Path) -> Iterator[tuple[int, str]]:
+    """What a file does: strings and names of Python but for documentation, lines of others but for comments."""
+    text = file.read_text(encoding="utf-8")
+    if file.suffix != ".py":
+        lines = enumerate(text.splitlines(), start=1)
+        yield from ((number, line) for number, line in lines if not re.match(r"\s*(#|{#)", line))
+        return
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Constant) and not re.search(r"\s.*\n|\. |\.$", str(node.value)):
+            yield node.lineno, str(node.value)
+        elif isinstance(node, ast.Name):
+            yield node.lineno, node.id
+
+
+def test_nothing_else_knows_a_server_by_its_name() -> None:
+    named = re.compile(rf"(?<![/.])({'|'.join(SCHEMA.servers)})(?!-)")
+    own = (*(f"roles/{name}/" for name in SCHEMA.servers), "roles/server/meta/", "plugins/plugin_utils/servers/")
+    folders = ["plugins/*.py", "playbooks", "roles/*.j2", "roles/*/tasks", "roles/*/defaults", "roles/*/vars"]
+    listed = subprocess.run(["git", "ls-files", *folders], cwd=ROOT, capture_output=True, text=True)
+    found = [
+        f"{name}:{number}: {line.strip()}"
+        for name in listed.stdout.splitlines()
+        if not name.startswith(own)
+        for number, line in code(ROOT / name)
+        if named.search(line)
+    ]
+    assert found == []
 
 
 # -- one more ----------------------------------------------------------------------------------------------------
