@@ -270,6 +270,8 @@ def main() -> None:
         "trees": {tree["root"]: in_place(Spec(files=(), **tree)) for tree in module.params["trees"]},
         "uv": uv if Path(uv).is_file() else "",
     }
+    if state["packages_missing"] and (holder := host.holder_of_apt()):
+        module.warn(f"{holder} keeps apt from installing packages; the run waits for it, ten minutes or more")
     module.exit_json(changed=False, **state)
 
 

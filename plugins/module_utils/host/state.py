@@ -5,18 +5,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import glob
 import grp
 import hashlib
 import os
 import pwd
 import re
+import struct
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from ansible_collections.webops.wsgi.plugins.module_utils.host.marks import KEPT, UNIT_MARK, USER_MARK
 
+FLOCK = "@hhqqi"  # struct flock, see fcntl(2)
 LISTEN = "0A"  # the state TCP_LISTEN in /proc/net/tcp, see include/net/tcp_states.h of Linux
 SUPPORTED_DEBIAN = ("12", "13")
 OLDEST_PYTHON = (3, 11)
@@ -44,6 +47,27 @@ def missing_packages(status: str, wanted: Iterable[str]) -> list[str]:
                 names = rest.partition("\n")[0].split(",")
                 installed.update(name.split()[0] for name in names if name.strip())
     return [name for name in wanted if name not in installed]
+
+
+def holder_of_apt(folder: Path = Path("/var/lib"), proc: Path = Path("/proc")) -> str:
+    """The program that keeps others from installing packages; empty where none does."""
+    for name in ("dpkg/lock-frontend", "dpkg/lock", "apt/lists/lock"):
+        try:
+            with (folder / name).open("rb+") as file:
+                asked = struct.pack(FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+                kind, *_range, pid = struct.unpack(FLOCK, fcntl.fcntl(file, fcntl.F_GETLK, asked))
+        except OSError:  # nothing has been installed yet
+            continue
+        if kind != fcntl.F_UNLCK:
+            return f"{_name(pid, proc)} (process {pid})"
+    return ""
+
+
+def _name(pid: int, proc: Path) -> str:
+    try:
+        return (proc / str(pid) / "comm").read_text().strip()
+    except OSError:  # it has ended, or is in another namespace
+        return "another program"
 
 
 def interpreters(folders: Iterable[Path] = (Path("/usr/local/bin"), Path("/usr/bin"))) -> dict[str, str]:

@@ -8,6 +8,8 @@ import hashlib
 import os
 import pwd
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,32 @@ def test_only_installed_packages_count() -> None:
 def test_a_package_that_another_one_provides_is_not_missing() -> None:
     status = "Package: mawk\nStatus: install ok installed\nProvides: awk, posix-awk (= 1)\nVersion: 1\n\n"
     assert state.missing_packages(status, ["awk", "posix-awk", "gawk"]) == ["gawk"]
+
+
+LOCKED = """
+import fcntl, sys
+file = open(sys.argv[1], "rb+")
+fcntl.lockf(file, fcntl.LOCK_EX)
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_who_keeps_apt_from_installing_is_named(tmp_path: Path) -> None:
+    assert state.holder_of_apt(tmp_path) == ""
+    lock = tmp_path / "dpkg/lock"
+    lock.parent.mkdir()
+    lock.touch()
+    assert state.holder_of_apt(tmp_path) == ""
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", LOCKED, str(lock)], stdin=pipe, stdout=pipe) as holder:
+        assert holder.stdin
+        assert holder.stdout
+        holder.stdout.readline()
+        found = state.holder_of_apt(tmp_path)
+        holder.stdin.close()
+    assert found.startswith("python")
+    assert found.endswith(f"(process {holder.pid})")
 
 
 def test_interpreters_by_version(tmp_path: Path) -> None:
