@@ -30,6 +30,7 @@ from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory import env_p
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import plain
 from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx.site import public_folders
 from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.model import Source, SourceError
+from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.repositories import bring
 from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.resolve import resolve
 
 ROOT = Path("/srv")  # of all apps on a host
@@ -210,7 +211,7 @@ class ActionModule(ActionBase):
         """Have the builds made; a source that cannot be sent is a failure of its app."""
         remote_tmp = self._make_tmp_path()
         try:
-            archives = self._send(sources, failures, remote_tmp)
+            archives = self._send(sources, missing, failures, remote_tmp)
             builds = [
                 asdict(replace(inputs, version=sources[inputs.app].version()))
                 for inputs in missing
@@ -237,8 +238,11 @@ class ActionModule(ActionBase):
                 "requirements.txt, or in python.packages"
             )
 
-    def _send(self, sources: Mapping[str, Source], failures: dict[str, str], remote_tmp: str) -> dict[str, str]:
+    def _send(
+        self, sources: Mapping[str, Source], missing: list[BuildInputs], failures: dict[str, str], remote_tmp: str
+    ) -> dict[str, str]:
         archives = {}
+        wanted = {inputs.app: inputs for inputs in missing}
         with tempfile.TemporaryDirectory(prefix="webops.wsgi.") as local_tmp:
             for name, source in sources.items():
                 self._display.display(f"building {name}: {source.label}")
@@ -247,6 +251,7 @@ class ActionModule(ActionBase):
                 local = Path(local_tmp) / f"{name}.tar.gz"
                 try:
                     source.write(local)
+                    bring(local, wanted[name].requirements, wanted[name].packages, cache_directory())
                 except SourceError as error:
                     failures[name] = f'app "{name}": {error}'
                     continue

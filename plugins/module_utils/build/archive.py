@@ -20,7 +20,7 @@ import shutil
 import stat
 import tarfile
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -220,6 +220,24 @@ def repack(source: Path, target: Path, strip_top: bool = False) -> None:
                 if name:
                     _copy(archive, member, tree, name, copy)
     tree.check_links()
+
+
+def add(target: Path, files: Mapping[str, Path]) -> None:
+    """Write a canonical archive again, with further files.
+
+    Raises:
+        TreeError: It has such names already.
+    """
+    whole = target.with_name(f"{target.name}.whole")
+    tree = Tree()
+    with tarfile.open(target) as archive, _canonical_archive(whole) as copy:
+        for member in archive:
+            _copy(archive, member, tree, member.name, copy)
+        for name, path in files.items():
+            size = path.stat().st_size
+            with path.open("rb") as content:
+                copy.addfile(_entry(tree.add(name, FILE, size), FILE, size), content)
+    whole.replace(target)
 
 
 def _members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:

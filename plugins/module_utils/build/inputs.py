@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 BUILD_FORMAT = 3  # part of every digest; raise it when the way a build is made changes what is in it
+REPOSITORIES = ".git-repositories"  # directory of an archive with repositories that requirements are in
 PACKAGES = ".packages"  # directory of a source tree with static files of installed packages
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -23,9 +24,11 @@ from ansible_collections.webops.wsgi.plugins.module_utils.build.archive import T
 from ansible_collections.webops.wsgi.plugins.module_utils.build.command import attempt
 from ansible_collections.webops.wsgi.plugins.module_utils.build.inputs import (
     PACKAGES,
+    REPOSITORIES,
     BuildError,
     BuildInputs,
     is_directory_within,
+    without_credentials,
 )
 from ansible_collections.webops.wsgi.plugins.module_utils.build.locks import TOOLS, Lock
 from ansible_collections.webops.wsgi.plugins.module_utils.build.project import (
@@ -65,6 +68,7 @@ def main(job: dict[str, Any], stream: IO[bytes]) -> None:
         for folder in (path, path.parent / SCRATCH, path.parent / HOME):
             folder.mkdir()
         _unpack(stream, path / "src", inputs, job["archive"])
+        _put_repositories_aside(path)
         _refuse_wrong_subdirectory(path / "src", inputs)
         plan = _plan(path, inputs)
         # Commands may change the environment, which is then no other build's.
@@ -75,6 +79,7 @@ def main(job: dict[str, Any], stream: IO[bytes]) -> None:
         told = version_variables(path / "src", inputs.version)
         ours = installer_environment(path.parent, job["indexes"], job["ca"], job["proxies"])
         environment = {**told, **inputs.environment, **ours}
+        _provide_repositories(path, inputs, environment)
         if recipe not in job["known"]:
             _install(path, inputs, plan, environment)
         _run_commands(path, inputs, environment)
@@ -95,6 +100,34 @@ def _unpack(stream: IO[bytes], target: Path, inputs: BuildInputs, sent: bool) ->
         raise BuildError(f'app "{inputs.app}": the archive of {inputs.label} {error}') from None
     except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
         raise BuildError(f'app "{inputs.app}": source {inputs.label} cannot be unpacked: {error}') from None
+
+
+def _put_repositories_aside(path: Path) -> None:
+    """They are for the installer, and no part of the app."""
+    if (path / "src" / REPOSITORIES).exists():
+        (path / "src" / REPOSITORIES).rename(path.parent / SCRATCH / REPOSITORIES)
+
+
+def _provide_repositories(path: Path, inputs: BuildInputs, environment: dict[str, str]) -> None:
+    """Have git find the repositories that came with the source, whatever program starts it."""
+    folder, settings = path.parent / SCRATCH / REPOSITORIES, path.parent / HOME / ".gitconfig"
+    urls = json.loads((folder / "addresses.json").read_text()) if folder.exists() else []
+    for number, url in enumerate(urls):
+        repository = folder / f"{number}.git"
+        clone = ["git", "clone", "--quiet", "--bare", str(folder / f"{number}.bundle"), str(repository)]
+        try:
+            done = attempt(clone, folder, environment)
+        except FileNotFoundError:
+            raise BuildError(
+                f'app "{inputs.app}": {inputs.label} has requirements in git repositories, and installing them takes '
+                "git on this host; add git to build_packages"
+            ) from None
+        if done.returncode:
+            raise _failed(inputs, f"the repository {without_credentials(url)} cannot be unpacked", done.stderr)
+        spellings = {url, re.sub(r"^([\w.-]+@[\w.-]+):(?!//)", r"ssh://\1/", url)}
+        for spelling in sorted(spellings):
+            setting = f"url.{repository.as_uri()}.insteadOf"
+            attempt(["git", "config", "--file", str(settings), "--add", setting, spelling], folder, environment)
 
 
 def _refuse_wrong_subdirectory(source: Path, inputs: BuildInputs) -> None:

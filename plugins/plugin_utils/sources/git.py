@@ -11,13 +11,15 @@ import re
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from ansible_collections.webops.wsgi.plugins.module_utils.build import archive as tree_archive
 from ansible_collections.webops.wsgi.plugins.plugin_utils.sources import lfs
 from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.git_program import (
     GIT_PROTOCOLS,
+    NO_SETTINGS,
     git,
     git_environment,
     git_protocol,
@@ -36,7 +38,6 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 # A commit has one content, whatever line ends and filters somebody's git gives it. What its own .gitattributes leave
 # out (export-ignore) and fill in (export-subst) is the commit's word. See gitattributes(5).
 AS_COMMITTED = "* -text -eol -filter -ident -working-tree-encoding\n"
-NO_SETTINGS = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_ATTR_NOSYSTEM": "1"}
 
 
 def resolve_git(url: str, version: str, cache: Path, submodules: bool) -> Source:
@@ -107,10 +108,9 @@ def _archive_commit(
     """Write the tree of a commit as an archive; returns its submodules and their commits."""
     mirror = _mirror(url, cache)
     with exclusive(mirror):
-        if not (mirror / "HEAD").exists():
-            git(["init", "--quiet", "--bare", "--template=", str(mirror)], url)
+        _make_mirror(mirror, url)
         if not _has_commit(mirror, commit):
-            git(["-C", str(mirror), "fetch", "--quiet", "--force", "--", url, "+refs/*:refs/*"], url)
+            _fetch(mirror, url)
         if not _has_commit(mirror, commit):
             raise SourceError(f"source.version {version!r} (commit {commit}) is not in {without_credentials(url)}")
         _keep_as_committed(mirror)
@@ -121,6 +121,29 @@ def _archive_commit(
         listed = git(["-C", str(mirror), "ls-tree", "-r", "-z", commit], url).split("\0")
     entries = [line.split("\t", 1) for line in listed if line.startswith("160000 ")]
     return {path: kind.split()[2] for kind, path in entries}
+
+
+@contextmanager
+def fetched_mirror(url: str, cache: Path) -> Iterator[Path]:
+    """A copy of a repository as it is now, for as long as nobody else changes it."""
+    mirror = _mirror(url, cache)
+    with exclusive(mirror):
+        _make_mirror(mirror, url)
+        _fetch(mirror, url)
+        told = git(["ls-remote", "--symref", "--", url, "HEAD"], url, NETWORK_TIMEOUT)
+        head = re.match(r"ref: (refs/heads/\S+)\tHEAD", told)
+        if head:
+            git(["-C", str(mirror), "symbolic-ref", "HEAD", head[1]], url)
+        yield mirror
+
+
+def _make_mirror(mirror: Path, url: str) -> None:
+    if not (mirror / "HEAD").exists():
+        git(["init", "--quiet", "--bare", "--template=", str(mirror)], url)
+
+
+def _fetch(mirror: Path, url: str) -> None:
+    git(["-C", str(mirror), "fetch", "--quiet", "--force", "--", url, "+refs/*:refs/*"], url)
 
 
 def _keep_as_committed(mirror: Path) -> None:
