@@ -149,8 +149,8 @@ _OF_BUILDS: tuple[tuple[str, str], ...] = (
     (r"Git executable not found", "git is missing: add git to the app's build_packages"),
     (
         r"Permission denied \(publickey|Host key verification failed|could not read (?:Username|Password) for",
-        "a build has no credentials of git: name the requirement in the source's own files, or commit a lock that does, "
-        "and the controller fetches it",
+        "a build has no credentials of git: name the requirement in the source's own files, or commit a lock that "
+        "does, and the controller fetches it",
     ),
     (
         r"(?P<name>\S+): cannot open shared object file",

@@ -60,6 +60,8 @@ def test_a_refused_call_is_about_machine_code_only_where_memory_is_mapped() -> N
 
 # What a build printed: words of the fix, none when it is not known.
 BUILDS = {
+    "fatal: could not read Username for 'https://git.example.com': terminal prompts disabled": "commit a lock that",
+    "git@git.example.com: Permission denied (publickey).": "the controller fetches it",
     "Error: pg_config executable not found.\n\npg_config is required to build psycopg2": "libpq-dev, python3-dev]",
     "Exception: Can not find valid pkg-config name.": "default-libmysqlclient-dev",
     "x.c:1:10: fatal error: Python.h: No such file or directory\nerror: x": "add python3-dev",
