@@ -19,6 +19,11 @@ _FILTER = (
     "if the sandbox refused a system call, allow it with release_system_call_filter, such as "
     '["@system-service", "~@privileged @resources", "CALL"]'
 )
+_PRIORITY = (
+    "the sandbox lets no app change its priority or its processors: set release_nice, or CPUAffinity or IOSchedulingClass "
+    'with release_unit_extra; or allow it with release_system_call_filter: ["@system-service", "~@privileged @resources", '
+    '"@chown", "setpriority", "ioprio_set", "sched_setaffinity"]'
+)
 _MEMORY = "raise release_memory_max, or start fewer workers; where no limit is set, the host is full"
 _STATE = (
     "the code is read-only: keep what the app writes in a directory that persistent names, or below /var/lib/<app>; "
@@ -58,7 +63,11 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
         r"Address already in use",
         "another process has this address: choose another one. The app itself needs none, nginx reaches it by a socket",
     ),
-    (r"Address family not supported", "allow this kind of socket with release_address_families"),
+    (
+        r"Address family not supported",
+        "allow this kind of socket with release_address_families; a look at the network interfaces needs AF_NETLINK",
+    ),
+    (r"(?:niceness|ioprio_set|affinity).*Operation not permitted", _PRIORITY),
     (r"Too many open files", "raise release_limit_nofile, or close what the app opens"),
     (r"can't start new thread|\[Errno 11\] Resource temporarily unavailable", "raise release_tasks_max"),
     (r"No such file or directory: '/proc/", "the sandbox hides it: set release_protect_proc to false"),
@@ -170,6 +179,9 @@ _COMPILED_OF_BUILDS = _compiled(_OF_BUILDS)
 _ENVIRONMENT = re.compile(r"^KeyError: '(?P<name>[A-Z][A-Z0-9_]*)'$")
 _REFUSED = re.compile(r"^(?:PermissionError|OSError): \[Errno (?:1|13)\] \S+ \S+(?: \S+)?$")
 
+_REFUSED_CALL = re.compile(r"^PermissionError: \[Errno 1\]|^psutil\.AccessDenied")
+_PRIORITY_CALL = re.compile(r"\b(?:nice|ionice|setpriority|sched_\w+|cpu_affinity)\(")
+
 
 def remedy(words: str, code: Iterable[str] = ()) -> str:
     """What to do about a failure; empty when its words are not known.
@@ -183,6 +195,8 @@ def remedy(words: str, code: Iterable[str] = ()) -> str:
         return f"give the app the variable {found['name']} in env or secrets"
     if _REFUSED.match(words) and any("mmap" in line or "mprotect" in line for line in lines):
         return _MACHINE_CODE
+    if _REFUSED_CALL.match(words) and any(_PRIORITY_CALL.search(line) for line in lines):
+        return _PRIORITY
     return _first(_COMPILED, words)
 
 

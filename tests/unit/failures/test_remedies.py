@@ -24,7 +24,9 @@ WORDS = {
     "OSError: [Errno 30] Read-only file system: '/srv/uploads'": "persistent",
     "OSError: [Errno 30] Read-only file system: '/var/spool/api'": "add /var/spool/api to release_writable_paths",
     "sqlite3.OperationalError: attempt to write a readonly database": "persistent",
-    "OSError: [Errno 97] Address family not supported by protocol": "release_address_families",
+    "OSError: [Errno 97] Address family not supported by protocol": "AF_NETLINK",
+    "nice: cannot set niceness: Operation not permitted": "release_nice",
+    "ionice: ioprio_set failed: Operation not permitted": "release_unit_extra",
     "OSError: [Errno 24] Too many open files": "release_limit_nofile",
     "RuntimeError: can't start new thread": "release_tasks_max",
     "FileNotFoundError: [Errno 2] No such file or directory: '/proc/meminfo'": "release_protect_proc",
@@ -56,6 +58,19 @@ def test_a_refused_call_is_about_machine_code_only_where_memory_is_mapped() -> N
     words = "PermissionError: [Errno 13] Permission denied"
     assert "release_memory_deny_write_execute" in remedy(words, ["self.area = mmap.mmap(-1, size, prot=7)"])
     assert "deny_write_execute" not in remedy(words, ["os.setuid(0)"])
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("PermissionError: [Errno 1] Operation not permitted", "os.nice(5)"),
+        ("PermissionError: [Errno 1] Operation not permitted", "os.sched_setaffinity(0, {0})"),
+        ("psutil.AccessDenied: (pid=1672)", "psutil.Process().cpu_affinity([0])"),
+    ],
+)
+def test_a_refused_call_is_about_priority_where_that_is_set(words: str, line: str) -> None:
+    assert '"sched_setaffinity"]' in remedy(words, [line])
+    assert "release_nice" not in remedy(words, ["os.setuid(0)"])
 
 
 # What a build printed: words of the fix, none when it is not known.
