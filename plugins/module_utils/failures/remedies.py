@@ -20,9 +20,9 @@ _FILTER = (
     '["@system-service", "~@privileged @resources", "CALL"]'
 )
 _PRIORITY = (
-    "the sandbox lets no app change its priority or its processors: set release_nice, or CPUAffinity or IOSchedulingClass "
-    'with release_unit_extra; or allow it with release_system_call_filter: ["@system-service", "~@privileged @resources", '
-    '"@chown", "setpriority", "ioprio_set", "sched_setaffinity"]'
+    "the sandbox lets no app change its priority or its processors: set release_nice, or CPUAffinity= or "
+    "IOSchedulingClass= with release_unit_extra; or allow it with release_system_call_filter: "
+    '["@system-service", "~@privileged @resources", "@chown", "setpriority", "ioprio_set", "sched_setaffinity"]'
 )
 _MEMORY = "raise release_memory_max, or start fewer workers; where no limit is set, the host is full"
 _STATE = (
