@@ -83,6 +83,9 @@ apps:
       description: Host names of the app.
       type: list
       elements: str
+    below:
+      description: Name of the app whose domains it has, as the inventory gives it.
+      type: str
     tls:
       description: V(letsencrypt), V(selfsigned), V(provided) or V(off), from the app or from C(nginx_proxy_tls).
       type: str

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import App, Problem, show
+from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import App, Problem, nearest, show
 from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx import site
 
 _PART = r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*"
@@ -32,6 +32,8 @@ def place(apps: t.Sequence[App]) -> t.Iterator[Problem]:
         app.data["path"] = _normal(app.data["path"]) if app.usable("path") else "/"
         app.data["site"] = app.data["name"]
         app.data["scheme"] = "http" if app.data["tls"] == "off" else "https"
+    for app in present:
+        yield from _take_domains(app, present)
     whole = [app for app in present if app.usable("path", "domains") and app.data["path"] == "/"]
     below = [app for app in present if app.usable("path") and app.data["path"] != "/"]
     for app in below:
@@ -44,6 +46,34 @@ def place(apps: t.Sequence[App]) -> t.Iterator[Problem]:
 
 def _normal(path: str) -> str:
     return path.rstrip("/") or "/"
+
+
+def _take_domains(app: App, present: t.Sequence[App]) -> t.Iterator[Problem]:
+    """Give an app that names the app above it the domains of that one."""
+    name = app.data["below"]
+    if not name or not app.usable("below", "path", "domains"):
+        return
+    others = {other.data["name"]: other for other in present if other is not app and other.usable("path", "domains")}
+    above = others.get(name)
+    where = f"below is {show(name)}"
+    wrong, fix = "", ""
+    if app.data["path"] == "/":
+        wrong, fix = f"{where}, but path is not given", "write the path that the app has there, such as path: /admin"
+    elif above is None:
+        guess = nearest(name, others)
+        wrong = f"{where}, which is no other app of this host"
+        fix = f"did you mean {guess}?" if guess else "write the name of the app that serves the rest of the domains"
+    elif above.data["path"] != "/":
+        wrong, fix = f"{where}, which is below a path itself", "write the name of the app that has the path /"
+    elif not above.data["domains"]:
+        wrong, fix = f"{where}, which has no domains", "give that app its domains"
+    elif "domains" in app.given and set(app.data["domains"]) != set(above.data["domains"]):
+        wrong, fix = f"domains is {show(app.data['domains'])}, but {where}, which has other ones", "remove domains"
+    if wrong:
+        app.broken.add("domains")
+        yield app.problem(wrong, fix)
+    elif above:
+        app.data["domains"] = list(above.data["domains"])
 
 
 def _check_form(app: App) -> t.Iterator[Problem]:
@@ -98,9 +128,10 @@ def _join(app: App, owner: App) -> t.Iterator[Problem]:
     for domain in served:
         if domain not in app.data["domains"]:
             text = f"path is {show(app.data['path'])}, but domains lacks {show(domain)}"
-            yield app.problem(
-                text, f"add it, the server block of app {show(owner.label)} serves all of its domains alike"
+            fix = (
+                f"write below: {owner.label} in the place of domains, its server block serves all of its domains alike"
             )
+            yield app.problem(text, fix)
     if mine.get("errors") == "off" and other.get("errors") != "off" and owner.usable("nginx.errors"):
         text = (
             f'{app.setting("nginx", "errors")} is "off", but not that of app {show(owner.label)}, which has the domain'

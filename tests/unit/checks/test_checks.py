@@ -148,7 +148,7 @@ def test_good_input_has_no_problems(base):
         ),
         app(name="arc", source={"archive": "file.tar.gz", "sha256": HEX.upper()}, domains=["c.example.com"], tls=False),
         app(name="admin", path="/admin", domains=["c.example.com"], nginx={"locations": {"/x": {}, "~ ^/(a|b)": {}}}),
-        app(name="deeper", path="/admin/deeper/", domains=["c.example.com"]),
+        app(name="deeper", path="/admin/deeper/", domains=..., below="arc"),
         app(
             name="made",
             domains=["made.example.com"],
@@ -1458,7 +1458,37 @@ BAD_INVENTORIES: dict[str, tuple[t.Any, dict[str, t.Any], list[str]]] = {
     "path of one domain of several": (
         [app(domains=["a.example", "b.example"]), app(name="c", path="/x", domains=["b.example"])],
         {},
-        ['app "c"', 'domains lacks "a.example"', 'the server block of app "api"', "add it"],
+        ['app "c"', 'domains lacks "a.example"', "write below: api in the place of domains"],
+    ),
+    "below an app that there is not": (
+        [app(), app(name="c", path="/x", domains=..., below="apu")],
+        {},
+        ['app "c"', 'below is "apu"', "no other app", "did you mean api?"],
+    ),
+    "below itself": (
+        [app(), app(name="c", path="/x", domains=..., below="c")],
+        {},
+        ['app "c"', 'below is "c"', "no other app", "the app that serves the rest"],
+    ),
+    "below an app that is to be removed": (
+        [{"name": "api", "state": "absent"}, app(name="c", path="/x", domains=..., below="api")],
+        {},
+        ['app "c"', 'below is "api"', "no other app"],
+    ),
+    "below an app without a path": (
+        [app(), app(name="c", domains=..., below="api")],
+        {},
+        ['app "c"', 'below is "api"', "path is not given", "path: /admin"],
+    ),
+    "below an app below a path": (
+        [app(), app(name="b", path="/x"), app(name="c", path="/x/y", domains=..., below="b")],
+        {},
+        ['app "c"', 'below is "b"', "below a path itself"],
+    ),
+    "below an app of other domains": (
+        [app(domains=["a.example", "b.example"]), app(name="c", path="/x", domains=["b.example"], below="api")],
+        {},
+        ['app "c"', 'domains is ["b.example"], but below is "api"', "remove domains"],
     ),
     "certificate below a path": (
         [app(), app(name="b", path="/x", tls="provided")],
@@ -1664,6 +1694,7 @@ def test_resolved_app_has_the_shape_the_roles_expect(base):
         "entrypoint": "app:create_app()",
         "domains": ["api.example.com"],
         "path": "/",
+        "below": "",
         "site": "api",
         "scheme": "http",
         "tls": "off",
@@ -1764,3 +1795,12 @@ def test_the_host_is_asked_for_what_only_it_can_judge(base):
     assert wanted["listens"] == {"api": "127.0.0.1:8123"}
     # Where the app may write anyway, nginx follows no symlink, and what is there is not the inventory's word.
     assert [(path["path"], path["writable"]) for path in wanted["paths"]] == [("-/mnt/w/", True), ("/mnt/m", False)]
+
+
+def test_an_app_that_names_the_one_above_has_its_domains(base):
+    whole = app(domains=["a.example", "b.example"])
+    entries = [app(name="c", path="/x", domains=..., below="api"), whole]
+    findings = run.examine(SCHEMA, [], {}, entries, [str(base)])
+    assert findings.problems == []
+    (below,) = [found for found in findings.apps if found["name"] == "c"]
+    assert (below["domains"], below["site"], below["path"]) == (["a.example", "b.example"], "api", "/x")
