@@ -81,6 +81,11 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
         r"|Failed to parse .* as an attribute name",
         "correct the app's entrypoint",
     ),
+    (
+        r"missing 1 required positional argument: 'send'$",
+        "the app speaks ASGI and the server WSGI: let entrypoint name the WSGI application, which Django has in its wsgi "
+        "module; an app of FastAPI, Starlette or Quart becomes one by ASGIMiddleware of the package a2wsgi",
+    ),
     (r": (?P<name>\S+): not found", "install NAME: by the app's requirements, or by system_packages"),
     (r"SIGSYS", _FILTER),
     (r"^OSError: \[Errno 1\]|\[Errno 1\] Operation not permitted$", _FILTER),

@@ -17,7 +17,7 @@ import json
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -216,7 +216,9 @@ def plan_rollback(paths: Paths, wanted: list[Desired], targets: Mapping[str, str
     for desired in wanted:
         current = current_release(paths, desired.name)
         target = _rollback_target(paths, desired.name, current, targets[desired.name])
-        step = Step(desired, current, "none" if target == current else "rollback", [], target)
+        source = description(paths, desired.name, target).get("source", "")
+        of_target = replace(desired, source=source)
+        step = Step(of_target, current, "none" if target == current else "rollback", [], target)
         step.reasons = [f"asked for {targets[desired.name]}"]
         steps.append(step)
     return steps

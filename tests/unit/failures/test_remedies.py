@@ -37,6 +37,8 @@ WORDS = {
     "before_activate failed: Job for x failed because a timeout was exceeded.": "release_hook_timeout",
     "PermissionError: [Errno 13] Permission denied: '/etc/shadow'": "",
     "PermissionError: [Errno 1] Operation not permitted: '/var/lib/api/x'": "",
+    "TypeError: FastAPI.__call__() missing 1 required positional argument: 'send'": "a2wsgi",
+    "TypeError: f() missing 1 required positional argument: 'sender'": "",
     "KeyError: 'name'": "",
     "ValueError": "",
 }

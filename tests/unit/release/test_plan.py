@@ -109,9 +109,10 @@ def test_rollback_that_fails_leaves_the_current_one_and_rules_the_target_out(
     paths: layout.Paths, systemd: FakeSystemd
 ) -> None:
     for number in ("1", "2"):
-        run(paths, systemd, desired(environment=number))
+        run(paths, systemd, desired(environment=number, source=f"commit {number}"))
     (paths.release(APP, "1") / "etc" / "behaviour").write_text("500")
-    assert "release 2 still serves" in roll_back(paths, systemd)[0]
+    (message,) = roll_back(paths, systemd)
+    assert "release 1 (commit 1) was not activated, release 2 still serves" in message
     assert serving(paths) == "2"
     assert not layout.has_proved(paths, APP, "1")
 
