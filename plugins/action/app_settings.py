@@ -12,6 +12,7 @@ from ansible_collections.webops.wsgi.plugins.action.config_tree import Renderer
 from ansible_collections.webops.wsgi.plugins.plugin_utils import rollout
 from ansible_collections.webops.wsgi.plugins.plugin_utils.app_failures import FACT
 from ansible_collections.webops.wsgi.plugins.plugin_utils.checks import run as checks
+from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory import misread
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.origins import directories, home, written_in
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import (
     UNEVALUATED,
@@ -54,7 +55,8 @@ class ActionModule(ActionBase):
         schema = load_schema()
         problems: list[Problem] = []
         inventory = self._inventory(schema, variables, problems)
-        entries, homes = self._entries(variables, problems)
+        warnings: list[str] = []
+        entries, homes = self._entries(variables, problems, warnings)
         findings = checks.examine(
             schema,
             variables=list(variables),
@@ -69,8 +71,9 @@ class ActionModule(ActionBase):
         if not problems:
             problems.extend(self._read_files(findings.apps, variables))
         result["changed"] = False
-        if findings.warnings:
-            result["warnings"] = findings.warnings
+        warnings.extend(findings.warnings)
+        if warnings:
+            result["warnings"] = warnings
         if problems:
             result.update(failed=True, msg=checks.report(problems))
             return result
@@ -123,7 +126,9 @@ class ActionModule(ActionBase):
         values = [self._evaluate("", name, variables[name], []) for name in names]
         return {value for value in values if isinstance(value, str)}
 
-    def _entries(self, variables: dict[str, t.Any], problems: list[Problem]) -> tuple[t.Any, list[str]]:
+    def _entries(
+        self, variables: dict[str, t.Any], problems: list[Problem], warnings: list[str]
+    ) -> tuple[t.Any, list[str]]:
         """Evaluated entries of ``wsgi_apps``, and the directories that relative paths in each count from.
 
         ``None`` without that variable; what cannot be evaluated is marked.
@@ -133,6 +138,7 @@ class ActionModule(ActionBase):
         raw = variables["wsgi_apps"]
         try:
             entries = self._templar.template(raw)
+            warnings.extend(misread.warnings(entries))
             return plain(entries), _homes(entries, raw)
         except Exception as error:  # the reason is found again below, entry by entry
             if not isinstance(raw, list):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import typing as t
 from pathlib import Path
 
@@ -12,6 +13,7 @@ try:
 except ImportError:  # ansible-core 2.18
     Origin = None
 
+_NUMBER = re.compile(r"[-+.\w:]+")  # in any notation that YAML has for one
 BESIDE_AN_INVENTORY = ("group_vars", "host_vars")
 
 
@@ -21,6 +23,20 @@ def written_in(value: t.Any) -> str:
         return str((getattr(value, "ansible_pos", None) or ("",))[0])
     found = Origin.get_tag(value)
     return str(found.path or "") if found else ""
+
+
+def number_as_written(value: t.Any) -> str:
+    """The text of a number in its file; empty where Ansible does not know, as no version before 2.19 does."""
+    found = Origin.get_tag(value) if Origin and type(value) is not bool and isinstance(value, (int, float)) else None
+    if not (found and found.path and found.line_num and found.col_num):
+        return ""
+    try:
+        lines = Path(found.path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return ""
+    line = lines[found.line_num - 1] if found.line_num <= len(lines) else ""
+    text = _NUMBER.match(line, found.col_num - 1)
+    return text.group() if text else ""
 
 
 def home(file: str) -> str:

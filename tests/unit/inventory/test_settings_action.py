@@ -339,3 +339,25 @@ def test_a_file_that_is_no_text(inventory):
 )
 def test_tags_that_no_task_has(asked, own, unknown):
     assert app_settings._without_tasks(asked, own) == unknown
+
+
+@pytest.mark.skipif(origins.Origin is None, reason="ansible-core before 2.19 does not know where a number was written")
+@pytest.mark.parametrize("indirect", [False, True])
+def test_numbers_that_yaml_reads_as_others_are_warned_of(inventory, indirect):
+    text = INVENTORY.replace("RAW:", "PIN: 0123\n          RAW:") + "        env:\n          ZIP: 012 # a code\n"
+    for line in ("VERSION: 1.10", "AT: 12:30", "RATE: 0.5", "PORT: 8000", "TEXT: '1.10'"):
+        text += f"          {line}\n"
+    if indirect:
+        text = text.replace("wsgi_apps:", "all_apps:") + '    wsgi_apps: "{{ all_apps }}"\n'
+    assert run(inventory, text)["warnings"] == [
+        'app "api": env.ZIP is 012, which YAML reads as 10; put it in quotes',
+        'app "api": env.VERSION is 1.10, which YAML reads as 1.1; put it in quotes',
+        'app "api": env.AT is 12:30, which YAML reads as 750; put it in quotes',
+        'app "api": secrets.PIN is a number in another notation; put it in quotes',
+    ]
+
+
+@pytest.mark.skipif(origins.Origin is None, reason="ansible-core before 2.19 does not know where a number was written")
+def test_numbers_in_braces_are_read_too(inventory):
+    text = INVENTORY + "        env: {VERSION: 1.10, ZIP: 1_000}\n"
+    assert [line.split(" is ")[1].split(",")[0] for line in run(inventory, text)["warnings"]] == ["1.10", "1_000"]

@@ -184,7 +184,9 @@ def at_boot(paths: layout.Paths) -> set[str]:
 
 
 def roll_back(paths: layout.Paths, systemd: FakeSystemd, target: str = release.PREVIOUS) -> list[str]:
-    steps = release.plan_rollback(paths, [desired(build="", source="", config="", settings="of the inventory")], {APP: target})
+    steps = release.plan_rollback(
+        paths, [desired(build="", source="", config="", settings="of the inventory")], {APP: target}
+    )
     return release_run.carry_out(paths, steps, systemd, 1, "me@here")
 
 
