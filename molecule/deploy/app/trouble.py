@@ -41,7 +41,7 @@ def create_app():
 
     @app.get("/credential")
     def credential():
-        with open(os.path.join(os.environ["CREDENTIALS_DIRECTORY"], "planted.pem")) as stream:
+        with open(os.environ["PLANTED_FILE"]) as stream:
             return {"length": len(stream.read())}
 
     return app

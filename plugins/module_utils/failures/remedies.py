@@ -57,6 +57,10 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
         r"Read-only file system: '(?!/srv/)(?P<name>/[^']*)'",
         "let the app write there: add NAME to release_writable_paths",
     ),
+    (
+        r"(?:Read-only file system|Permission denied): '/srv/\S*(?:/instance|/venv/var)\b",
+        "the code is read-only, and so is Flask's instance folder: write persistent: [instance] for the app",
+    ),
     (r"(?:Read-only file system|Permission denied): '(?:/srv/|[^/'])|Read-only file system$", _STATE),
     (r"unable to open database file|attempt to write a readonly database", _STATE),
     (
@@ -83,8 +87,8 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
     ),
     (
         r"missing 1 required positional argument: 'send'$",
-        "the app speaks ASGI and the server WSGI: let entrypoint name the WSGI application, which Django has in its wsgi "
-        "module; an app of FastAPI, Starlette or Quart becomes one by ASGIMiddleware of the package a2wsgi",
+        "the app speaks ASGI and the server WSGI: let entrypoint name the WSGI application, which Django has in its "
+        "wsgi module; an app of FastAPI, Starlette or Quart becomes one by ASGIMiddleware of the package a2wsgi",
     ),
     (r": (?P<name>\S+): not found", "install NAME: by the app's requirements, or by system_packages"),
     (r"SIGSYS", _FILTER),

@@ -22,6 +22,8 @@ WORDS = {
     "PermissionError: [Errno 13] Permission denied: 'app.log'": "persistent",
     "OSError: [Errno 30] Read-only file system: '/srv/api/releases/5/app/src/x'": "persistent",
     "OSError: [Errno 30] Read-only file system: '/srv/uploads'": "persistent",
+    "OSError: [Errno 30] Read-only file system: '/srv/api/builds/1/venv/var'": "persistent: [instance]",
+    "PermissionError: [Errno 13] Permission denied: '/srv/api/builds/1/src/instance'": "persistent: [instance]",
     "OSError: [Errno 30] Read-only file system: '/var/spool/api'": "add /var/spool/api to release_writable_paths",
     "sqlite3.OperationalError: attempt to write a readonly database": "persistent",
     "OSError: [Errno 97] Address family not supported by protocol": "AF_NETLINK",
