@@ -12,6 +12,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.webops.wsgi.plugins.action.app_release import health_options
 from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx.site import url
 from ansible_collections.webops.wsgi.plugins.plugin_utils.servers.model import server
+from ansible_collections.webops.wsgi.plugins.plugin_utils.way_in import check_terminal
 
 
 class ActionModule(ActionBase):
@@ -29,4 +30,5 @@ class ActionModule(ActionBase):
         result.update(
             self._execute_module(module_name="webops.wsgi.app_status", module_args=options, task_vars=task_vars)
         )
+        check_terminal(result, options["host"])
         return result

@@ -12,6 +12,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.webops.wsgi.plugins.plugin_utils.way_in import check_terminal
 
 FACT = "wsgi_failed"  # among a host's facts: what failed in this play, a message by app
 _APP = re.compile(r'app "([^"]*)"')
@@ -42,6 +43,7 @@ class FailuresOfApps(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         result.update(self._execute_module(task_vars=task_vars))
         if result.get("failed"):
+            check_terminal(result, (task_vars or {}).get("inventory_hostname", ""))
             return result
         settle(self, result, by_app(result.pop("failures", [])), task_vars or {})
         if result.get("failed"):

@@ -29,7 +29,8 @@ def blocks(page: Path) -> Iterator[dict[str, Any]]:
         variables = content.get("wsgi", {}).get("vars", content)
         for app in variables.get("wsgi_apps", []):
             if "# ..." in text:
-                app.update({key: value for key, value in SHORTENED.items() if key not in app})
+                left_out = {**SHORTENED, "domains": []} if "below" in app else SHORTENED
+                app.update({key: value for key, value in left_out.items() if key not in app and value})
         yield variables
 
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.webops.wsgi.plugins.action.host_state import ActionModule
 from ansible_collections.webops.wsgi.plugins.plugin_utils.app_failures import ReportedError
@@ -36,3 +37,13 @@ def test_a_host_that_cannot_serve_at_all_fails(monkeypatch: pytest.MonkeyPatch) 
     result = run(monkeypatch, {"failed": True, "msg": "port 80 is taken by apache2"}, __wsgi_failures="collect")
     assert result["failed"]
     assert result["msg"] == "port 80 is taken by apache2"
+
+
+def test_a_sudo_that_wants_a_terminal_is_told_from_a_module_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    returned = {
+        "failed": True,
+        "msg": "Module result deserialization failed: No start of json char found",
+        "module_stderr": "sudo: sorry, you must have a tty to run sudo\n",
+    }
+    with pytest.raises(AnsibleActionFail, match=r"sudo on h1 wants a terminal.*ansible_ssh_pipelining: false for"):
+        run(monkeypatch, returned, __wsgi_failures="collect")
