@@ -144,14 +144,11 @@ def log(tmp_path_factory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def evidence(hosts, play_once) -> Iterator[dict[str, Evidence]]:
+def evidence(hosts, play_once) -> dict[str, Evidence]:
     """What is found on each host after a run that ends well and one that fails."""
     with ThreadPoolExecutor(len(hosts)) as pool:
         found = list(pool.map(lambda host: _look(host, play_once), hosts))
-        yield {host.name: told for host, told in zip(hosts, found, strict=True)}
-        again = list(pool.map(lambda host: play_once("--limit", host.name, playbook="deploy"), hosts))
-    for run in again:
-        assert run.code == 0, f"the inventory's own app cannot be deployed again: {run.output}"
+    return {host.name: told for host, told in zip(hosts, found, strict=True)}
 
 
 def _look(host: Any, play: Any) -> Evidence:
@@ -198,7 +195,7 @@ def _watched(host: Any) -> Iterator[list[str]]:
     try:
         yield seen
     finally:
-        seen.append(watcher.communicate(timeout=30)[0])
+        seen.append(watcher.communicate()[0])
 
 
 def _journal(host: Any, since: int) -> tuple[str, str]:

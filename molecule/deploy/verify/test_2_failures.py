@@ -6,11 +6,10 @@ import time
 
 import pytest
 
-GRACEFUL = (
-    180  # seconds that gunicorn gives its workers when it is asked to end: more than a run takes on a busy machine
-)
+# Seconds that gunicorn gives its workers when it is asked to end: more than a run takes on the busiest machine.
+GRACEFUL = 1800
 
-# what is wrong: the change, words of the message
+# What is wrong: the change, and words of the message.
 TROUBLE = {
     "cannot be imported": ({"env": {"TROUBLE": "import"}}, ["No module named 'no_such_module'", "app's requirements"]),
     "boots too slowly": (
@@ -21,10 +20,10 @@ TROUBLE = {
         {"env": {"TROUBLE": "slow boot"}, "release": {"health_timeout": 4}},
         ["not healthy within 4 s"],
     ),
-    "ends at once": ({"env": {"TROUBLE": "exits"}}, ["api@"]),
+    "ends at once": ({"env": {"TROUBLE": "exits"}}, ["{app}@"]),
     "answers 500": (
-        {"env": {"TROUBLE": "500"}, "release": {"health_timeout": 4}},
-        ["not healthy within 4 s", "answered 500"],
+        {"env": {"TROUBLE": "500"}, "release": {"health_timeout": 20}},
+        ["not healthy within 20 s", "answered 500"],
     ),
     "never answers": (
         {
@@ -56,60 +55,105 @@ TROUBLE = {
             "workers": [{"name": "celery", "command": "celery --app no_such_module worker"}],
             "release": {"worker_settle": 20},
         },
-        ["api.celery@", "ended by itself", "no_such_module"],
+        ["{app}.celery@", "ended by itself", "no_such_module"],
     ),
     "a worker that is no program": (
         {"workers": [{"name": "celery", "command": "no-such-program"}]},
-        ["api.celery@", "ended by itself", "no-such-program: not found"],
+        ["{app}.celery@", "ended by itself", "no-such-program: not found"],
     ),
+}
+
+# What a host is asked for and does not have, likewise.
+WISHES = {
     "a time that is none": (
         {"timers": [{"name": "tick", "command": "true", "on_calendar": "Fooday"}]},
         ['timers[0].on_calendar is "Fooday", which systemd does not take', "Mon..Fri 06:30"],
     ),
     "an address that is taken": ({"listen": "127.0.0.1:6379"}, ["listen is 127.0.0.1:6379", "has that port"]),
-    "a package that does not exist": (
-        {"python": {"packages": ["no-such-package-of-anyone==1.0"]}},
-        ["no-such-package-of-anyone"],
-    ),
     "a Python that the host lacks": (
         {"python": {"version": "3.99"}},
         ['python.version is "3.99"', "this host does not have"],
     ),
 }
 
+# The runs on each host, and what is wrong there with which app. `api` has clients meanwhile.
+RUNS = (
+    {
+        "d12": {"api": "ends after a while", "beta": "answers 500", "gamma": "boots too slowly"},
+        "d13": {"api": "a worker that ends", "beta": "ends at once", "gamma": "a failing hook"},
+    },
+    {
+        "d12": {"api": "never answers", "beta": "a hook without an end", "gamma": "cannot be imported"},
+        "d13": {
+            "api": "a failing hook afterwards",
+            "beta": "a worker that is no program",
+            "gamma": "imports too slowly",
+        },
+    },
+)
+
 # A process that is killed takes along what it is at: POSTs, which must not be sent twice, and answers half sent. The
 # clients of the load have so many of those under way at most, and this one is killed twice.
 IN_FLIGHT = 2 * 4
 
 
-@pytest.mark.parametrize("names", zip(list(TROUBLE)[::2], list(TROUBLE)[1::2], strict=True), ids=", ".join)
-def test_bad_releases(names, hosts, on_all, deploy, under_load, whole):
-    """One on each host, at the same time."""
+@pytest.fixture
+def deploy_bad(deploy_several):
+    """Deploy apps to a host, each with what is wrong with it; the message must tell of each."""
 
+    def deployed(host, troubles):
+        run = deploy_several(host.name, {app: changes for app, (changes, _) in troubles.items()})
+        assert run.code != 0, f"the run reports success:\n{run.output[-2000:]}"
+        for app, (_, words) in troubles.items():
+            for word in (text.replace("{app}", app) for text in ['app "{app}"', *words]):
+                assert word in run.output, f"the message does not have {word!r}:\n{run.output[-6000:]}"
+        return run
+
+    return deployed
+
+
+@pytest.mark.parametrize(
+    "wrong", RUNS, ids=lambda run: ", ".join(name for troubles in run.values() for name in troubles.values())
+)
+def test_bad_releases(wrong, apps, on_all, client, deploy_bad, under_load, whole):
     def bad(host):
-        name = names[hosts.index(host)]
-        changes, words = TROUBLE[name]
-        before = host.release("api")
+        troubles = {app: TROUBLE[name] for app, name in wrong[host.name].items()}
+        before = {app: host.release(app) for app in apps}
         with under_load(host) as outcomes:
             started = time.monotonic()
-            run = deploy(host.name, **changes)
-        assert run.code != 0, f"the run reports success:\n{run.output[-2000:]}"
-        for word in ['app "api"', *words]:
-            assert word in run.output, f"the message does not have {word!r}:\n{run.output[-4000:]}"
-        assert run.output.count("was not activated") <= 1, f"the message is shown twice:\n{run.output[-4000:]}"
-        if name == "never answers":
-            assert time.monotonic() - started < GRACEFUL, "the run waited for a release that nobody waits for"
+            run = deploy_bad(host, troubles)
+            seconds = time.monotonic() - started
+        told = run.output.count("was not activated")
+        assert told <= len(troubles), f"a message is shown twice:\n{run.output[-6000:]}"
+        assert seconds < GRACEFUL, "the run waited for a release that nobody waits for"
         noticed = sum(count for outcome, count in outcomes.items() if outcome not in ("ok", "repeated"))
-        assert noticed <= (IN_FLIGHT if name == "ends after a while" else 0), f"clients noticed: {outcomes}"
+        crashes = wrong[host.name]["api"] == "ends after a while"
+        assert noticed <= (IN_FLIGHT if crashes else 0), f"clients noticed: {outcomes}"
         assert outcomes["ok"] > 100, outcomes
-        assert host.release("api") == before
+        assert {app: host.release(app) for app in apps} == before
+        for app in ("beta", "gamma"):
+            assert host.instance(app) == f"{app}@{before[app]}.service"
+            assert client.get(host.url(app), "--insecure").json["release"] == before[app]
         whole(host)
 
     on_all(bad)
 
 
-def test_full_disk(host, deploy, whole):
+def test_what_a_host_does_not_have(hosts, deploy_bad, whole):
+    """One message for all of it, before anything is built."""
+    host = hosts[0]
+    before = host.run("ls /srv/api/builds")
+    deploy_bad(host, dict(zip(("api", "beta", "gamma"), WISHES.values(), strict=True)))
+    assert host.run("ls /srv/api/builds") == before
+    whole(host)
+
+
+def test_full_disk(on_all, deploy, whole):
     """Refused before anything is written, for a new build and for a new release alike."""
+    on_all(lambda host: _full_disk(host, deploy, whole))
+
+
+def _full_disk(host, deploy, whole):
     before = host.release("api")
     host.run("mkdir -p /root/keep && mv /srv/api /root/keep/ && mount -t tmpfs -o size=900m,mode=0755 tmpfs /srv")
     try:
@@ -128,7 +172,11 @@ def test_full_disk(host, deploy, whole):
     whole(host)
 
 
-def test_a_state_directory_that_cannot_be_written(host, deploy, whole):
+def test_a_state_directory_that_cannot_be_written(on_all, deploy, whole):
+    on_all(lambda host: _unwritable_state(host, deploy, whole))
+
+
+def _unwritable_state(host, deploy, whole):
     before = host.release("api")
     host.run("mount --bind /var/lib/api /var/lib/api && mount -o remount,ro,bind /var/lib/api")
     try:
