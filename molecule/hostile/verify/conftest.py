@@ -17,12 +17,14 @@ from typing import Any
 
 import pytest
 import yaml
+from testbed import labs
 
 SCENARIO = Path(__file__).parents[1]
 ATTACKS: dict[str, list[dict[str, str]]] = yaml.safe_load((SCENARIO / "data/attacks.yml").read_text(encoding="utf-8"))
+PATIENCE = 30  # seconds for one command of the attacker's
 TOKEN = "only-its-attacker-knows"
 PLANTED = re.compile(r"planted-in-[a-z]+")
-WORKS_TIMEOUT = 20  # seconds for one command where it works
+WORKS_TIMEOUT = 60  # seconds for one command where it works
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,11 @@ class Mallory:
     host: Any
     client: Any
 
-    def all(self, commands: Mapping[str, str], seconds: float = 10) -> dict[str, dict[str, Any]]:
+    def all(self, commands: Mapping[str, str], seconds: float = PATIENCE) -> dict[str, dict[str, Any]]:
         """Run commands at once; each one's exit code and output."""
         sent = json.dumps({"commands": dict(commands), "seconds": seconds, "env": self.knows})
         # Not through nginx: there are attacks on that way.
-        asked = ["curl", "-s", "-m", "100", "-H", f"X-Token: {TOKEN}", "-H", "Content-Type: application/json"]
+        asked = ["curl", "-s", "-m", "300", "-H", f"X-Token: {TOKEN}", "-H", "Content-Type: application/json"]
         asked += ["--data", "@-", "--unix-socket", "/srv/mallory/current/socket", "http://mallory/shell"]
         asked = ["docker", "exec", "-i", self.host.container, *asked]
         done = subprocess.run(asked, input=sent, capture_output=True, text=True, check=False)
@@ -46,7 +48,7 @@ class Mallory:
             pytest.fail(f"{self.host.name}: the attacker's shell does not answer: {done.stdout[:300]}{done.stderr}")
         return told
 
-    def run(self, command: str, seconds: float = 10) -> dict[str, Any]:
+    def run(self, command: str, seconds: float = PATIENCE) -> dict[str, Any]:
         """Run one command."""
         return self.all({"it": command}, seconds)["it"]
 
@@ -83,18 +85,16 @@ class Mallory:
             "systemctl restart mallory.target; systemctl reset-failed 'mallory@*'"
         )
 
-    def back(self, seconds: float = 30) -> None:
+    def back(self) -> None:
         """Wait until it is in service again."""
-        until(self.serves, f"{self.host.name}: mallory does not come back", seconds)
+        labs.wait_for(self.serves, f"mallory to come back on {self.host.name}")
 
     def die(self) -> None:
         """End the server, as an app can that is weary of it; systemd starts it again."""
         before = self.host.run("systemctl show -P NRestarts 'mallory@*'")
         self.start("python -m tricks master 'import os; os.kill(os.getpid(), 9)'")
-        until(
-            lambda: bool(self.host.run("systemctl show -P NRestarts 'mallory@*'") != before),
-            f"{self.host.name}: mallory was not started again",
-        )
+        restarts = "systemctl show -P NRestarts 'mallory@*'"
+        labs.wait_for(lambda: bool(self.host.run(restarts) != before), f"mallory's restart on {self.host.name}")
         time.sleep(2)
 
 
@@ -141,15 +141,6 @@ def victim_files(host: Any) -> str:
     listed = host.run(f"find {places} -printf '%p %y %u:%g %m %l\\n'")
     sums = host.run(f"find {places} -type f -exec sha256sum {{}} +")
     return f"{listed}\n{sums}"
-
-
-def until(true: Callable[[], bool], otherwise: str, seconds: float = 30) -> None:
-    """Wait until something is true; fail the test when it does not become so."""
-    end = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > end:
-            pytest.fail(otherwise)
-        time.sleep(0.3)
 
 
 def what_it_reached(row: Mapping[str, str], done: Mapping[str, Any], host: Any) -> str:

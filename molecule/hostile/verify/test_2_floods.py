@@ -8,14 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-SLOWEST = 8  # seconds for one answer of victim's, on a machine that is busy with everything else too
+SLOWEST = 10  # seconds for one answer of victim's; on a busy machine as many times what one takes beside the hosts
 FLOOD = 7  # seconds
 LIMITS = {"MemoryMax": "268435456", "TasksMax": "128", "LimitNOFILE": "65536"}
 
 
 @pytest.fixture(scope="module")
 def flooded(on_all, mallories, attacks, client):
-    """How victim's clients fared meanwhile: statuses and seconds, by host."""
+    """How victim's clients fared meanwhile: statuses, seconds, and seconds of who is no host, by host."""
 
     def flood(host):
         shell = mallories[host.name]
@@ -43,17 +43,18 @@ def _ask_slowly(client, host, wanted):
 
 
 def _watched(client, host):
-    """Victim asked again and again."""
-    script = "end=$(($(date +%s) + $2)); while [ $(date +%s) -lt $end ]; do"
-    script += ' curl -s -m 20 -o /dev/null --cacert "$1" -w "%{http_code} %{time_total}\\n" "$0"; sleep 0.1; done'
+    """Victim asked again and again, and the authority, which is no host, in turn."""
+    ask = 'curl -s -m 60 -o /dev/null --cacert "$1" -w "%{http_code} %{time_total} " "$0"'
+    beside = "curl -s -o /dev/null --cacert /etc/pebble/acme.pem -w '%{time_total}\\n' https://localhost:14000/dir"
+    script = f"end=$(($(date +%s) + $2)); while [ $(date +%s) -lt $end ]; do {ask}; {beside}; sleep 0.1; done"
     lines = client.shell(script, host.url("victim"), client.root, str(FLOOD)).splitlines()
-    return [(status, float(seconds)) for status, seconds in map(str.split, lines)]
+    return [(status, float(seconds), float(quick)) for status, seconds, quick in map(str.split, lines)]
 
 
 def test_victims_clients_notice_nothing(host, flooded):
-    told = flooded[host.name]
-    assert {status for status, _ in told} == {"200"}, f"{host.name}: victim answered {told}"
-    assert max(seconds for _, seconds in told) < SLOWEST, f"{host.name}: victim was slow: {told}"
+    statuses, seconds, beside = zip(*flooded[host.name], strict=True)
+    assert set(statuses) == {"200"}, f"{host.name}: victim answered {statuses}"
+    assert max(seconds) < SLOWEST * max(1, *beside), f"{host.name}: victim was slow: {seconds}, beside it {beside}"
 
 
 @pytest.mark.usefixtures("flooded")

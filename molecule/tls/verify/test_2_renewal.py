@@ -30,7 +30,7 @@ def work():
         done.append(1)
         time.sleep(0.01)
 threads = [threading.Thread(target=work) for _ in range(4)]
-deadline = threading.Timer(60, lambda: open(stop, "w").close())
+deadline = threading.Timer(600, lambda: open(stop, "w").close())
 deadline.start()
 [thread.start() for thread in threads]
 [thread.join() for thread in threads]

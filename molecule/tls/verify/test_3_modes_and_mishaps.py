@@ -9,7 +9,7 @@ import pytest
 
 # Waits for certbot and kills it, and what has started it.
 KILL = """
-for _ in $(seq 900); do
+for _ in $(seq 6000); do
     if certbot=$(pgrep -f '[c]ertbot certonly' | head -n 1) && [ "$certbot" ]; then
         kill -KILL $(ps -o ppid= -p "$certbot") "$certbot"
         exit
