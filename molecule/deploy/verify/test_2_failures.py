@@ -140,7 +140,7 @@ def test_bad_releases(wrong, apps, on_all, client, deploy_bad, under_load, whole
 
 
 def test_what_a_host_does_not_have(hosts, deploy_bad, whole):
-    """One message for all of it, before anything is built."""
+    """Each is told of in one run, and nothing is built."""
     host = hosts[0]
     before = host.run("ls /srv/api/builds")
     deploy_bad(host, dict(zip(("api", "beta", "gamma"), WISHES.values(), strict=True)))
