@@ -7,11 +7,11 @@ export DEBIAN_FRONTEND=noninteractive
 
 printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d # nothing is started while the image is made
 chmod 755 /usr/sbin/policy-rc.d
-apt-get install -y -qq --no-install-recommends nginx certbot python3-cryptography python3-pip-whl redis-server
+apt-get install -y -qq --no-install-recommends nginx certbot python3-cryptography python3-pip-whl
 rm -f /usr/sbin/policy-rc.d /var/cache/apt/archives/*.deb
 
-# The broker is for scenarios that start it. In a container it gets no user namespace of its own.
-systemctl disable -q redis-server
+# For the scenario that installs a broker. In a container its unit gets no user namespace of its own.
+apt-get install -y -qq --no-install-recommends --download-only redis-server
 mkdir -p /etc/systemd/system/redis-server.service.d
 printf '[Service]\nPrivateUsers=no\n' >/etc/systemd/system/redis-server.service.d/container.conf
 

@@ -64,17 +64,29 @@ class TestKilled:
         return effects
 
     def test_at_every_effect(
-        self, host: store.Host, programs: Programs, authority: Authority, tmp_path: pathlib.Path
+        self,
+        host: store.Host,
+        programs: Programs,
+        authority: Authority,
+        tmp_path: pathlib.Path,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        monkeypatch.setattr(os, "fsync", lambda _descriptor: None)  # the machine itself does not fail here
         before, after = self.apps(authority, later=False), self.apps(authority, later=True)
-        number = 0
+        assert not self.everything(host, programs, before).errors
+        sites, number = programs.nginx.sites, 0
+        kept = {path: tmp_path / "kept" / path.name for path in tmp_path.iterdir() if path.is_dir()}
+        for path, copy in kept.items():
+            shutil.copytree(path, copy, symlinks=True)
         while True:
             number += 1
-            for name in ("tls", "tls.d", "letsencrypt", "lib"):
-                shutil.rmtree(tmp_path / name, ignore_errors=True)
-            assert not self.everything(host, programs, before).errors
-            with pytest.MonkeyPatch.context() as monkeypatch:
-                effects = self.kill_at(monkeypatch, number)
+            for path, copy in kept.items():
+                shutil.rmtree(path)
+                shutil.copytree(copy, path, symlinks=True)
+            programs.nginx.sites = sites
+            programs.nginx.reload()
+            with pytest.MonkeyPatch.context() as patch:
+                effects = self.kill_at(patch, number)
                 with contextlib.suppress(Killed):
                     self.everything(host, programs, after)
             programs.nginx.test()
