@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +28,7 @@ from ansible_collections.webops.wsgi.plugins.plugin_utils.app_failures import Re
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory import env_places
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import plain
 from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx.site import public_folders
+from ansible_collections.webops.wsgi.plugins.plugin_utils.sources import cache
 from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.model import Source, SourceError
 from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.repositories import bring
 from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.resolve import resolve
@@ -37,17 +37,12 @@ ROOT = Path("/srv")  # of all apps on a host
 PARALLEL_SOURCES = 8  # each mostly waits for git, the disk or the network
 
 
-def cache_directory() -> Path:
-    """The controller's directory for git mirrors and archives, by the XDG base directory specification."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "webops.wsgi"
-
-
 def resolve_all(apps: list[Mapping[str, Any]]) -> tuple[dict[str, Source], dict[str, str]]:
     """The exact source of every app, resolved side by side, and why those that cannot be read are not there."""
     found: dict[str, Source] = {}
     failures: dict[str, str] = {}
     with ThreadPoolExecutor(PARALLEL_SOURCES) as pool:
-        waiting = {app["name"]: pool.submit(resolve, app["source"], cache_directory()) for app in apps}
+        waiting = {app["name"]: pool.submit(resolve, app["source"], cache.directory()) for app in apps}
     for name, future in waiting.items():
         try:
             found[name] = future.result()
@@ -63,10 +58,11 @@ def first_seen(source: Source, others: list[str]) -> int:
     """
     seen = [source.identity, others] if others else source.identity
     name = hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
-    marker = cache_directory() / "seen" / name
+    marker = cache.directory() / "seen" / name
     marker.parent.mkdir(parents=True, exist_ok=True)
     if not marker.exists():
         marker.touch()
+    cache.mark_used(marker)
     return int(marker.stat().st_mtime)
 
 
@@ -223,6 +219,7 @@ class ActionModule(ActionBase):
                 module_name="webops.wsgi.app_build", module_args=options, task_vars=task_vars
             )
             self._tell(made)
+            cache.remove_unused(cache.directory())
             return made
         finally:
             self._remove_tmp_path(remote_tmp)
@@ -251,7 +248,7 @@ class ActionModule(ActionBase):
                 local = Path(local_tmp) / f"{name}.tar.gz"
                 try:
                     source.write(local)
-                    bring(local, wanted[name].requirements, wanted[name].packages, cache_directory())
+                    bring(local, wanted[name].requirements, wanted[name].packages, cache.directory())
                 except SourceError as error:
                     failures[name] = f'app "{name}": {error}'
                     continue

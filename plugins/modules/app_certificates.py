@@ -535,6 +535,8 @@ def main() -> None:
     }
     if outcome.errors:
         module.fail_json(msg="\n".join(outcome.errors), errors=outcome.errors, **result)
+    if params["ensure"] == "issued" and not module.check_mode:
+        setup.remove_earlier(params["certbot"])
     module.exit_json(**result)
 
 

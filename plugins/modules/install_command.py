@@ -35,6 +35,11 @@ options:
     type: list
     elements: str
     default: []
+  replaces:
+    description: Patterns of paths that are removed when the command has run, but for the one that O(creates) is in.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     description: Says whether the command would run.
@@ -64,10 +69,18 @@ EXAMPLES = r"""
 RETURN = r"""
 """
 
+import glob
 import os
 
+from ansible_collections.webops.wsgi.plugins.module_utils.host.files import remove_tree
 from ansible_collections.webops.wsgi.plugins.module_utils.host.outgoing import outgoing
 from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
+
+
+def replaced(patterns: list[str], made: str) -> list[str]:
+    """The paths of some patterns that what was made is not in."""
+    found = sorted(path for pattern in patterns for path in glob.glob(pattern))
+    return [path for path in found if not f"{made}/".startswith(f"{path}/")]
 
 
 def main() -> None:
@@ -76,6 +89,7 @@ def main() -> None:
             "command": {"type": "str", "required": True},
             "creates": {"type": "path", "required": True},
             "environment": {"type": "dict", "default": {}, "no_log": True},
+            "replaces": {"type": "list", "elements": "str", "default": []},
             "proxy": {"type": "str", "default": ""},
             "no_proxy": {"type": "list", "elements": "str", "default": []},
         },
@@ -91,6 +105,8 @@ def main() -> None:
         code, told, err = module.run_command(["/bin/sh", "-c", module.params["command"]], environ_update=environment)
         if code:
             module.fail_json(msg=f"the command ended with {code}:\n{(err or told).strip()}", rc=code)
+        for path in replaced(module.params["replaces"], module.params["creates"]):
+            remove_tree(path)
     module.exit_json(changed=True)
 
 

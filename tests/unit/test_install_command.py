@@ -62,3 +62,13 @@ def test_no_task_uses_the_keyword_environment(path):
     for task in tasks:
         tasks += [inner for key in ("block", "tasks", "pre_tasks", "rescue", "always") for inner in task.get(key, [])]
         assert "environment" not in task, f"{path}: {task.get('name')}"
+
+
+def test_what_it_replaces_goes_once_it_is_there(monkeypatch, capsys, tmp_path):
+    for name in ("uv-1", "uv-2", "other"):
+        (tmp_path / name).mkdir()
+    wanted = {"creates": f"{tmp_path}/uv-2/made", "replaces": [f"{tmp_path}/uv-*", f"{tmp_path}/none"]}
+    assert run(monkeypatch, capsys, command="false", **wanted)["failed"]
+    assert (tmp_path / "uv-1").exists()
+    run(monkeypatch, capsys, command=f"touch {tmp_path}/uv-2/made", **wanted)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "uv-2"]

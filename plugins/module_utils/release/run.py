@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
+from ansible_collections.webops.wsgi.plugins.module_utils.host.files import write_file
 from ansible_collections.webops.wsgi.plugins.module_utils.host.lock import LockedError, lock, now
 from ansible_collections.webops.wsgi.plugins.module_utils.managers.systemd import SystemdError
 from ansible_collections.webops.wsgi.plugins.module_utils.release.activation import activate, prove
@@ -21,6 +23,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.release.retirement imp
 
 Action = Callable[[Paths, Step, ServiceManager], None]
 
+HISTORY_SIZE = 1_000_000  # bytes, some 3000 deployments
 HISTORY = "history.jsonl"  # one line for each change of what serves, in the app's directory
 
 
@@ -114,5 +117,15 @@ def _record(paths: Paths, step: Step, who: str, outcome: str) -> None:
         "seconds": step.seconds,
     }
     # A full disk must not hide how the deployment went.
-    with suppress(OSError), open(paths.root / step.app / HISTORY, "a") as stream:
-        stream.write(json.dumps(line) + "\n")
+    with suppress(OSError):
+        append(paths.root / step.app / HISTORY, json.dumps(line))
+
+
+def append(path: Path, line: str, limit: int = HISTORY_SIZE) -> None:
+    """Add a line to a file, and drop its older half when it is too long."""
+    with path.open("a") as stream:
+        stream.write(f"{line}\n")
+        too_long = stream.tell() > limit
+    if too_long:
+        lines = path.read_text().splitlines(keepends=True)
+        write_file(path, "".join(lines[len(lines) // 2 :]))

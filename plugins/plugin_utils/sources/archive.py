@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from ansible_collections.webops.wsgi.plugins.module_utils.build import archive as tree_archive
+from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.cache import mark_used
 from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.lfs import pointers_of_archive
 from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.model import (
     NETWORK_TIMEOUT,
@@ -38,6 +39,7 @@ def resolve_archive(location: str, sha256: str, cache: Path) -> Source:
 def _stored_archive(location: str, sha256: str, stored: Path) -> Path:
     with exclusive(stored):
         if stored.exists():
+            mark_used(stored)
             return stored
         partial = stored.with_suffix(".partial")
         found = _download(location, partial)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ansible_collections.webops.wsgi.plugins.module_utils.build import archive as tree_archive
 from ansible_collections.webops.wsgi.plugins.plugin_utils.sources import lfs
+from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.cache import mark_used
 from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.git_program import (
     GIT_PROTOCOLS,
     NO_SETTINGS,
@@ -109,6 +110,7 @@ def _archive_commit(
     mirror = _mirror(url, cache)
     with exclusive(mirror):
         _make_mirror(mirror, url)
+        mark_used(mirror)
         if not _has_commit(mirror, commit):
             _fetch(mirror, url)
         if not _has_commit(mirror, commit):

@@ -122,3 +122,10 @@ def test_killed_at_any_instant_one_release_serves_and_the_next_run_completes(
     else:
         pytest.fail("the run never ended by itself")
     assert instant > 15, "too few instants were tried to mean anything"
+
+
+def test_a_history_keeps_its_newer_half_when_it_is_too_long(tmp_path: Path) -> None:
+    file = tmp_path / "history.jsonl"
+    for number in range(10):
+        release_run.append(file, str(number), 9)
+    assert file.read_text().splitlines() == ["7", "8", "9"]

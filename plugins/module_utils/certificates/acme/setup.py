@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from ansible_collections.webops.wsgi.plugins.module_utils.certificates.model import App
 from ansible_collections.webops.wsgi.plugins.module_utils.certificates.store import Host, Outcome, read_text
-from ansible_collections.webops.wsgi.plugins.module_utils.host.files import write_file
+from ansible_collections.webops.wsgi.plugins.module_utils.host.files import remove_tree, write_file
 
 OURS = "Written by the role webops.wsgi.certbot"
 """Stands in every file that the role certbot has written."""
@@ -31,6 +31,16 @@ class ManagedFile:
     content: str
     mode: int = 0o644
     always: bool = False
+
+
+def remove_earlier(program: str, folder: str = "/opt/wsgi") -> None:
+    """Remove certbots in environments of their own that no unit names any more: all but the one that is a program."""
+    own = os.path.dirname(os.path.dirname(program))
+    if os.path.dirname(own) != folder or not os.path.exists(program):
+        return
+    for path in glob.glob(f"{folder}/certbot-*"):
+        if path != own:
+            remove_tree(path)
 
 
 def settle_files(host: Host, files: t.Sequence[ManagedFile], check: bool, outcome: Outcome) -> None:
