@@ -128,4 +128,4 @@ def test_a_history_keeps_its_newer_half_when_it_is_too_long(tmp_path: Path) -> N
     file = tmp_path / "history.jsonl"
     for number in range(10):
         release_run.append(file, str(number), 9)
-    assert file.read_text().splitlines() == ["7", "8", "9"]
+    assert file.read_text().splitlines() == ["6", "7", "8", "9"]
