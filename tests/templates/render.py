@@ -18,16 +18,11 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 from ansible_collections.webops.wsgi.plugins.action.config_tree import Renderer
+from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import load_schema
 from ansible_collections.webops.wsgi.plugins.plugin_utils.servers.model import server
 
 ROOT = Path(__file__).resolve().parents[2]
-ROLES = {
-    "python_app": "python",
-    "gunicorn": "gunicorn",
-    "release": "release",
-    "nginx_proxy": "nginx",
-    "certbot": "certbot",
-}
+ROLES = {role.name: role.key for role in load_schema().roles.values()}
 
 HOST = {
     "release": "13",

@@ -12,10 +12,9 @@ from ansible_collections.webops.wsgi.plugins.module_utils.failures.server_log im
 from ansible_collections.webops.wsgi.plugins.plugin_utils.checks.declared import declared
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory import settings
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import App, Problem, show
-from ansible_collections.webops.wsgi.plugins.plugin_utils.servers.model import Server
+from ansible_collections.webops.wsgi.plugins.plugin_utils.servers.model import Server, check_pinned
 
 _COUNT = re.compile(r"-?[0-9]+")
-_VERSION = re.compile(r"[0-9]+(\.[0-9]+)*((a|b|rc|\.post|\.dev)[0-9]+)?")
 _SETTING = re.compile(r"[a-z][a-z0-9_]*")
 
 # Settings of gunicorn on which the release depends.
@@ -170,14 +169,6 @@ def check_worker_class(app: App) -> t.Iterator[Problem]:
         yield app.problem(f"{app.setting('gunicorn', 'worker_class')} is {show(value)}, {removed[0]}", removed[1])
 
 
-def check_version(app: App) -> t.Iterator[Problem]:
-    """gunicorn is pinned to one version."""
-    value = app.data["gunicorn"].get("version")
-    if isinstance(value, str) and app.usable("gunicorn.version") and not _VERSION.fullmatch(value):
-        text = f"{app.setting('gunicorn', 'version')} is {show(value)}, which does not pin gunicorn"
-        yield app.problem(text, 'write one exact version, such as "27.0.1"')
-
-
 def check_extra(app: App) -> t.Iterator[Problem]:
     """Free settings of gunicorn that have a variable, or that belong to the release."""
     gunicorn = app.data["gunicorn"]
@@ -232,7 +223,7 @@ SERVER = Server(
     # It changes the owner of its socket.
     system_calls=("@chown",),
     overriding={"GUNICORN_CMD_ARGS": "write the settings below gunicorn:, such as gunicorn: {timeout: 60}"},
-    checks=(check_workers, check_worker_class, check_version, check_extra, check_gevent),
+    checks=(check_workers, check_worker_class, check_pinned("gunicorn", "27.0.1"), check_extra, check_gevent),
     log=ServerLog(
         package="gunicorn",
         line=r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}\] \[\d+\] \[(?P<level>[A-Z]+)\] (?P<text>.*)",

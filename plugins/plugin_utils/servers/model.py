@@ -11,12 +11,18 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import typing as t
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ansible_collections.webops.wsgi.plugins.module_utils.failures.server_log import ServerLog
-from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import App, Problem, collection_root
+from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import App, Problem, collection_root, show
+
+_VERSION = re.compile(r"[0-9]+(\.[0-9]+)*((a|b|rc|\.post|\.dev)[0-9]+)?")
+
+SHARED = ("behind_proxy.py", "entrypoint.py")  # of every release, whatever its server
 
 Settings = Mapping[str, t.Any]
 Check = Callable[[App], Iterator[Problem]]
@@ -78,14 +84,30 @@ def server(name: str) -> Server:
     return found
 
 
+def check_pinned(name: str, example: str) -> Check:
+    """A check that a server's C(version) is exactly one."""
+
+    def check(app: App) -> Iterator[Problem]:
+        value = app.data[name].get("version")
+        if isinstance(value, str) and app.usable(f"{name}.version") and not _VERSION.fullmatch(value):
+            text = f"{app.setting(name, 'version')} is {show(value)}, which does not pin {name}"
+            yield app.problem(text, f'write one exact version, such as "{example}"')
+
+    return check
+
+
 def tree_files(apps: list[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
     """The files of the apps' servers as ``webops.wsgi.config_tree`` takes them."""
-    entries = []
+    shared = Path(collection_root(), "roles", "server", "files")
+    entries = [_entry(name, {"content": (shared / name).read_text(encoding="utf-8")}, apps) for name in SHARED]
     for name in sorted({app["server"]["name"] for app in apps}):
         served = [app for app in apps if app["server"]["name"] == name]
         templates = os.path.join(collection_root(), "roles", name, "templates")
         for dest, template in server(name).files.items():
-            entry = {"dest": f"{{name}}/{dest}", "template": os.path.join(templates, template)}
-            mode = {"mode": "0755"} if dest == "start" else {}
-            entries.append({**entry, **mode, "each": served, "as": "app", "owner": 'app "{name}"'})
+            entries.append(_entry(dest, {"template": os.path.join(templates, template)}, served))
     return entries
+
+
+def _entry(dest: str, text: dict[str, str], apps: list[dict[str, t.Any]]) -> dict[str, t.Any]:
+    mode = {"mode": "0755"} if dest == "start" else {}
+    return {"dest": f"{{name}}/{dest}", **text, **mode, "each": apps, "as": "app", "owner": 'app "{name}"'}

@@ -43,15 +43,17 @@ class BehindProxy:
     The headers stay as they are, so that an app which reads them itself (C(ProxyFix)) finds what it finds without this.
     """
 
-    def __init__(self, app: Application, from_proxy: Callable[[Environ], bool]) -> None:
+    def __init__(self, app: Application, from_proxy: Callable[[Environ], bool], path: str = "/") -> None:
         """Wrap an app.
 
         Args:
             app: The app.
             from_proxy: Whether nginx sent a request. Any other is this host's own, and its headers are not believed.
+            path: The path below which nginx serves the app, where the server does not learn it otherwise.
         """
         self._app = app
         self._from_proxy = from_proxy
+        self._path = path.rstrip("/")
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         if self._from_proxy(environ):
@@ -62,6 +64,9 @@ class BehindProxy:
             scheme = environ.get("HTTP_X_FORWARDED_PROTO")
             if scheme in ("http", "https"):
                 environ["wsgi.url_scheme"] = scheme
+            if self._path and f"{environ['PATH_INFO']}/".startswith(f"{self._path}/"):
+                environ["SCRIPT_NAME"] = self._path
+                environ["PATH_INFO"] = environ["PATH_INFO"][len(self._path) :]
         else:
             environ["REMOTE_ADDR"] = THIS_HOST
             environ["wsgi.url_scheme"] = "http"

@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a release asks of every server: real processes, started by their own start commands."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.webops.wsgi.plugins.module_utils.release.health import UnixConnection, listens
+from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import load_schema
+from ansible_collections.webops.wsgi.plugins.plugin_utils.servers.model import SHARED, server
+from render import ROOT, app, render
+
+SERVERS = load_schema().servers
+PATIENCE = 60  # seconds until something that must happen has happened, on whatever machine
+LARGE = 20_000_000
+# As nginx names a client, see roles/nginx_proxy/templates/location.j2.
+FROM_NGINX = {
+    "Host": "api.example.com",
+    "X-Forwarded-For": "192.0.2.7",
+    "X-Forwarded-Proto": "https",
+    "X-Request-ID": "r1",
+    "Connection": "close",
+}
+NOBODY = 65534
+
+
+class Instance:
+    """A running server."""
+
+    def __init__(self, folder: Path, process: subprocess.Popen[bytes]) -> None:
+        self.socket, self.process, self.log = folder / "sock", process, folder / "log"
+
+    def connect(self, as_nginx: bool = True) -> UnixConnection:
+        """A connection, of another user as nginx's are."""
+        connection = UnixConnection(self.socket, PATIENCE)
+        if as_nginx:
+            os.seteuid(NOBODY)
+        try:
+            connection.connect()
+        finally:
+            os.seteuid(os.getuid())
+        return connection
+
+    def ask(self, path: str, method: str = "GET", body: bytes | None = None, as_nginx: bool = True, **more: str) -> Any:
+        """What the app was told of a request."""
+        connection = self.connect(as_nginx)
+        headers = {**FROM_NGINX, **{name.replace("_", "-"): value for name, value in more.items()}}
+        if "SCRIPT-NAME" in headers:
+            headers["SCRIPT_NAME"] = headers.pop("SCRIPT-NAME")
+        connection.request(method, path, body, headers)
+        answer = connection.getresponse()
+        assert answer.status == 200
+        return json.loads(answer.read())
+
+
+@pytest.fixture(name="folder")
+def fixture_folder() -> Iterator[Path]:
+    """A directory that other users may look into, as nginx may into an instance's."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@contextmanager
+def running(name: str, folder: Path, environment: dict[str, str] | None = None, **settings: Any) -> Iterator[Instance]:
+    """An instance under a server, as a release starts it; it is ended, whatever becomes of it."""
+    described = app(
+        entrypoint=f"contract_app:create_app('it is \"me\"', size={LARGE})",
+        server=name,
+        path=settings.pop("path", "/"),
+        **{name: settings},
+    )
+    (folder / "etc").mkdir()
+    for file in SHARED:
+        shutil.copy(ROOT / "roles/server/files" / file, folder / "etc" / file)
+    for dest, template in server(name).files.items():
+        (folder / "etc" / dest).write_text(render(name, template, app=described))
+    start = folder / "start"
+    (folder / "etc/start").rename(start)
+    start.chmod(0o755)
+    (folder / "app").mkdir()
+    (folder / "app/venv").symlink_to(sys.prefix)
+    variables = {"WSGI_SOCKET": str(folder / "sock"), "WSGI_RELEASE_DIR": str(folder), "WSGI_APP": "api"}
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [start],
+            cwd=Path(__file__).parent,
+            env={**os.environ, **variables, **(environment or {})},
+            stdout=log,
+            stderr=log,
+            umask=0o077,
+        )
+    try:
+        yield Instance(folder, process)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def until(true: Callable[[], Any], what: str, instance: Instance) -> None:
+    """Wait for something."""
+    deadline = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < deadline, f"{what} did not happen; the log: {instance.log.read_text()}"
+        time.sleep(0.02)
+
+
+@contextmanager
+def ready(name: str, folder: Path, **settings: Any) -> Iterator[Instance]:
+    """An instance that listens."""
+    with running(name, folder, **settings) as instance:
+        until(lambda: listens(instance.socket), "listening", instance)
+        yield instance
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_an_app_is_told_the_same_by_every_server(name: str, folder: Path) -> None:
+    with ready(name, folder) as instance:
+        assert instance.ask("/a%20b/c?d=e%2Ff", "POST", b"x=1") == {
+            "REMOTE_ADDR": "192.0.2.7",
+            "REQUEST_METHOD": "POST",
+            "SCRIPT_NAME": "",
+            "PATH_INFO": "/a b/c",
+            "QUERY_STRING": "d=e%2Ff",
+            "HTTP_HOST": "api.example.com",
+            "HTTP_X_REQUEST_ID": "r1",
+            "scheme": "https",
+            "body": "x=1",
+            "greeting": 'it is "me"',
+        }
+        assert instance.ask("/", X_Forwarded_Proto="http")["scheme"] == "http"
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_what_does_not_come_from_nginx_is_this_host_s(name: str, folder: Path) -> None:
+    with ready(name, folder) as instance:
+        told = instance.ask("/", as_nginx=False)
+        assert (told["REMOTE_ADDR"], told["scheme"]) == ("127.0.0.1", "http")
+
+
+@pytest.mark.parametrize("name", SERVERS)
+@pytest.mark.parametrize(
+    ("path", "script", "rest"),
+    [("/admin/x", "/admin", "/x"), ("/admin/", "/admin", "/"), ("/admin/admin", "/admin", "/admin")],
+)
+def test_an_app_below_a_path(name: str, folder: Path, path: str, script: str, rest: str) -> None:
+    with ready(name, folder, path="/admin") as instance:
+        told = instance.ask(path, SCRIPT_NAME="/admin")
+        assert (told["SCRIPT_NAME"], told["PATH_INFO"]) == (script, rest)
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_the_health_check_asks_without_the_path(name: str, folder: Path) -> None:
+    with ready(name, folder, path="/admin") as instance:
+        told = instance.ask("/healthz")
+        assert (told["SCRIPT_NAME"], told["PATH_INFO"]) == ("", "/healthz")
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_body_in_pieces(name: str, folder: Path) -> None:
+    with ready(name, folder) as instance:
+        connection = instance.connect()
+        connection.request("POST", "/", iter([b"abc", b"def"]), FROM_NGINX, encode_chunked=True)
+        assert json.loads(connection.getresponse().read())["body"] == "abcdef"
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_nothing_is_lost_when_it_is_told_to_end(name: str, folder: Path) -> None:
+    with ready(name, folder, graceful_timeout=PATIENCE) as instance:
+        upload, download = instance.connect(), instance.connect()
+        upload.putrequest("POST", "/", skip_host=True)
+        for header, value in {**FROM_NGINX, "Content-Length": "6"}.items():
+            upload.putheader(header, value)
+        upload.endheaders(b"abc")
+        download.request("GET", "/large", headers=FROM_NGINX)
+        large = download.getresponse()
+        assert large.read(1) == b"x"
+        answers: list[Any] = []
+        asking = [
+            threading.Thread(target=lambda: answers.append(instance.ask("/slow", as_nginx=False))) for _ in range(3)
+        ]
+        for thread in asking:
+            thread.start()
+        time.sleep(0.3)
+        instance.process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        upload.send(b"def")
+        assert json.loads(upload.getresponse().read())["body"] == "abcdef"
+        assert len(large.read()) == LARGE // 65536 * 65536 - 1
+        for thread in asking:
+            thread.join()
+        assert len(answers) == len(asking)
+        assert instance.process.wait(PATIENCE) == 0
+        assert not listens(instance.socket)
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_it_does_not_wait_for_ever(name: str, folder: Path) -> None:
+    with ready(name, folder, graceful_timeout=1) as instance:
+        stuck = instance.connect()
+        stuck.putrequest("POST", "/", skip_host=True)
+        for header, value in {**FROM_NGINX, "Content-Length": "6"}.items():
+            stuck.putheader(header, value)
+        stuck.endheaders(b"abc")
+        time.sleep(0.3)
+        instance.process.send_signal(signal.SIGTERM)
+        instance.process.wait(PATIENCE)
+        stuck.close()
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_an_app_that_cannot_be_imported_ends_it(name: str, folder: Path) -> None:
+    with running(name, folder, environment={"BROKEN": "yes"}) as instance:
+        assert instance.process.wait(PATIENCE) != 0
+        assert "broken on purpose" in instance.log.read_text()
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_request_that_is_none_is_refused(name: str, folder: Path) -> None:
+    with ready(name, folder) as instance, socket.socket(socket.AF_UNIX) as caller:
+        caller.settimeout(PATIENCE)
+        caller.connect(str(instance.socket))
+        caller.sendall(b"GET / HTTP/1.1\r\nHost : a\r\n\r\n")
+        answer = http.client.HTTPResponse(caller)
+        answer.begin()
+        assert answer.status == 400
