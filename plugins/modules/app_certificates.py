@@ -344,6 +344,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.certificates import is
 from ansible_collections.webops.wsgi.plugins.module_utils.certificates import store as certificate_store
 from ansible_collections.webops.wsgi.plugins.module_utils.certificates.acme import adopt as certificate_adopt
 from ansible_collections.webops.wsgi.plugins.module_utils.certificates.acme import setup
+from ansible_collections.webops.wsgi.plugins.module_utils.host.outgoing import outgoing
 from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
 
 
@@ -490,9 +491,14 @@ def main() -> None:
     module = QuietModule(argument_spec=argument_spec(), supports_check_mode=True)
     params = module.params
 
+    # As the timer's certbot, which has no session of a person.
+    own = outgoing("", ())
+    module.mask(own.secrets)
+    surroundings = {**own.variables(), "LC_ALL": "C.UTF-8"}
+
     def run(command: t.Sequence[str], environment: t.Mapping[str, str]) -> certificate_store.Completed:
         rc, out, err = module.run_command(
-            list(command), environ_update={"LC_ALL": "C.UTF-8", **environment}, handle_exceptions=False
+            list(command), environ_update={**surroundings, **environment}, handle_exceptions=False
         )
         return certificate_store.Completed(rc, out + err)
 

@@ -84,3 +84,5 @@ def test_what_the_timer_runs_and_trusts(bundles: list[str], method: str, said: l
     assert all(line in text for line in said), text
     assert ("wsgi-renew" in text) is (method == "package")
     assert ("ExecStartPre" in text) is (len(bundles) > 1)
+    unit = text if method == "package" else render("certbot", "certbot.service.j2", **settings)
+    assert "EnvironmentFile=-/etc/environment" in unit, "renewals get out by the host's proxy, as the run does"
