@@ -248,7 +248,8 @@ class ActionModule(ActionBase):
                 local = Path(local_tmp) / f"{name}.tar.gz"
                 try:
                     source.write(local)
-                    bring(local, wanted[name].requirements, wanted[name].packages, cache.directory())
+                    for left in bring(local, wanted[name].requirements, wanted[name].packages, cache.directory()):
+                        self._display.warning(f'app "{name}": {left}; the host is left to fetch it')
                 except SourceError as error:
                     failures[name] = f'app "{name}": {error}'
                     continue

@@ -111,10 +111,11 @@ def _put_repositories_aside(path: Path) -> None:
 def _provide_repositories(path: Path, inputs: BuildInputs, environment: dict[str, str]) -> None:
     """Have git find the repositories that came with the source, whatever program starts it."""
     folder, settings = path.parent / SCRATCH / REPOSITORIES, path.parent / HOME / ".gitconfig"
-    urls = json.loads((folder / "addresses.json").read_text()) if folder.exists() else []
-    for number, url in enumerate(urls):
-        repository = folder / f"{number}.git"
-        clone = ["git", "clone", "--quiet", "--bare", str(folder / f"{number}.bundle"), str(repository)]
+    bundles = json.loads((folder / "addresses.json").read_text()) if folder.exists() else {}
+    for url, bundle in bundles.items():
+        # Not 0.bundle.git, which git would take for the repository that 0.bundle means.
+        repository = (folder / bundle).with_suffix(".git")
+        clone = ["git", "clone", "--quiet", "--bare", str(folder / bundle), str(repository)]
         try:
             done = attempt(clone, folder, environment)
         except FileNotFoundError:

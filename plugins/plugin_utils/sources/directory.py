@@ -48,7 +48,7 @@ def resolve_directory(root: Path) -> Source:
         {"tree": digest},
         f"{root} ({digest[:12]})",
         lambda target: write_tree(root, files, target),
-        lambda: described_version(lambda arguments: _run_git(root, arguments).stdout.decode()),
+        lambda: described_version(lambda arguments: _run_git(root, arguments).stdout.decode()) if _has_git() else "",
     )
 
 
@@ -100,7 +100,7 @@ def _reading(root: Path) -> Iterator[list[str] | None]:
     if not in_repository and not any(root.rglob(".gitignore")):
         yield None
         return
-    if not shutil.which("git"):
+    if not _has_git():
         raise SourceError(
             f"source.path {root} has a .gitignore or is in a git repository, and reading it takes git: install git here"
         )
@@ -111,6 +111,10 @@ def _reading(root: Path) -> Iterator[list[str] | None]:
         # Outside any repository an empty one lends its reading of .gitignore.
         _git_of_path(root, ["init", "--quiet", "--template=", scratch])
         yield [f"--git-dir={scratch}/.git", f"--work-tree={root}"]
+
+
+def _has_git() -> bool:
+    return shutil.which("git") is not None
 
 
 def left_out(root: Path, name: str) -> str:

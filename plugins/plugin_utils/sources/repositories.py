@@ -42,8 +42,11 @@ ADDRESSES = (
 REVISION = re.compile(r"(?<=[^/:])@[^/@]+$")  # behind the path
 
 
-def bring(archive: Path, named: str, packages: Iterable[str], cache: Path) -> None:
+def bring(archive: Path, named: str, packages: Iterable[str], cache: Path) -> list[str]:
     """Add the private repositories that requirements are in to the archive of a source.
+
+    Returns:
+        What could not be fetched here, and is left to the host: it may have a way to another server, but no ssh key.
 
     Args:
         archive: The canonical archive of the source, which is written again.
@@ -54,16 +57,23 @@ def bring(archive: Path, named: str, packages: Iterable[str], cache: Path) -> No
     Raises:
         SourceError: One of them cannot be fetched.
     """
-    private = [url for url in addresses(_texts(archive, named, packages)) if not _is_public(url)]
-    if not private:
-        return
+    found = [url for url in addresses(_texts(archive, named, packages)) if not _is_public(url)]
+    left: list[str] = []
     with tempfile.TemporaryDirectory() as scratch:
-        files = {"addresses.json": Path(scratch, "addresses.json")}
-        files["addresses.json"].write_text(json.dumps(private))
-        for number, url in enumerate(private):
-            files[f"{number}.bundle"] = Path(scratch, f"{number}.bundle")
-            _bundle(url, cache, files[f"{number}.bundle"])
-        tree_archive.add(archive, {f"{REPOSITORIES}/{name}": path for name, path in files.items()})
+        bundles: dict[str, Path] = {}
+        for number, url in enumerate(found):
+            try:
+                _bundle(url, cache, Path(scratch, f"{number}.bundle"))
+                bundles[url] = Path(scratch, f"{number}.bundle")
+            except SourceError as error:
+                if git_protocol(url) == "ssh":
+                    raise
+                left.append(str(error))
+        if bundles:
+            told = Path(scratch, "addresses.json")
+            told.write_text(json.dumps({url: path.name for url, path in bundles.items()}))
+            tree_archive.add(archive, {f"{REPOSITORIES}/{path.name}": path for path in (told, *bundles.values())})
+    return left
 
 
 def addresses(texts: Iterable[str]) -> list[str]:

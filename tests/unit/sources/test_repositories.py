@@ -114,7 +114,7 @@ def test_source_with_the_name_of_ours_is_refused(tmp_path: Path) -> None:
 
 def test_host_without_git_is_told_what_to_install(tmp_path: Path) -> None:
     scratch = tmp_path / program.SCRATCH / REPOSITORIES
-    make_tree(scratch, {"addresses.json": '["ssh://git@git.example.test/lib.git"]'})
+    make_tree(scratch, {"addresses.json": '{"ssh://git@git.example.test/lib.git": "0.bundle"}'})
     inputs = BuildInputs("api", {}, "x", "3.13", "python3")
     with pytest.raises(BuildError, match="takes git on this host; add git to build_packages"):
         program._provide_repositories(tmp_path / "build", inputs, {"PATH": str(scratch)})
@@ -179,9 +179,17 @@ def test_what_everybody_may_read_is_left_to_the_host_and_the_rest_brought_with_t
     with tarfile.open(source) as found:
         content = found.extractfile(".git-repositories/addresses.json")
         assert content
-        assert content.read().decode() == f'["{http}/private.git"]'
+        assert content.read().decode() == f'{{"{http}/private.git": "0.bundle"}}'
         names = [name for name in found.getnames() if name.endswith("bundle")]
     assert names == [".git-repositories/0.bundle"]
+
+
+def test_what_the_controller_cannot_fetch_over_http_is_left_to_the_host_with_a_word(http: str, tmp_path: Path) -> None:
+    source = packed(tmp_path, {"requirements.txt": f"lib @ git+{http}/private.git@v1\n"})
+    before = source.read_bytes()
+    (left,) = repositories.bring(source, "", [], tmp_path / "cache")
+    assert f"repository {http}/private.git, which this machine cannot fetch" in left
+    assert source.read_bytes() == before
 
 
 @pytest.mark.parametrize(

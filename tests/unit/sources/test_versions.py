@@ -91,3 +91,9 @@ def test_work_tree(repository: Path, tmp_path: Path) -> None:
 def test_directory_outside_a_repository_has_none(tmp_path: Path) -> None:
     root = make_tree(tmp_path / "app", {"app.py": ""})
     assert resolve.resolve({"kind": "path", "path": str(root)}, tmp_path).version() == ""
+
+
+def test_directory_without_git_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    root = make_tree(tmp_path / "app", {"app.py": ""})
+    assert resolve.resolve({"kind": "path", "path": str(root)}, tmp_path).version() == ""
