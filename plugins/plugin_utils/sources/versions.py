@@ -12,14 +12,14 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 
-from packaging.version import InvalidVersion, Version
-
 DESCRIBED = re.compile(r"(?P<tag>.+)-(?P<distance>[0-9]+)-g(?P<commit>[0-9a-f]+)(?P<dirty>-dirty)?")
 MAX_OTHER_TAGS = 20  # that are no versions, between a commit and the one that is
 
 
 def tag_version(tag: str) -> str:
     """The version that a tag names, such as C(v1.4.2) or C(api/1.4.2); empty when it names none."""
+    from packaging.version import InvalidVersion, Version  # ansible-core brings it; ansible-test has none to import
+
     for rest in (tag, *(tag[found.end() :] for found in re.finditer(r"[-_/]", tag))):
         if re.match(r"v?[0-9]", rest):
             with suppress(InvalidVersion):
@@ -52,6 +52,6 @@ def _after(version: str, distance: int, commit: str, dirty: bool) -> str:
     """What setuptools-scm makes of it by default."""
     if not distance and not dirty:
         return version
-    base, dev, _number = Version(version).public.partition(".dev")
+    base, dev, _number = version.partition("+")[0].partition(".dev")
     following = base if dev else re.sub(r"[0-9]+$", lambda last: str(int(last[0]) + 1), base)
     return f"{following}.dev{distance}+g{commit[:7]}{'.dirty' if dirty else ''}"
