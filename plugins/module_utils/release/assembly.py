@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 
+from ansible_collections.webops.wsgi.plugins.module_utils.config_tree.files import TreeFile, digest_of
 from ansible_collections.webops.wsgi.plugins.module_utils.host.files import remove_tree, write_file
 from ansible_collections.webops.wsgi.plugins.module_utils.host.lock import now
 from ansible_collections.webops.wsgi.plugins.module_utils.release import files
@@ -21,7 +22,7 @@ def assemble(paths: Paths, desired: Desired, number: str) -> None:
     """Write the release beside the others; it appears under its number whole or not at all.
 
     Raises:
-        ReleaseError: The disk is too full, or another run has removed the build.
+        ReleaseError: The disk is too full, or another run has removed the build or written other server settings.
         OSError: A file could not be written.
     """
     releases = paths.root / desired.name / "releases"
@@ -34,12 +35,34 @@ def assemble(paths: Paths, desired: Desired, number: str) -> None:
         partial.mkdir(mode=0o711)
         partial.chmod(0o711)
         files.write(paths, desired, number, partial)
+        check_settings(paths, desired)
         facts = {"digest": desired.digest, "parts": desired.parts(), "build": desired.build, "source": desired.source}
         write_file(partial / "release.json", json.dumps({**facts, "created": now()}, indent=2) + "\n", 0o600)
         partial.rename(releases / number)
-    except OSError:
+    except (OSError, ReleaseError):
         remove_tree(partial)
         raise
+
+
+def check_settings(paths: Paths, desired: Desired) -> None:
+    """See that the server settings on the host are this run's.
+
+    Another run may have written its own between the task that writes them and the one that copies them.
+
+    Raises:
+        ReleaseError: They are another run's.
+    """
+    folder = paths.config / desired.name
+    found = {
+        f"{desired.name}/{path.relative_to(folder)}": TreeFile("", path.read_text(), path.stat().st_mode & 0o777)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+    if digest_of(found) != desired.config:
+        raise ReleaseError(
+            f'app "{desired.name}": its server settings in {folder} are not those of this run, another run has written '
+            "them meanwhile; run again when that has ended"
+        )
 
 
 def _refuse(paths: Paths, desired: Desired) -> None:

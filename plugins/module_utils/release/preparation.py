@@ -8,8 +8,8 @@ from __future__ import annotations
 import socket
 
 from ansible_collections.webops.wsgi.plugins.module_utils.host.files import replace_link, write_file
+from ansible_collections.webops.wsgi.plugins.module_utils.release import assembly
 from ansible_collections.webops.wsgi.plugins.module_utils.release import files as release_files
-from ansible_collections.webops.wsgi.plugins.module_utils.release.assembly import assemble
 from ansible_collections.webops.wsgi.plugins.module_utils.release.layout import Paths, read_text, release_numbers
 from ansible_collections.webops.wsgi.plugins.module_utils.release.plan import (
     ReleaseError,
@@ -30,10 +30,11 @@ def prepare(paths: Paths, step: Step, systemd: ServiceManager) -> None:
     _refuse_taken_address(paths, step)
     if step.kind == "deploy":
         step.number = str(int((release_numbers(paths, app) or ["0"])[-1]) + 1)
-        assemble(paths, step.desired, step.number)
+        assembly.assemble(paths, step.desired, step.number)
     elif step.kind == "rollback":  # the files of an earlier release are nowhere else
         replace_link(paths.release(app, step.number) / "socket", str(paths.socket(app, step.number)))
     else:
+        assembly.check_settings(paths, step.desired)
         release_files.restore(paths, step.desired, step.number)
     files = unit_files(paths, step)
     changed = [path for path, text in files.items() if read_text(path) != text]

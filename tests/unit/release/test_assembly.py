@@ -3,8 +3,16 @@
 
 from __future__ import annotations
 
-from ansible_collections.webops.wsgi.plugins.module_utils.release import layout
+import shutil
+
+import pytest
+from ansible_collections.webops.wsgi.plugins.module_utils.config_tree.files import TreeFile, digests_by_top
+from ansible_collections.webops.wsgi.plugins.module_utils.host.files import write_file
+from ansible_collections.webops.wsgi.plugins.module_utils.release import assembly, layout
+from ansible_collections.webops.wsgi.plugins.module_utils.release import plan as release
 from fake_systemd import APP, FakeSystemd, desired, run
+
+CHECK_SETTINGS = assembly.check_settings
 
 
 def test_environment_is_for_root_alone(paths: layout.Paths, systemd: FakeSystemd) -> None:
@@ -47,3 +55,26 @@ def test_configuration_files_are_for_the_app_alone_and_part_of_the_release(
 
 def test_a_release_without_configuration_files_keeps_the_digest_it_had_before_there_were_any() -> None:
     assert "files" not in desired().parts()
+
+
+def test_server_settings_that_another_run_has_written_meanwhile_are_in_no_release(paths: layout.Paths) -> None:
+    files = [TreeFile(f"{APP}/start", "#!/bin/sh\n", 0o755), TreeFile(f"{APP}/settings.py", "workers = 2\n")]
+    wanted = desired(config=digests_by_top({item.dest: item for item in files})[APP])
+    folder = paths.config / APP
+    shutil.rmtree(folder)
+    for item in files:
+        write_file(paths.config / item.dest, item.content, item.mode)
+    CHECK_SETTINGS(paths, wanted)
+    (folder / "settings.py").write_text("workers = 4\n")
+    with pytest.raises(release.ReleaseError, match="another run has written them meanwhile; run again"):
+        CHECK_SETTINGS(paths, wanted)
+
+
+def test_a_release_that_is_refused_half_way_leaves_nothing(
+    paths: layout.Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assembly, "check_settings", CHECK_SETTINGS)
+    (paths.root / APP / "builds" / "b1").mkdir(exist_ok=True)
+    with pytest.raises(release.ReleaseError, match="another run"):
+        assembly.assemble(paths, desired(), "1")
+    assert list((paths.root / APP / "releases").iterdir()) == []
