@@ -110,7 +110,6 @@ def _archive_commit(
     mirror = _mirror(url, cache)
     with exclusive(mirror):
         _make_mirror(mirror, url)
-        mark_used(mirror)
         if not _has_commit(mirror, commit):
             _fetch(mirror, url)
         if not _has_commit(mirror, commit):
@@ -142,6 +141,7 @@ def fetched_mirror(url: str, cache: Path) -> Iterator[Path]:
 def _make_mirror(mirror: Path, url: str) -> None:
     if not (mirror / "HEAD").exists():
         git(["init", "--quiet", "--bare", "--template=", str(mirror)], url)
+    mark_used(mirror)
 
 
 def _fetch(mirror: Path, url: str) -> None:
