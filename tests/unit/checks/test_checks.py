@@ -451,7 +451,7 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
         {"gunicorn": {"limit_request_field_size": 8190}},
         [
             "gunicorn.limit_request_field_size is 8190",
-            'nginx_proxy_large_header_buffers ("2 32k")',
+            'nginx_proxy_large_header_buffers ("1 64k")',
             "write gunicorn: {limit_request_field_size: 65536} or more",
         ],
     ),
@@ -1557,13 +1557,13 @@ BAD_INVENTORIES: dict[str, tuple[t.Any, dict[str, t.Any], list[str]]] = {
     ),
     "URI longer than nginx reads": (
         [app(gunicorn={"limit_request_line": 0})],
-        {"nginx_proxy_client_max_uri_size": "32k"},
-        ["client_max_uri_size", "set nginx_proxy_large_header_buffers: 2 33k or more"],
+        {"nginx_proxy_client_max_uri_size": "64k"},
+        ["client_max_uri_size", "set nginx_proxy_large_header_buffers: 1 65k or more"],
     ),
     "cookies longer than nginx reads": (
         [app()],
-        {"nginx_proxy_client_max_header_size": "48k"},
-        ["HTTP/2", "client_max_header_size", "set nginx_proxy_large_header_buffers: 2 48k or more"],
+        {"nginx_proxy_client_max_header_size": "80k"},
+        ["HTTP/2", "client_max_header_size", "set nginx_proxy_large_header_buffers: 1 80k or more"],
     ),
     "header of the client's address": (
         [app()],
