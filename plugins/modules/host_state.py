@@ -98,6 +98,12 @@ options:
         type: list
         elements: dict
         default: []
+      unit_lines:
+        description:
+          - Lines for the section Service of a unit, each with C(app), C(setting) and C(value); systemd must know them.
+        type: list
+        elements: dict
+        default: []
       listens:
         description: App to the loopback address that it is to have beside nginx; no other program may have it.
         type: dict
@@ -221,6 +227,7 @@ TREE_OPTIONS = {
 
 WANTED_OPTIONS = {
     "calendars": {"type": "list", "elements": "dict", "default": []},
+    "unit_lines": {"type": "list", "elements": "dict", "default": []},
     "listens": {"type": "dict", "default": {}},
     "paths": {"type": "list", "elements": "dict", "default": []},
 }

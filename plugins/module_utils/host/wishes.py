@@ -10,6 +10,7 @@ import os
 import re
 import socket
 import subprocess
+import tempfile
 import typing as t
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from ansible_collections.webops.wsgi.plugins.module_utils.host import state
 from ansible_collections.webops.wsgi.plugins.module_utils.host.marks import UNIT_MARK
 from ansible_collections.webops.wsgi.plugins.module_utils.host.paths import Asked, normal, why_foreign, within
 
-Calendar = t.Mapping[str, str]  # app, setting, value
+Value = t.Mapping[str, str]  # app, setting, value
 SYSTEMD_ANALYZE = "systemd-analyze"
+FIRST_LINE = 3  # in the unit that is made for a check; those before it are the section and a command
 ANY = ("0" * 8, "0" * 32)  # all addresses of IPv4, and of IPv6, as the kernel writes them
 OWN = ("systemd", "systemd-socket-")  # who holds the addresses of apps: systemd, and its proxy as the kernel names it
 
@@ -27,17 +29,18 @@ def problems(wanted: t.Mapping[str, t.Any], apps: t.Iterable[str]) -> list[str]:
     """What the host cannot give, each with the fix.
 
     Args:
-        wanted: C(calendars), C(listens) and C(paths), as ``checks_places.on_host`` makes them.
+        wanted: C(calendars), C(unit_lines), C(listens) and C(paths), as ``checks_places.on_host`` makes them.
         apps: Names of all apps, those that are only on the host included.
     """
     return [
         *calendar_problems(wanted.get("calendars") or []),
+        *unit_problems(wanted.get("unit_lines") or []),
         *listen_problems(wanted.get("listens") or {}),
         *path_problems([Asked(**asked) for asked in wanted.get("paths") or []], list(apps)),
     ]
 
 
-def calendar_problems(calendars: t.Sequence[Calendar], program: str = SYSTEMD_ANALYZE) -> list[str]:
+def calendar_problems(calendars: t.Sequence[Value], program: str = SYSTEMD_ANALYZE) -> list[str]:
     """Times that this host's systemd does not take. It is asked once for all, and again only to find out which."""
     values = list(dict.fromkeys(calendar["value"] for calendar in calendars))
     if not values or not _refusal(values, program):
@@ -61,6 +64,31 @@ def _refusal(values: t.Sequence[str], program: str) -> str:
         return ""
     said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
     return (said[0] if said else f"it ended with {done.returncode}") if done.returncode else ""
+
+
+def unit_problems(lines: t.Sequence[Value], program: str = SYSTEMD_ANALYZE) -> list[str]:
+    """Lines of a unit that this host's systemd would ignore. It is asked once for all of them."""
+    if not lines:
+        return []
+    with tempfile.TemporaryDirectory() as folder:
+        unit = Path(folder, "check.service")
+        unit.write_text("".join(f"{line}\n" for line in ("[Service]", "ExecStart=/bin/true", *_values(lines))))
+        command = [program, "verify", "--man=no", "--recursive-errors=no", str(unit)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, timeout=30)
+        except (OSError, subprocess.TimeoutExpired):
+            return []
+    said = re.findall(r"check\.service:(\d+): (.*?)(?:, ignoring.*)?$", done.stderr, re.MULTILINE)
+    wrong = {int(number) - FIRST_LINE: reason for number, reason in said if int(number) >= FIRST_LINE}
+    return [
+        f'app "{lines[at]["app"]}": {lines[at]["setting"]} has "{lines[at]["value"]}", which systemd ignores '
+        f"({reason}); correct it, as systemd.directives(7) lists them"
+        for at, reason in wrong.items()
+    ]
+
+
+def _values(lines: t.Sequence[Value]) -> list[str]:
+    return [line["value"] for line in lines]
 
 
 def listen_problems(

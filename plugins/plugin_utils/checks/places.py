@@ -80,5 +80,10 @@ def on_host(apps: t.Iterable[App]) -> dict[str, t.Any]:
             for app in present
             for number, timer in enumerate(app.data["timers"] if app.usable("timers") else [])
         ],
+        "unit_lines": [
+            {"app": app.data["name"], "setting": app.setting("release", "unit_extra"), "value": line}
+            for app in present
+            for line in app.data["release"]["unit_extra"]
+        ],
         "listens": {app.data["name"]: app.data["listen"] for app in present if app.data["listen"]},
     }

@@ -158,3 +158,21 @@ def test_all_wishes_at_once() -> None:
     (problem,) = wishes.problems(wanted, ["api"])
     assert '"/etc", which belongs to the host' in problem
     assert wishes.problems({}, []) == []
+
+
+def test_unit_lines_that_systemd_ignores_are_named(tmp_path: Path) -> None:
+    """A stand-in for systemd-analyze says of the fourth line what the real one says."""
+    analyze = tmp_path / "analyze"
+    said = "$4:4: Unknown key 'CPUWeigth' in section [Service], ignoring."
+    analyze.write_text(f'#!/bin/sh\nsed -n 4p "$4" | grep -q CPUWeigth || exit 0\necho "{said}" >&2\nexit 1\n')
+    analyze.chmod(0o755)
+    lines = [
+        {"app": "api", "setting": "release.unit_extra", "value": value} for value in ("CPUWeight=50", "CPUWeigth=50")
+    ]
+    assert wishes.unit_problems(lines, str(analyze)) == [
+        'app "api": release.unit_extra has "CPUWeigth=50", which systemd ignores '
+        "(Unknown key 'CPUWeigth' in section [Service]); correct it, as systemd.directives(7) lists them"
+    ]
+    assert wishes.unit_problems(lines[:1], str(analyze)) == []
+    assert wishes.unit_problems([], str(tmp_path / "nothing")) == []
+    assert wishes.unit_problems(lines, str(tmp_path / "nothing")) == []
