@@ -910,6 +910,16 @@ def test_absent_apps_and_apps_without_domains_have_no_site(make: Make) -> None:
     assert len(config.servers) == 3
 
 
+def test_a_header_that_nginx_sends_with_a_refusal_is_not_there_twice(make: Make) -> None:
+    config = make(app("api", nginx={"add_headers": {"cache-control": "public"}, "static": {"/s": "static"}}))
+    server = config.server("api.example.com", "443")
+    assert "cache-control" in [args[0] for args in server.all("add_header")]
+    for location in (server.location("^~", "/__wsgi/"), server.location("=", "/__wsgi/closed")):
+        names = [args[0].lower() for args in location.all("add_header")]
+        assert "x-request-id" in names
+        assert names.count("cache-control") <= 1
+
+
 def test_snippets_keep_their_lines(make: Make) -> None:
     snippet = "location /x {\n    return 403;\n}\n"
     config = make(
