@@ -60,6 +60,30 @@ def test_the_address_on_loopback_refuses_nothing_over_a_deployment(on_all, deplo
     on_all(through)
 
 
+def test_an_app_moves_to_another_server_and_back_without_losing_a_request(on_all, play, api, under_load, whole):
+    """And back again: what a server leaves is that of its own release."""
+
+    def through(host):
+        moved = {key: value for key, value in api.items() if key != "gunicorn"} | {"server": "waitress"}
+        with under_load(host) as outcomes:
+            there = play("--limit", host.name, playbook="deploy", wsgi_apps=[moved])
+            assert there.code == 0, there.output
+            assert "waitress" in host.run("cat /srv/api/current/start /srv/api/current/etc/serve.py")
+            whole(host)
+            unit = host.instance("api")
+            report = host.run(f"systemd-analyze security --no-pager {unit} | tail -n 1")
+            assert float(report.split(":")[1].split()[0]) <= 1.5, report
+            listening = host.run("ss -Hltnp")
+            assert "python" not in listening, f"a server listens on TCP: {listening}"
+            back = play("--limit", host.name, playbook="deploy", wsgi_apps=[api])
+            assert back.code == 0, back.output
+        assert outcomes["ok"] > 100, outcomes
+        assert set(outcomes) <= {"ok", "repeated"}, f"not all answered: {outcomes}"
+        whole(host)
+
+    on_all(through)
+
+
 def test_an_ended_worker_process_does_not_take_the_app_down(on_all, client, deploy):
     """The kernel ends a process that eats more than the instance may have; the server starts another."""
 
