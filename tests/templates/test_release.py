@@ -271,3 +271,9 @@ def test_an_app_does_not_see_the_others() -> None:
     assert service["BindPaths"] == ["/srv/shared", "-/srv/maybe"]
     hidden = " ".join(service["InaccessiblePaths"]).split()
     assert {"-/etc/wsgi.d", "-/etc/nginx", "-/etc/letsencrypt", "-/var/log/nginx"} <= set(hidden)
+
+
+def test_an_instance_s_directory_that_is_gone_fails_no_unit() -> None:
+    """The run that retires a release takes the mount away too, and may be quicker than the unit that stops."""
+    (stop,) = sections(units()["files"]["api.instance@.service"])["Service"]["ExecStop"]
+    assert stop.startswith("-")

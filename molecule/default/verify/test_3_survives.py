@@ -18,8 +18,7 @@ def test_static_files_need_no_app(host, client):
         assert dynamic.status in (502, 503), f"with the app stopped, / answered {dynamic.status}"
     finally:
         host.run("systemctl start api.target")
-    answer = client.get(host.url("api"))
-    assert answer.status == 200, f"started again, / answered {answer.status}"
+    labs.wait_for(lambda: client.get(host.url("api")).status == 200, "an answer of the app that was started again")
 
 
 def test_a_killed_app_comes_back(host, client):
