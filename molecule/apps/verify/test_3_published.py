@@ -28,7 +28,8 @@ def d13(hosts):
 
 def test_httpbin_sees_the_request_and_its_client(host, client):
     seen = client.get(f"{_url(host, 'httpbin')}/anything?x=1", "-H", "X-Own: yes").json
-    assert (seen["args"], seen["headers"]["X-Own"], seen["origin"]) == ({"x": "1"}, "yes", client.ipv4)
+    assert (seen["args"], seen["headers"]["X-Own"]) == ({"x": "1"}, "yes")
+    assert seen["origin"] in (client.ipv4, client.ipv6)
 
 
 def test_radicale_keeps_a_calendar_by_its_configuration_file(host, client):
