@@ -61,7 +61,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def main() -> int:
-    """Run one verb; problems that a person can mend end in one line on stderr and exit code 1."""
+    """Run one verb; problems that a person can fix end in one line on stderr and exit code 1."""
     try:
         return _run(_parser().parse_args())
     except TestbedError as error:

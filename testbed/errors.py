@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class TestbedError(Exception):
-    """Something the person at the keyboard can mend; the message says how."""
+    """Something the person at the keyboard can fix; the message says how."""

@@ -114,7 +114,7 @@ class ActionModule(ActionBase):
                 try:
                     texts[entry["name"]] = _text(renderer, entry, app)
                 except UnicodeDecodeError:
-                    text = f"files[{number}] is {entry['name']}, which is no text in UTF-8"
+                    text = f"files[{number}] is {entry['name']}, which is not text in UTF-8"
                     yield Problem(app["name"], text, "ship it with the source, or encode it, in base64 say")
                 except Exception as error:  # anything a filter or lookup raises
                     yield _unevaluated(app["name"], f"files[{number}].template", error)

@@ -16,7 +16,7 @@ description:
     every app with its effective settings.
   - A setting is the app's own override, or else the inventory's variable, or else the role's default, decided for each
     key by itself.
-  - Everything that is wrong is reported at once, one problem a line, each with app, key, value and mend.
+  - Everything that is wrong is reported at once, one problem a line, each with app, key, value and fix.
   - A variable that begins like a role's and is nearly one of its variables is an error. One that is like none of them
     is a warning.
   - Runs on the controller only; no host is connected to.

@@ -85,8 +85,8 @@ def test_a_failed_run_loses_nothing(play, apps, hosts, client, source):
         host.run("nginx -t")
         assert client.get(host.url("api")).status == 200
 
-    mended = play(wsgi_apps=list(apps.values()))
-    assert mended.code == 0, mended.output
+    fixed = play(wsgi_apps=list(apps.values()))
+    assert fixed.code == 0, fixed.output
     for host in hosts:
         assert client.get(host.url("api")).json["version"] == "after-the-failure"
 
@@ -186,8 +186,8 @@ def test_the_inventory_as_it_was_heals_everything(play, hosts, client):
         host.run("rm /srv/api/current/socket /srv/api/current/start")
         host.run("ln -sfn /run/packed/current.sock /run/httpbin/current.sock")
         host.run("chmod 0644 /srv/httpbin/current/etc/environment; chown api: /run/api; systemctl stop nginx")
-    mended = play()
-    assert mended.code == 0, mended.output
+    fixed = play()
+    assert fixed.code == 0, fixed.output
     for host in hosts:
         modes = host.run("stat -c '%U %a' /run/api /srv/httpbin/current/etc/environment /srv/api/current/start")
         assert modes.splitlines() == ["root 711", "root 600", "root 750"], f"{host.name}: {modes}"
@@ -267,7 +267,7 @@ def _commit(directory, tag):
 
 def _replace(path, old, new):
     text = path.read_text(encoding="utf-8")
-    assert old in text, f"{path} no longer holds {old!r}; mend this test"
+    assert old in text, f"{path} no longer holds {old!r}; fix this test"
     path.write_text(text.replace(old, new), encoding="utf-8")
 
 

@@ -35,7 +35,7 @@ TROUBLE = {
     ),
     "ends after a while": (
         {"env": {"TROUBLE": "crash"}, "release": {"bake": 6, "restart_sec": 1}},
-        ["ended by itself"],
+        ["exited unexpectedly"],
     ),
     "a failing hook": (
         {"release": {"before_activate": "echo no such table; false"}},
@@ -55,11 +55,11 @@ TROUBLE = {
             "workers": [{"name": "celery", "command": "celery --app no_such_module worker"}],
             "release": {"worker_settle": 20},
         },
-        ["{app}.celery@", "ended by itself", "no_such_module"],
+        ["{app}.celery@", "exited unexpectedly", "no_such_module"],
     ),
     "a worker that is no program": (
         {"workers": [{"name": "celery", "command": "no-such-program"}]},
-        ["{app}.celery@", "ended by itself", "no-such-program: not found"],
+        ["{app}.celery@", "exited unexpectedly", "no-such-program: not found"],
     ),
 }
 

@@ -43,7 +43,7 @@ def _ask_slowly(client, host, wanted):
 
 
 def _watched(client, host):
-    """Victim asked again and again, and the authority, which is no host, in turn."""
+    """Victim asked again and again, and the authority, which is not a host, in turn."""
     ask = 'curl -s -m 60 -o /dev/null --cacert "$1" -w "%{http_code} %{time_total} " "$0"'
     beside = "curl -s -o /dev/null --cacert /etc/pebble/acme.pem -w '%{time_total}\\n' https://localhost:14000/dir"
     script = f"end=$(($(date +%s) + $2)); while [ $(date +%s) -lt $end ]; do {ask}; {beside}; sleep 0.1; done"

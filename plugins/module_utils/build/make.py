@@ -226,7 +226,7 @@ def _copy_package_files(path: Path, inputs: BuildInputs) -> None:
         found = next(path.glob(f"venv/lib/python*/site-packages/{name}"), None)
         if not found or not found.is_dir() or not found.resolve().is_relative_to((path / "venv").resolve()):
             raise BuildError(
-                f'app "{inputs.app}": nginx.static has "package:{name}", which is no directory of the packages that '
+                f'app "{inputs.app}": nginx.static has "package:{name}", which is not a directory of the packages that '
                 f"{inputs.label} installs; write the name by which Python imports the package, and the directory in it"
             )
         shutil.copytree(found, target / name, ignore=_links, dirs_exist_ok=True)

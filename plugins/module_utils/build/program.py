@@ -134,7 +134,7 @@ def _provide_repositories(path: Path, inputs: BuildInputs, environment: dict[str
 def _refuse_wrong_subdirectory(source: Path, inputs: BuildInputs) -> None:
     if not is_directory_within(source, inputs.subdirectory):
         raise BuildError(
-            f'app "{inputs.app}": source.subdirectory is "{inputs.subdirectory}", which is no directory of '
+            f'app "{inputs.app}": source.subdirectory is "{inputs.subdirectory}", which is not a directory of '
             f"{inputs.label}; correct its name, and write it without symlinks"
         )
 
@@ -281,7 +281,7 @@ def _refuse_missing(source: Path, inputs: BuildInputs) -> None:
     for name in inputs.public:
         if not (source / name).is_dir() and not name.startswith(f"{PACKAGES}/"):
             raise BuildError(
-                f'app "{inputs.app}": static files are served from "{name}", which is no directory of '
+                f'app "{inputs.app}": static files are served from "{name}", which is not a directory of '
                 f"{inputs.label} after the commands of build; correct its name, or have one of them make it"
             )
 

@@ -287,7 +287,7 @@ def parse(pem: str) -> Certificate:
 
 
 def check_authorities(pem: str, now: datetime.datetime) -> None:
-    """Check the authorities that clients' certificates may come from. Raises CertificateError with the mend."""
+    """Check the authorities that clients' certificates may come from. Raises CertificateError with the fix."""
     found = [parse(block) for block in blocks(pem)]
     known = {each.subject_name for each in found}
     for each in found:

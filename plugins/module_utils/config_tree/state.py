@@ -29,5 +29,5 @@ def in_place(spec: Spec) -> str:
         tidy = store.served == live.name and not store.clutter() and not loose(spec)
         settled = not plan.changed and tidy and not stale(spec, live.name)
     except (TreeError, OSError, ValueError, KeyError):  # such as a name that is no text, or a group that has none
-        return ""  # config_tree tells, or mends it
+        return ""  # config_tree tells, or fixes it
     return live.name if settled else ""

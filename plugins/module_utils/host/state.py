@@ -43,7 +43,7 @@ def missing_packages(status: str, wanted: Iterable[str]) -> list[str]:
         if "\nStatus: install ok installed\n" in paragraph and paragraph.startswith("Package: "):
             installed.add(paragraph[len("Package: ") : paragraph.index("\n")])
             _line, provides, rest = paragraph.partition("\nProvides: ")
-            if provides:  # such as awk, which is no package of its own
+            if provides:  # such as awk, which is not a package of its own
                 names = rest.partition("\n")[0].split(",")
                 installed.update(name.split()[0] for name in names if name.strip())
     return [name for name in wanted if name not in installed]
@@ -159,7 +159,7 @@ def foreign(
     state: Path = Path("/var/lib"),
     units: Path = Path("/etc/systemd/system"),
 ) -> list[str]:
-    """What on the host bears the app's name without being the app's, each with the mend.
+    """What on the host bears the app's name without being the app's, each with the fix.
 
     A user, a directory or a unit that somebody else made must neither be taken over nor, with the app, be removed.
     """
@@ -287,7 +287,7 @@ def has_ipv6(proc: Path = Path("/proc")) -> bool:
 
 
 def problems(release: Mapping[str, str], default: str, held: Mapping[str, str]) -> list[str]:
-    """Why this host cannot be one of ours, each with the mend.
+    """Why this host cannot be one of ours, each with the fix.
 
     Args:
         release: The host's os-release.

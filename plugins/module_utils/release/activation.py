@@ -84,9 +84,7 @@ def _check_units(paths: Paths, step: Step, systemd: ServiceManager) -> None:
     names = [unit.instance(step.number) for unit in release_units(paths, step.app, step.number)]
     for unit, state in systemd.states([step.unit, *names]).items():
         if state.load != "loaded":
-            raise FaultError(
-                f"systemd does not take {unit} ({state.load}); systemd-analyze verify {unit} says why", unit
-            )
+            raise FaultError(f"systemd rejects {unit} ({state.load}); systemd-analyze verify {unit} says why", unit)
 
 
 def _open_listener(paths: Paths, step: Step, systemd: ServiceManager) -> None:
@@ -96,7 +94,7 @@ def _open_listener(paths: Paths, step: Step, systemd: ServiceManager) -> None:
             systemd.start(unit)
         except SystemdError as error:
             raise FaultError(
-                f"the address of listen cannot be had, another program may use it: {error}", unit
+                f"cannot bind the address of listen, which another program may use: {error}", unit
             ) from error
 
 
@@ -185,7 +183,7 @@ def _settle(systemd: ServiceManager, workers: list[str], seconds: float) -> None
 def _refuse_broken(systemd: ServiceManager, units: list[str]) -> None:
     for unit, state in systemd.states(units).items():
         if state.broken:
-            raise FaultError(f"{unit} ended by itself", unit)
+            raise FaultError(f"{unit} exited unexpectedly", unit)
 
 
 def _switch(paths: Paths, step: Step) -> None:
@@ -249,10 +247,10 @@ def _bake(paths: Paths, step: Step, systemd: ServiceManager) -> None:
         answer = probe.ask(paths.socket(step.app, step.number), step.desired.health)
         faults = faults + 1 if answer.fault else 0
         if faults >= FAULTS_IN_A_ROW:
-            raise FaultError(f"went bad within its bake window of {bake.seconds:g} s: {answer.fault}", step.unit)
+            raise FaultError(f"failed within its bake window of {bake.seconds:g} s: {answer.fault}", step.unit)
         excess = log.excess(bake.error_percent)
         if excess:
-            raise FaultError(f"went bad within its bake window of {bake.seconds:g} s: {excess}", step.unit)
+            raise FaultError(f"failed within its bake window of {bake.seconds:g} s: {excess}", step.unit)
 
 
 # -- give up -----------------------------------------------------------------------------------------------------
@@ -265,7 +263,7 @@ def _fail(paths: Paths, step: Step, systemd: ServiceManager, error: Exception) -
         ReleaseError: Always; it says what failed, what serves now, and what the journal has.
     """
     build = os.path.realpath(paths.release(step.app, step.number) / "app")
-    serving = f"release {step.number} serves no longer and cannot be brought back"
+    serving = f"release {step.number} is down and could not be restarted"
     # What has been in service may be at a client's request, or at a job.
     stop = systemd.stop if current_release(paths, step.app) == step.number else systemd.end
     if step.on_trial:

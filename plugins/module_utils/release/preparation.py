@@ -60,7 +60,7 @@ def _refuse_taken_address(paths: Paths, step: Step) -> None:
     try:
         socket.create_server((host.strip("[]"), int(port)), family=family).close()
     except OSError as error:
-        reason = f"listen is {listen}, which cannot be had: {error.strerror}; choose another port"
+        reason = f"listen is {listen}, which cannot be bound: {error.strerror}; choose another port"
         raise ReleaseError(f'app "{step.app}": {reason}') from None
 
 

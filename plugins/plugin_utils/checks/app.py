@@ -52,8 +52,8 @@ def check_name(app: App) -> t.Iterator[Problem]:
         guess = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-0123456789")
         yield app.problem(f"name is {show(name)}, which has illegal characters", f"{rule}, such as {guess or 'api'}")
     elif name.endswith("-"):
-        mend = f"write a letter or digit at its end, such as {name.rstrip('-')}"
-        yield app.problem(f"name is {show(name)}, which ends with a hyphen", mend)
+        fix = f"write a letter or digit at its end, such as {name.rstrip('-')}"
+        yield app.problem(f"name is {show(name)}, which ends with a hyphen", fix)
     elif name in RESERVED or name.startswith("systemd-"):
         yield app.problem(
             f"name is {show(name)}, which Debian, systemd or this collection uses itself",
@@ -85,9 +85,9 @@ def check_required(app: App) -> t.Iterator[Problem]:
         "entrypoint": "write entrypoint: module:callable or module:factory(arguments)",
         "domains": "write domains: with the app's host names, such as [api.example.com]",
     }
-    for key, mend in samples.items():
+    for key, fix in samples.items():
         if app.usable(key) and not app.data[key] and key not in app.meant:
-            yield app.problem(f"{key} is {'empty' if key in app.given else 'missing'}", mend)
+            yield app.problem(f"{key} is {'empty' if key in app.given else 'missing'}", fix)
 
 
 def check_entrypoint(app: App) -> t.Iterator[Problem]:
@@ -153,8 +153,8 @@ def _check_variable(app: App, key: str, name: str, value: t.Any) -> t.Iterator[P
     yield from check_assignment(app, key, name, value)
     if _OURS.fullmatch(name):
         yield app.problem(f"{key}.{name} is given, but the release sets {name} itself", "use another name")
-    elif mend := server(app.data["server"]).overriding.get(name):
-        yield app.problem(f"{key}.{name} is given, which overrides {app.data['server']}'s settings unseen", mend)
+    elif fix := server(app.data["server"]).overriding.get(name):
+        yield app.problem(f"{key}.{name} is given, which overrides {app.data['server']}'s settings unseen", fix)
 
 
 def check_assignment(app: App, key: str, name: str, value: t.Any) -> t.Iterator[Problem]:
@@ -163,15 +163,15 @@ def check_assignment(app: App, key: str, name: str, value: t.Any) -> t.Iterator[
         guess = re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_") or "NAME"
         guess = f"_{guess}" if guess[0].isdigit() else guess
         yield app.problem(
-            f"{key} has {show(name)}, which is no name of an environment variable",
+            f"{key} has {show(name)}, which is not a valid name of an environment variable",
             f"use letters, digits and underscores, such as {guess}",
         )
     if value is None:
         yield app.problem(f"{key}.{name} is empty", 'give it a value, "" for an empty text, or remove the line')
     elif isinstance(value, (dict, list)):
         yield app.problem(
-            f"{key}.{name} is {kind_of(value)}, not a text",
-            "write a text; for structured data, its JSON form in quotes",
+            f"{key}.{name} is {kind_of(value)}, not a string",
+            "write a string; for structured data, its JSON form in quotes",
         )
     elif "\0" in str(value):
         yield app.problem(

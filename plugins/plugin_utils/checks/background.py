@@ -33,8 +33,8 @@ def check_names(app: App) -> t.Iterator[Problem]:
         for number, entry in enumerate(_entries(app, key)):
             name, path = entry["name"], f"{key}[{number}].name"
             if not _NAME.fullmatch(name):
-                mend = "write lower-case letters, digits and hyphens, a letter first, at most 30 characters"
-                yield app.problem(f"{path} is {show(name)}, which is no name of a unit", mend)
+                fix = "write lower-case letters, digits and hyphens, a letter first, at most 30 characters"
+                yield app.problem(f"{path} is {show(name)}, which is not a valid name of a unit", fix)
             elif name in TAKEN:
                 yield app.problem(f"{path} is {show(name)}, which the release uses itself", "choose another name")
             elif name in seen:
@@ -101,11 +101,11 @@ def check_credentials(app: App) -> t.Iterator[Problem]:
         return
     for name, content in app.data["credentials"].items():
         if not _CREDENTIAL.fullmatch(str(name)):
-            text = f"credentials has {show(name)}, which is no name of a file"
+            text = f"credentials has {show(name)}, which is not a valid name of a file"
             yield app.problem(text, "use letters, digits, dots, hyphens and underscores, such as signing.pem")
         if not isinstance(content, str):
-            mend = "write the file's content as a text, in a block after |"
-            yield app.problem(f"credentials.{name} is {kind_of(content)}, not a text", mend)
+            fix = "write the file's content as a text, in a block after |"
+            yield app.problem(f"credentials.{name} is {kind_of(content)}, not a string", fix)
         elif "\0" in content:
             yield app.problem(f"credentials.{name} has a NUL character", "encode the content, in base64 say")
     size = sum(len(str(content).encode()) for content in app.data["credentials"].values())
@@ -119,15 +119,15 @@ def check_listen(app: App) -> t.Iterator[Problem]:
     listen = app.data["listen"]
     if not listen or not app.usable("listen"):
         return
-    mend = "write such as 127.0.0.1:8000"
+    fix = "write such as 127.0.0.1:8000"
     found = _ADDRESS.fullmatch(listen)
     if not found:
-        yield app.problem(f"listen is {show(listen)}, which is no address with a port", mend)
+        yield app.problem(f"listen is {show(listen)}, which is not an address with a port", fix)
         return
     try:
         address = ipaddress.ip_address(found["host"].strip("[]"))
     except ValueError:
-        yield app.problem(f"listen is {show(listen)}, which has no valid address", mend)
+        yield app.problem(f"listen is {show(listen)}, which has no valid address", fix)
         return
     if not address.is_loopback:
         text = f"listen is {show(listen)}, which others than this host could reach past nginx"
@@ -139,7 +139,7 @@ def check_listen(app: App) -> t.Iterator[Problem]:
         yield app.problem(text, "choose another port")
     elif not 1024 <= port <= 65535:
         # Those below are for programs of root's.
-        yield app.problem(f"listen is {show(listen)}, whose port is outside 1024 to 65535", mend)
+        yield app.problem(f"listen is {show(listen)}, whose port is outside 1024 to 65535", fix)
 
 
 def check_shared_addresses(apps: list[App]) -> t.Iterator[Problem]:

@@ -34,24 +34,24 @@ def check_domains(app: App) -> t.Iterator[Problem]:
     if not app.usable("domains"):
         return
     for domain in app.data["domains"]:
-        wrong, mend = _domain_problem(domain, app.data["tls"], app.data["certbot"].get("challenge") == "dns-01")
+        wrong, fix = _domain_problem(domain, app.data["tls"], app.data["certbot"].get("challenge") == "dns-01")
         if wrong:
-            yield app.problem(f"domains has {show(domain)}, {wrong}", mend)
+            yield app.problem(f"domains has {show(domain)}, {wrong}", fix)
 
 
 def _domain_problem(domain: str, tls: str, by_dns: bool) -> tuple[str, str]:
-    """What is wrong with a domain under one kind of certificate, and the mend; two empty strings when nothing is."""
+    """What is wrong with a domain under one kind of certificate, and the fix; two empty strings when nothing is."""
     if domain in _OF_THE_HOST:
         return "under which nginx answers this host itself", "write the name that clients use"
     for check in (_domain_punctuation, _domain_labels):
-        wrong, mend = check(domain)
+        wrong, fix = check(domain)
         if wrong:
-            return wrong, mend
+            return wrong, fix
     if tls != "letsencrypt":
         return "", ""
     if domain.startswith("*.") and not by_dns:
-        mend = "name each domain, set certbot_challenge: dns-01, or write tls: provided with a certificate of your own"
-        return "a wildcard, which letsencrypt over http-01 cannot certify", mend
+        fix = "name each domain, set certbot_challenge: dns-01, or write tls: provided with a certificate of your own"
+        return "a wildcard, which letsencrypt over http-01 cannot certify", fix
     if "." not in domain:
         return "a name without a dot, which letsencrypt cannot certify", "write the full name, or tls: selfsigned"
     return "", ""
@@ -60,23 +60,23 @@ def _domain_problem(domain: str, tls: str, by_dns: bool) -> tuple[str, str]:
 def _domain_punctuation(domain: str) -> tuple[str, str]:
     host = re.sub(r"^[A-Za-z][A-Za-z0-9+.-]*://", "", domain).strip()
     bare = re.split(r"[/:?#\s]", host, maxsplit=1)[0].rstrip(".").lower()
-    mend = f"write {bare}" if bare else "write a host name, such as api.example.com"
+    fix = f"write {bare}" if bare else "write a host name, such as api.example.com"
     if not domain:
-        return "an empty name", mend
+        return "an empty name", fix
     if "://" in domain:
-        return "which has a scheme", mend
+        return "which has a scheme", fix
     if re.search(r"\s", domain):
-        return "which has a space", mend if not re.search(r"\s", domain.strip()) else "write one host name an item"
+        return "which has a space", fix if not re.search(r"\s", domain.strip()) else "write one host name an item"
     if re.search(r"[/?#]", domain):
-        return "which has a path", mend
+        return "which has a path", fix
     if _is_ipv6(host):
         return "an IPv6 address, under which nothing is served by name", "write a host name, or an IPv4 address"
     if ":" in domain:
-        return "which has a port", f"{mend}; the port is nginx_proxy_https_port"
+        return "which has a port", f"{fix}; the port is nginx_proxy_https_port"
     if domain.endswith("."):
-        return "which ends with a dot", mend
+        return "which ends with a dot", fix
     if domain != domain.lower():
-        return "which has upper-case letters", mend
+        return "which has upper-case letters", fix
     return "", ""
 
 
@@ -105,7 +105,7 @@ def _domain_labels(domain: str) -> tuple[str, str]:
         if not _LABEL.fullmatch(label):
             return f"whose part {show(label)} is no host name", "use letters, digits and inner hyphens"
     if re.fullmatch(r"[0-9.]+", domain) and not dns.is_address(domain):
-        return "which is no address and no host name", "write four numbers up to 255 with dots between them"
+        return "which is neither an address nor a host name", "write four numbers up to 255 with dots between them"
     return "", ""
 
 
@@ -163,14 +163,14 @@ def check_certificate(app: App) -> t.Iterator[Problem]:
                 f"write the PEM file of the {what}, relative to the inventory file",
             )
         else:
-            wrong, mend = _pem_problem(key, path)
+            wrong, fix = _pem_problem(key, path)
             if wrong:
                 written = app.raw["certificate"][key]
-                yield app.problem(f'certificate.{key} is a path, "{written}", and {path} {wrong}', mend)
+                yield app.problem(f'certificate.{key} is a path, "{written}", and {path} {wrong}', fix)
 
 
 def _pem_problem(key: str, path: str) -> tuple[str, str]:
-    """What is wrong with a PEM file, and the mend. Nothing of it is repeated; one in a vault is left alone."""
+    """What is wrong with a PEM file, and the fix. Nothing of it is repeated; one in a vault is left alone."""
     try:
         with open(path, "rb") as stream:
             text = stream.read()
@@ -179,8 +179,8 @@ def _pem_problem(key: str, path: str) -> tuple[str, str]:
     if text.startswith(b"$ANSIBLE_VAULT"):
         return "", ""
     if key == "cert":
-        mend = "write a file that has -----BEGIN CERTIFICATE-----, the app's certificate first, then its chain"
-        return ("", "") if _CERTIFICATE.search(text) else ("has no certificate in PEM form", mend)
+        fix = "write a file that has -----BEGIN CERTIFICATE-----, the app's certificate first, then its chain"
+        return ("", "") if _CERTIFICATE.search(text) else ("has no certificate in PEM form", fix)
     if not _KEY.search(text):
         return "has no private key in PEM form", "write a file that has a line -----BEGIN PRIVATE KEY-----"
     if _LOCKED_KEY.search(text):
@@ -218,16 +218,16 @@ def check_times(app: App) -> t.Iterator[Problem]:
         if longer is None or shorter is None or longer >= shorter or not app.usable(".".join(outer), ".".join(inner)):
             continue
         first, second = app.setting(*outer), app.setting(*inner)
-        text = f"{second} is {_time(shorter)}, longer than {first} ({_time(longer)}), so {who} would give up first"
+        text = f"{second} is {_time(shorter)}, longer than {first} ({_time(longer)}), so {who} would time out first"
         enough = math.ceil(shorter)
-        mend = f"write {outer[0]}: {{{outer[1]}: {enough}}}" if "." in first + second else f"set {first}: {enough}"
-        yield app.problem(text, f"{mend} or more, or lower {second}")
+        fix = f"write {outer[0]}: {{{outer[1]}: {enough}}}" if "." in first + second else f"set {first}: {enough}"
+        yield app.problem(text, f"{fix} or more, or lower {second}")
 
 
 def _check_time_forms(app: App) -> t.Iterator[Problem]:
     value = app.data["nginx"].get("client_timeout")
     if isinstance(value, str) and value and app.usable("nginx.client_timeout") and seconds(value) is None:
-        text = f"{app.setting('nginx', 'client_timeout')} is {show(value)}, which is no time"
+        text = f"{app.setting('nginx', 'client_timeout')} is {show(value)}, which is not a time"
         yield app.problem(text, "write seconds, such as 300, or with a unit, such as 5m")
 
 
@@ -239,7 +239,7 @@ def check_expires(app: App) -> t.Iterator[Problem]:
     """How long static files stay fresh, as nginx's ``expires`` reads it."""
     value = app.data["nginx"].get("static_expires")
     if isinstance(value, str) and app.usable("nginx.static_expires") and not _EXPIRES.fullmatch(value):
-        text = f"{app.setting('nginx', 'static_expires')} is {show(value)}, which is no time for nginx's expires"
+        text = f"{app.setting('nginx', 'static_expires')} is {show(value)}, which is not a time for nginx's expires"
         yield app.problem(text, "write off, max, epoch, or a number and s, m, h, d, w, M or y, such as 30d")
 
 
@@ -252,7 +252,7 @@ def check_fingerprint(app: App) -> t.Iterator[Problem]:
     try:
         re.compile(pattern)
     except re.error as error:
-        wrong = f"which is no regular expression ({error})"
+        wrong = f"which is not a regular expression ({error})"
     if wrong:
         text = f"{app.setting('nginx', 'static_fingerprint')} is {show(pattern)}, {wrong}"
         yield app.problem(text, r"write such as \.[0-9a-f]{8}\.[a-z]+$")
@@ -265,11 +265,13 @@ def check_gzip_types(app: App) -> t.Iterator[Problem]:
         return
     setting = app.setting("nginx", "gzip_types")
     if not types:
-        mend = "name one, such as application/json, or leave the list out and set gzip to false"
-        yield app.problem(f"{setting} is [], and nginx needs one type at least", mend)
+        fix = "name one, such as application/json, or leave the list out and set gzip to false"
+        yield app.problem(f"{setting} is [], and nginx needs one type at least", fix)
     for name in types:
         if not _MEDIA_TYPE.fullmatch(str(name)):
-            yield app.problem(f"{setting} has {show(name)}, which is no media type", "write such as application/json")
+            yield app.problem(
+                f"{setting} has {show(name)}, which is not a media type", "write such as application/json"
+            )
 
 
 def check_email(app: App) -> t.Iterator[Problem]:
@@ -277,7 +279,7 @@ def check_email(app: App) -> t.Iterator[Problem]:
     email = app.data["certbot"].get("email")
     if isinstance(email, str) and email and app.usable("certbot.email") and not _EMAIL.fullmatch(email):
         yield app.problem(
-            f"{app.setting('certbot', 'email')} is {show(email)}, which is no e-mail address",
+            f"{app.setting('certbot', 'email')} is {show(email)}, which is not an e-mail address",
             "write one address, such as ops@example.com",
         )
 

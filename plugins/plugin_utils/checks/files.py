@@ -22,7 +22,7 @@ def check_files(app: App) -> t.Iterator[Problem]:
     for number, entry in enumerate(app.data["files"]):
         name, key = entry["name"], f"files[{number}]"
         if not _NAME.fullmatch(name):
-            text = f"{key}.name is {show(name)}, which is no name of a file"
+            text = f"{key}.name is {show(name)}, which is not a valid name of a file"
             yield app.problem(text, "use letters, digits, dots, hyphens and underscores, such as settings.cfg")
         elif name in seen:
             yield app.problem(f"{key}.name is {show(name)}, which another one has too", "give each a name of its own")
@@ -40,7 +40,7 @@ def _check_content(app: App, key: str, entry: dict[str, t.Any]) -> t.Iterator[Pr
         if "\0" in entry["text"]:
             yield app.problem(f"{key}.text has a NUL character", "encode the content, in base64 say")
     elif not os.path.isfile(entry[given[0]]) or not os.access(entry[given[0]], os.R_OK):
-        text = f"{key}.{given[0]} leads to {entry[given[0]]}, which is no file that can be read"
+        text = f"{key}.{given[0]} leads to {entry[given[0]]}, which is not a file that can be read"
         yield app.problem(text, "write a path relative to the file that has this app, or an absolute one")
 
 
@@ -57,8 +57,8 @@ def check_places(app: App) -> t.Iterator[Problem]:
             for name in env_places.named(key, str(value)):
                 if name not in known:
                     guess = settings.nearest(name, known)
-                    mend = f"did you mean {guess}?" if guess else f"add it to {key}"
-                    yield app.problem(f"env.{variable} names {show(name)}, which {key} does not have", mend)
+                    fix = f"did you mean {guess}?" if guess else f"add it to {key}"
+                    yield app.problem(f"env.{variable} names {show(name)}, which {key} does not have", fix)
 
 
 CHECKS: tuple[t.Callable[[App], t.Iterator[Problem]], ...] = (check_files, check_places)

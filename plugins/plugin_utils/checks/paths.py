@@ -61,7 +61,7 @@ def _take_domains(app: App, present: t.Sequence[App]) -> t.Iterator[Problem]:
         wrong, fix = f"{where}, but path is not given", "write the path that the app has there, such as path: /admin"
     elif above is None:
         guess = nearest(name, others)
-        wrong = f"{where}, which is no other app of this host"
+        wrong = f"{where}, which is not another app of this host"
         fix = f"did you mean {guess}?" if guess else "write the name of the app that serves the rest of the domains"
     elif above.data["path"] != "/":
         wrong, fix = f"{where}, which is below a path itself", "write the name of the app that has the path /"
@@ -81,16 +81,16 @@ def _check_form(app: App) -> t.Iterator[Problem]:
     if not app.usable("path"):
         return
     wrong, guess = "", re.sub(r"/+", "/", f"/{path.strip('/')}")
-    mend = f"write {guess}" if _PATH.fullmatch(guess) else "write letters, digits and hyphens, such as /admin"
+    fix = f"write {guess}" if _PATH.fullmatch(guess) else "write letters, digits and hyphens, such as /admin"
     if not path.startswith("/"):
         wrong = "which does not begin with a slash"
     elif not _PATH.fullmatch(path):
-        wrong = "which is no plain path"
+        wrong = "which is not a plain path"
     elif f"{path.rstrip('/')}/".startswith(site.INTERNAL):
-        wrong, mend = "which nginx needs itself", "write another path"
+        wrong, fix = "which nginx needs itself", "write another path"
     if wrong:
         app.broken.add("path")
-        yield app.problem(f"path is {show(path)}, {wrong}", mend)
+        yield app.problem(f"path is {show(path)}, {wrong}", fix)
 
 
 def _check_own(app: App) -> t.Iterator[Problem]:
@@ -168,5 +168,5 @@ def _check_default(apps: t.Sequence[App], whole: list[App]) -> t.Iterator[Proble
     name = next((app.data["nginx"].get("default_app") for app in apps), "")
     names = [app.data["name"] for app in whole if app.data["domains"]]
     if name and name not in names:
-        text = f"nginx_proxy_default_app is {show(name)}, which is no app with a domain of its own"
+        text = f"nginx_proxy_default_app is {show(name)}, which is not an app with a domain of its own"
         yield Problem("", text, f"write one of {', '.join(names)}, or leave it empty")

@@ -47,8 +47,8 @@ def check_places(apps: t.Sequence[App]) -> t.Iterator[Problem]:
             wrong = why_foreign(asked, path, names)
             if wrong:
                 text = f"{asked.setting} has {show(asked.path)}, {wrong}"
-                mend = f"name a directory of its own, or write release: {{foreign_paths: [{path}]}} if you mean it"
-                yield app.problem(text, mend)
+                fix = f"name a directory of its own, or write release: {{foreign_paths: [{path}]}} if you mean it"
+                yield app.problem(text, fix)
 
 
 def _check_allowed(app: App) -> t.Iterator[Problem]:

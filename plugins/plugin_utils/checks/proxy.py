@@ -60,10 +60,10 @@ def check_locations(app: App) -> t.Iterator[Problem]:
     seen: dict[tuple[str, str], str] = {}
     for location in map(str, _locations(app)):
         modifier, path = site.split_location(location)
-        wrong, mend = _location_problem(modifier, path, static)
+        wrong, fix = _location_problem(modifier, path, static)
         same = seen.setdefault((modifier.replace("^~", ""), path), location)
         if wrong:
-            yield app.problem(f"{setting} has {show(location)}, {wrong}", mend)
+            yield app.problem(f"{setting} has {show(location)}, {wrong}", fix)
         elif same != location:
             text = f"{setting} has {show(same)} and {show(location)}, which are the same to nginx"
             yield app.problem(text, "keep one of them")
@@ -76,7 +76,7 @@ def _location_problem(modifier: str, path: str, static: set[str]) -> tuple[str, 
         try:
             re.compile(path)
         except re.error as error:
-            return f"which is no regular expression ({error})", "correct it, or write a path such as /api/"
+            return f"which is not a regular expression ({error})", "correct it, or write a path such as /api/"
         return ("", "") if path else ("without an expression", "write one, such as ~ ^/api/v[0-9]+/")
     if not path.startswith("/"):
         return "which does not begin with a slash", f"write /{path}, or ~ in front of a regular expression"
@@ -101,7 +101,7 @@ def check_sizes(app: App) -> t.Iterator[Problem]:
             small = name.endswith(("_buffer_size", "_zone_size"))
             form, units = (_BUFFER_SIZE, "k or m") if small else (_SIZE, "k, m or g")
             if not form.fullmatch(value):
-                text = f"{scope.where(name)} is {show(value)}, which is no size"
+                text = f"{scope.where(name)} is {show(value)}, which is not a size"
                 yield app.problem(text, f"write a number and {units}, such as 16m")
 
 
@@ -111,7 +111,9 @@ def check_methods(app: App) -> t.Iterator[Problem]:
         for method in scope.settings.get("methods", []):
             if not _METHOD.fullmatch(method):
                 guess = method.upper() if _METHOD.fullmatch(method.upper()) else "GET"
-                yield app.problem(f"{scope.where('methods')} has {show(method)}, which is no method", f"write {guess}")
+                yield app.problem(
+                    f"{scope.where('methods')} has {show(method)}, which is not a method", f"write {guess}"
+                )
 
 
 def check_networks(app: App) -> t.Iterator[Problem]:
@@ -121,9 +123,9 @@ def check_networks(app: App) -> t.Iterator[Problem]:
     for scope in scopes(app):
         for name, known in words.items():
             for entry in scope.settings.get(name, []):
-                wrong, mend = ("", "") if entry in known else _network_problem(entry, known)
+                wrong, fix = ("", "") if entry in known else _network_problem(entry, known)
                 if wrong:
-                    yield app.problem(f"{scope.where(name)} has {show(entry)}, {wrong}", mend)
+                    yield app.problem(f"{scope.where(name)} has {show(entry)}, {wrong}", fix)
 
 
 def _network_problem(entry: str, words: set[str]) -> tuple[str, str]:
@@ -134,7 +136,7 @@ def _network_problem(entry: str, words: set[str]) -> tuple[str, str]:
             return "which has host bits", f"write {ipaddress.ip_network(entry, strict=False)}"
         except ValueError:
             others = "".join(f", or {word}" for word in sorted(words))
-            return "which is no address or network", f"write such as 192.0.2.1 or 192.0.2.0/24{others}"
+            return "which is not an address or network", f"write such as 192.0.2.1 or 192.0.2.0/24{others}"
     return "", ""
 
 
@@ -158,7 +160,7 @@ def check_limits(app: App) -> t.Iterator[Problem]:
         settings, where = scope
         rate, delay = settings.get("limit_requests", ""), settings.get("limit_requests_delay", "")
         if rate and not _RATE.fullmatch(rate):
-            text = f"{where('limit_requests')} is {show(rate)}, which is no rate"
+            text = f"{where('limit_requests')} is {show(rate)}, which is not a rate"
             yield app.problem(text, "write requests a second or minute, such as 10r/s or 30r/m")
         if delay and not delay.isdecimal():
             text = f"{where('limit_requests_delay')} is {show(delay)}, not a whole number"
@@ -180,14 +182,14 @@ def check_cache(app: App) -> t.Iterator[Problem]:
         settings, where = scope
         for statuses, time in settings.get("cache_valid", {}).items():
             if not _STATUSES.fullmatch(str(statuses)):
-                text = f"{where('cache_valid')} has {show(statuses)}, which are no status codes"
+                text = f"{where('cache_valid')} has {show(statuses)}, which are not status codes"
                 yield app.problem(text, 'write such as "200 301", or any')
             if not re.fullmatch(NGINX_TIME, str(time)):
-                text = f"{where('cache_valid')} has {show(time)} for {show(statuses)}, which is no time"
+                text = f"{where('cache_valid')} has {show(time)} for {show(statuses)}, which is not a time"
                 yield app.problem(text, "write a number and s, m, h or d, such as 10m")
         for variable in settings.get("cache_bypass", []):
             if not re.fullmatch(r"\$[a-z_][a-z0-9_]*", variable):
-                text = f"{where('cache_bypass')} has {show(variable)}, which is no variable of nginx"
+                text = f"{where('cache_bypass')} has {show(variable)}, which is not a variable of nginx"
                 yield app.problem(text, "write such as $cookie_session or $http_authorization")
         key = settings.get("cache_key", "")
         if key and not _VARIABLES.fullmatch(key):
@@ -195,7 +197,7 @@ def check_cache(app: App) -> t.Iterator[Problem]:
             yield app.problem(text, "write such as $http_accept_language")
         inactive = settings.get("cache_inactive", "1d")
         if not re.fullmatch(NGINX_TIME, inactive):
-            yield app.problem(f"{where('cache_inactive')} is {show(inactive)}, which is no time", "write such as 1d")
+            yield app.problem(f"{where('cache_inactive')} is {show(inactive)}, which is not a time", "write such as 1d")
 
 
 def check_cookies(app: App) -> t.Iterator[Problem]:
@@ -215,7 +217,7 @@ def check_headers(app: App) -> t.Iterator[Problem]:
         for name, value in nginx.get("add_headers", {}).items():
             values[f"add_headers.{name}"] = value
             if not _HEADER.fullmatch(str(name)):
-                text = f"{app.setting('nginx', 'add_headers')} has {show(name)}, which is no name of a header"
+                text = f"{app.setting('nginx', 'add_headers')} has {show(name)}, which is not a valid name of a header"
                 yield app.problem(text, "use letters, digits and hyphens, such as X-Robots-Tag")
             elif str(name).lower() in _OF_THE_MESSAGE:
                 text = f"{app.setting('nginx', 'add_headers')} has {show(name)}, which says where an answer ends"
@@ -249,8 +251,8 @@ def check_preload(app: App) -> t.Iterator[Problem]:
         return
     where = app.setting("nginx", "hsts_preload")
     if not nginx["hsts"] or not nginx["hsts_include_subdomains"]:
-        mend = "write nginx: {hsts: true, hsts_include_subdomains: true} as well, or remove hsts_preload"
-        yield app.problem(f"{where} is true without hsts and hsts_include_subdomains", mend)
+        fix = "write nginx: {hsts: true, hsts_include_subdomains: true} as well, or remove hsts_preload"
+        yield app.problem(f"{where} is true without hsts and hsts_include_subdomains", fix)
     if nginx["hsts_max_age"] < 31536000:
         text = (
             f"{where} is true, but {app.setting('nginx', 'hsts_max_age')} is {nginx['hsts_max_age']}, less than a year"
@@ -262,7 +264,7 @@ def check_sample(app: App) -> t.Iterator[Problem]:
     """A share that split_clients, which knows hundredths of a percent, can make."""
     share = app.data["nginx"].get("access_log_sample", 1)
     if app.usable("nginx.access_log_sample") and not 0.0001 <= share <= 1:
-        text = f"{app.setting('nginx', 'access_log_sample')} is {show(share)}, which is no share of all requests"
+        text = f"{app.setting('nginx', 'access_log_sample')} is {show(share)}, which is not a share of all requests"
         yield app.problem(text, "write a number from 0.0001 to 1, such as 0.1")
 
 
@@ -271,14 +273,14 @@ def check_error_pages(app: App) -> t.Iterator[Problem]:
     folder = app.data["nginx"].get("error_pages", "")
     if not folder or not app.usable("nginx.error_pages"):
         return
-    wrong, mend = folder_problem(folder, tree_at_hand(app))
+    wrong, fix = folder_problem(folder, tree_at_hand(app))
     if not wrong:
-        wrong, mend = left_out_problem(app, folder)
+        wrong, fix = left_out_problem(app, folder)
     if not folder.startswith("/") and app.usable("persistent") and site.outside(app.data, folder):
         wrong = "a directory of persistent, where the app could show any file of nginx's as a page"
-        mend = "write one that comes with the source and stays as it is"
+        fix = "write one that comes with the source and stays as it is"
     if wrong:
-        yield app.problem(f"{app.setting('nginx', 'error_pages')} is {show(folder)}, {wrong}", mend)
+        yield app.problem(f"{app.setting('nginx', 'error_pages')} is {show(folder)}, {wrong}", fix)
 
 
 def check_canonical(app: App) -> t.Iterator[Problem]:
@@ -306,7 +308,7 @@ def check_host(app: App) -> t.Iterator[Problem]:
         text = f"nginx_proxy_large_header_buffers is {show(buffers)}, not a number and a size"
         yield app.problem(text, "write such as 4 16k")
     if header and not _HEADER.fullmatch(header):
-        text = f"nginx_proxy_real_ip_header is {show(header)}, which is no name of a header"
+        text = f"nginx_proxy_real_ip_header is {show(header)}, which is not a valid name of a header"
         yield app.problem(text, "write such as X-Forwarded-For")
     if nginx.get("proxy_protocol") and not nginx.get("trusted_proxies"):
         text = "nginx_proxy_proxy_protocol is true, but nginx_proxy_trusted_proxies is []"

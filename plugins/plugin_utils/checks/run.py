@@ -130,10 +130,10 @@ def lines(problems: t.Iterable[Problem]) -> list[str]:
     """Each problem as one line, without repetition; apps that have the same problem share a line."""
     apps: dict[tuple[str, str], list[str]] = {}
     for problem in problems:
-        labels = apps.setdefault((problem.text, problem.mend), [])
+        labels = apps.setdefault((problem.text, problem.fix), [])
         if problem.app not in labels:
             labels.append(problem.app)
-    return [f"{_who(labels)}: {text}; {mend}" for (text, mend), labels in apps.items()]
+    return [f"{_who(labels)}: {text}; {fix}" for (text, fix), labels in apps.items()]
 
 
 def _who(labels: list[str]) -> str:

@@ -55,7 +55,7 @@ def check_web_concurrency(app: App) -> t.Iterator[Problem]:
     variables = app.data["env"] if app.usable("env") else {}
     value = str(variables.get("WEB_CONCURRENCY", "1")).strip()
     if not _COUNT.fullmatch(value) or int(value) < 1:
-        text = f"env has WEB_CONCURRENCY {show(value)}, which is no count of workers"
+        text = f"env has WEB_CONCURRENCY {show(value)}, which is not a count of workers"
         yield app.problem(text, "write 1 or more, or remove it: the server's settings decide then")
 
 
@@ -70,7 +70,7 @@ def check_health(app: App) -> t.Iterator[Problem]:
     release = app.data["release"]
     path = release.get("health_path")
     if isinstance(path, str) and app.usable("release.health_path") and not re.fullmatch(r"/[!-~]*", path):
-        text = f"{app.setting('release', 'health_path')} is {show(path)}, which is no path"
+        text = f"{app.setting('release', 'health_path')} is {show(path)}, which is not a path"
         yield app.problem(text, "begin it with a slash and leave spaces out, such as /healthz")
     for status in release.get("health_status") or []:
         match = _STATUS.fullmatch(str(status).strip())
@@ -87,10 +87,10 @@ def check_health_headers(app: App) -> t.Iterator[Problem]:
     setting = app.setting("release", "health_headers")
     for name, value in headers.items():
         if not _HEADER.fullmatch(str(name)):
-            text = f"{setting} has {show(name)}, which is no name of a header"
+            text = f"{setting} has {show(name)}, which is not a valid name of a header"
             yield app.problem(text, "use letters, digits and hyphens, such as X-Health")
         elif not isinstance(value, (str, int)):
-            yield app.problem(f"{setting} has {name} with no text as its value", "write a text in quotes")
+            yield app.problem(f"{setting} has {name} with no text as its value", "write a string in quotes")
         elif not _HEADER_VALUE.fullmatch(str(value)):
             text = f"{setting} has {name} with a character that a header cannot hold, such as a line break"
             yield app.problem(text, "write one line of plain letters")

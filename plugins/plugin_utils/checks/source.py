@@ -79,10 +79,10 @@ def _check_subdirectory(app: App, source: dict[str, t.Any]) -> t.Iterator[Proble
     elif wrong:
         yield app.problem(f"{said}, {wrong}", "write a directory inside the source tree, such as services/api")
     elif not _DIRECTORY.fullmatch(source["subdirectory"]):
-        mend = "use letters, digits, hyphens, underscores and dots"
-        yield app.problem(f"{said}, with a character that a unit file does not take", mend)
+        fix = "use letters, digits, hyphens, underscores and dots"
+        yield app.problem(f"{said}, with a character that a unit file does not take", fix)
     elif source["kind"] == "path" and os.path.isdir(source["path"]) and not tree_at_hand(app):
-        yield app.problem(f"{said}, which is no directory in {source['path']}", "correct its name")
+        yield app.problem(f"{said}, which is not a directory in {source['path']}", "correct its name")
 
 
 def _check_path(app: App, source: dict[str, t.Any]) -> t.Iterator[Problem]:
@@ -159,7 +159,7 @@ def _check_package(app: App, source: dict[str, t.Any]) -> t.Iterator[Problem]:
         return
     if not _PACKAGE.fullmatch(package):
         yield app.problem(
-            f"source.package is {show(package)}, which is no package name",
+            f"source.package is {show(package)}, which is not a package name",
             "write the name on the package index, such as httpbin",
         )
     if not version:
@@ -198,9 +198,9 @@ def check_persistent(app: App) -> t.Iterator[Problem]:
     seen: list[str] = []
     for key, sample in (("persistent", "instance"), ("persistent_files", "db.sqlite3")):
         for path in app.data[key] if app.usable(key) else ():
-            wrong, mend = _wrong_to_keep(path, sample) or _clash(path, seen) or _wrong_kind(app, key, path)
+            wrong, fix = _wrong_to_keep(path, sample) or _clash(path, seen) or _wrong_kind(app, key, path)
             if wrong:
-                yield app.problem(f"{key} has {show(path)}{wrong}", mend)
+                yield app.problem(f"{key} has {show(path)}{wrong}", fix)
             else:
                 seen.append(os.path.normpath(path))
 
@@ -229,11 +229,11 @@ def _wrong_kind(app: App, key: str, path: str) -> tuple[str, str]:
         if path.endswith("/") or os.path.isdir(there):
             return ", which is a directory", f"write persistent: [{os.path.normpath(path)}]"
         return "", ""
-    mend = f"write persistent_files: [{os.path.normpath(path)}]"
+    fix = f"write persistent_files: [{os.path.normpath(path)}]"
     if os.path.isfile(there):
-        return f", which is a file in {tree}", f"{mend} if the app writes to it, or the directory where data alone is"
+        return f", which is a file in {tree}", f"{fix} if the app writes to it, or the directory where data alone is"
     if _FILE.search(path) and not os.path.isdir(there):
-        return ", which looks like a file, and a directory would be made", f"{mend}, or {path}/ if it is a directory"
+        return ", which looks like a file, and a directory would be made", f"{fix}, or {path}/ if it is a directory"
     return "", ""
 
 
@@ -250,24 +250,24 @@ def check_static(app: App) -> t.Iterator[Problem]:
     tree = tree_at_hand(app)
     seen: dict[str, str] = {}
     for prefix, folder in ((str(key), value) for key, value in static.items()):
-        wrong, mend = _prefix_problem(prefix)
+        wrong, fix = _prefix_problem(prefix)
         same = seen.setdefault(re.sub(r"/+", "/", f"/{prefix}/"), prefix)
         if wrong:
-            yield app.problem(f"{setting} has the URL prefix {show(prefix)}, {wrong}", mend)
+            yield app.problem(f"{setting} has the URL prefix {show(prefix)}, {wrong}", fix)
         elif same != prefix:
             text = f"{setting} has the URL prefixes {show(same)} and {show(prefix)}, which are the same to nginx"
             yield app.problem(text, "keep one of them")
-        wrong, mend = _static_problem(app, folder, tree)
+        wrong, fix = _static_problem(app, folder, tree)
         if wrong:
-            yield app.problem(f"{setting} maps {show(prefix)} to {show(folder)}, {wrong}", mend)
+            yield app.problem(f"{setting} maps {show(prefix)} to {show(folder)}, {wrong}", fix)
 
 
 def _prefix_problem(prefix: str) -> tuple[str, str]:
-    """What is wrong with a URL prefix of static files, and the mend; two empty strings when nothing is."""
+    """What is wrong with a URL prefix of static files, and the fix; two empty strings when nothing is."""
     parts = prefix.strip("/").split("/")
     if not _PREFIX.fullmatch(f"/{prefix}"):
-        mend = "use letters, digits, hyphens, underscores, dots, tildes and slashes, such as /static/"
-        return "with a character that such a prefix may not have", mend
+        fix = "use letters, digits, hyphens, underscores, dots, tildes and slashes, such as /static/"
+        return "with a character that such a prefix may not have", fix
     if parts == [""]:
         return "which takes every request away from the app", "write one of its own, such as /static/"
     if not prefix.startswith("/"):
@@ -282,7 +282,7 @@ def _prefix_problem(prefix: str) -> tuple[str, str]:
 
 
 def _static_problem(app: App, folder: t.Any, tree: str) -> tuple[str, str]:
-    """What is wrong with a directory of static files, and the mend; two empty strings when nothing is."""
+    """What is wrong with a directory of static files, and the fix; two empty strings when nothing is."""
     if not isinstance(folder, str):
         return folder_problem(folder, tree)
     if folder.startswith("package:"):
@@ -290,7 +290,7 @@ def _static_problem(app: App, folder: t.Any, tree: str) -> tuple[str, str]:
         fix = (
             "write package:, the name by which Python imports it and a directory in it, such as package:pgadmin4/static"
         )
-        return ("which is no directory of a package", fix) if wrong else ("", "")
+        return ("which is not a directory of a package", fix) if wrong else ("", "")
     place = site.outside(app.data, folder) if app.usable("persistent") else ""
     if place.startswith(f"/var/lib/{app.data['name']}/") and not _PLAIN.fullmatch(place):
         return "with a character that systemd does not take", "use letters, digits, hyphens, underscores and dots"
@@ -304,7 +304,7 @@ def _static_problem(app: App, folder: t.Any, tree: str) -> tuple[str, str]:
 
 
 def left_out_problem(app: App, name: str) -> tuple[str, str]:
-    """What is wrong with a directory or file of which nothing is uploaded, and the mend; else two empty strings."""
+    """What is wrong with a directory or file of which nothing is uploaded, and the fix; else two empty strings."""
     if not tree_at_hand(app):
         return "", ""
     source = app.data["source"]
@@ -323,16 +323,16 @@ def left_out_problem(app: App, name: str) -> tuple[str, str]:
 
 
 def _elsewhere_problem(folder: str, name: str) -> tuple[str, str]:
-    """What is wrong with a directory outside the source tree, and the mend; two empty strings when nothing is."""
+    """What is wrong with a directory outside the source tree, and the fix; two empty strings when nothing is."""
     if os.path.normpath(folder) != (folder.rstrip("/") or "/") or not _FOLDER.fullmatch(folder):
-        return "which is no plain path", "write it without dots, quotes, dollar signs and backslashes"
+        return "which is not a plain path", "write it without dots, quotes, dollar signs and backslashes"
     if folder.rstrip("/") == f"/var/lib/{name}":
         return "all that the app keeps", f"write a directory in it, such as {folder.rstrip('/')}/uploads"
     return "", ""
 
 
 def folder_problem(folder: t.Any, tree: str) -> tuple[str, str]:
-    """What is wrong with a directory of static files, and the mend; two empty strings when nothing is."""
+    """What is wrong with a directory of static files, and the fix; two empty strings when nothing is."""
     if not isinstance(folder, str):
         return "not a directory", "write a directory relative to the source tree"
     outside = _outside(folder)
@@ -341,7 +341,7 @@ def folder_problem(folder: t.Any, tree: str) -> tuple[str, str]:
     if not _FOLDER.fullmatch(folder):
         return "with a character that nginx does not take", "rename it, without quotes, dollar signs and backslashes"
     if tree and not os.path.isdir(os.path.join(tree, folder)):
-        return f"which is no directory in {tree}", "create it there, or correct its name"
+        return f"which is not a directory in {tree}", "create it there, or correct its name"
     if tree and not f"{os.path.realpath(os.path.join(tree, folder))}/".startswith(f"{os.path.realpath(tree)}/"):
         return (
             "a link that leads out of the source tree",
@@ -370,12 +370,12 @@ def check_python(app: App) -> t.Iterator[Problem]:
     if wrong:
         yield app.problem(f"{setting} is {show(requirements)}, {wrong}", "write a file relative to the source tree")
     elif tree and not os.path.isfile(os.path.join(tree, requirements)):
-        text = f"{setting} is {show(requirements)}, which is no file in {tree}"
+        text = f"{setting} is {show(requirements)}, which is not a file in {tree}"
         yield app.problem(text, "create it there, or correct its name")
     elif tree:
-        wrong, mend = left_out_problem(app, requirements)
+        wrong, fix = left_out_problem(app, requirements)
         if wrong:
-            yield app.problem(f"{setting} is {show(requirements)}, {wrong}", mend)
+            yield app.problem(f"{setting} is {show(requirements)}, {wrong}", fix)
 
 
 def _check_python_version(app: App, version: str) -> t.Iterator[Problem]:
@@ -383,8 +383,8 @@ def _check_python_version(app: App, version: str) -> t.Iterator[Problem]:
     match = _PYTHON.fullmatch(version)
     if not match:
         found = re.search(r"3\.[0-9]+", version)
-        mend = f'write the major and minor version, "{found.group() if found else "3.13"}"'
-        yield app.problem(f"{setting} is {show(version)}, which names no Python", mend)
+        fix = f'write the major and minor version, "{found.group() if found else "3.13"}"'
+        yield app.problem(f"{setting} is {show(version)}, which names no Python", fix)
     elif int(match.group(1)) < (oldest := server(app.data["server"]).oldest_python):
         text = f"{setting} is {show(version)}, too old: {app.data['server']} needs 3.{oldest}"
         yield app.problem(text, 'write a version the host has, such as "3.13" on Debian 13, or "" for its own')
@@ -412,8 +412,8 @@ def check_build_environment(app: App) -> t.Iterator[Problem]:
     for name, value in (app.data["python"].get("build_environment") or {}).items():
         yield from check_assignment(app, setting, str(name), value)
         if name in _OF_THE_BUILD:
-            mend = "remove it; indexes, authorities and the interpreter have settings of their own"
-            yield app.problem(f"{setting}.{name} is given, but the build sets {name} itself", mend)
+            fix = "remove it; indexes, authorities and the interpreter have settings of their own"
+            yield app.problem(f"{setting}.{name} is given, but the build sets {name} itself", fix)
 
 
 def check_indexes(app: App) -> t.Iterator[Problem]:
@@ -426,7 +426,7 @@ def check_indexes(app: App) -> t.Iterator[Problem]:
         if app.usable(f"python.{name}") and not empty and not _INDEX.fullmatch(str(url)):
             verb = "is" if name == "index_url" else "has"
             shown = show(_URL_USER.sub(r"\1***@", str(url)))
-            text = f"{app.setting('python', name)} {verb} {shown}, which is no URL of a package index"
+            text = f"{app.setting('python', name)} {verb} {shown}, which is not a URL of a package index"
             yield app.problem(text, "write an http, https or file URL, such as https://packages.example.com/simple")
 
 
@@ -437,7 +437,7 @@ def check_way_out(app: App) -> t.Iterator[Problem]:
         return
     shown = show(_URL_USER.sub(r"\1***@", proxy))
     if not _PROXY.fullmatch(proxy):
-        text = f"python_app_proxy is {shown}, which is no URL of an HTTP proxy"
+        text = f"python_app_proxy is {shown}, which is not a URL of an HTTP proxy"
         yield app.problem(text, "write such as http://proxy.example.com:3128, or none")
     elif proxy.startswith("https:") and "@" in proxy:
         text = f"python_app_proxy is {shown}, a password over TLS, which builds cannot use"
@@ -449,8 +449,8 @@ def check_debian_packages(app: App) -> t.Iterator[Problem]:
     for key in ("system_packages", "build_packages"):
         for name in app.data[key] if app.usable(key) else ():
             if not _DEBIAN_PACKAGE.fullmatch(name):
-                mend = "write its name alone, such as libpq-dev"
-                yield app.problem(f"{key} has {show(name)}, which is no name of a Debian package", mend)
+                fix = "write its name alone, such as libpq-dev"
+                yield app.problem(f"{key} has {show(name)}, which is not a valid name of a Debian package", fix)
 
 
 CHECKS: tuple[t.Callable[[App], t.Iterator[Problem]], ...] = (

@@ -28,7 +28,7 @@ def check_resolver(app: App) -> t.Iterator[Problem]:
     value = app.data["certbot"].get("preflight_resolver")
     if isinstance(value, str) and app.usable("certbot.preflight_resolver") and not dns.valid_servers(value):
         yield app.problem(
-            f"certbot_preflight_resolver is {show(value)}, which is no address of a DNS server",
+            f"certbot_preflight_resolver is {show(value)}, which is not an address of a DNS server",
             "write an address, such as 9.9.9.9 or 192.0.2.53:5353, or several with spaces between them",
         )
 
@@ -50,8 +50,8 @@ def check_provided(app: App) -> t.Iterator[Problem]:
     try:
         making.check_provided(given, datetime.datetime.now(datetime.UTC))
     except model.CertificateError as error:
-        text, _, mend = str(error).removeprefix(f'app "{app.label}": ').rpartition("; ")
-        yield app.problem(*(text, mend) if text else (mend, "provide another certificate"))
+        text, _, fix = str(error).removeprefix(f'app "{app.label}": ').rpartition("; ")
+        yield app.problem(*(text, fix) if text else (fix, "provide another certificate"))
 
 
 def _read(path: str) -> str:
@@ -70,8 +70,8 @@ def check_clients(app: App) -> t.Iterator[Problem]:
     if not path:
         for scope in proxy.scopes(app):
             if scope.settings.get("client_verify") == "on":
-                mend = "write nginx: {client_ca: PEM file of the authority of your clients}"
-                yield app.problem(f'{scope.where("client_verify")} is "on", but client_ca is missing', mend)
+                fix = "write nginx: {client_ca: PEM file of the authority of your clients}"
+                yield app.problem(f'{scope.where("client_verify")} is "on", but client_ca is missing', fix)
     elif app.data["scheme"] == "http":
         yield app.problem(f"{setting} is given, but tls is off", "remove it, or choose another value of tls")
     elif not os.path.isfile(path):
@@ -86,8 +86,8 @@ def _check_authorities(app: App, setting: str, path: str) -> t.Iterator[Problem]
         if text:
             model.check_authorities(text, datetime.datetime.now(datetime.UTC))
     except model.CertificateError as error:
-        wrong, _, mend = str(error).partition("; ")
-        yield app.problem(f"{setting} is {path}: {wrong}", mend or "write the PEM file of an authority")
+        wrong, _, fix = str(error).partition("; ")
+        yield app.problem(f"{setting} is {path}: {wrong}", fix or "write the PEM file of an authority")
 
 
 PROFILES = ("classic", "tlsserver", "shortlived")
@@ -100,11 +100,11 @@ def check_profile(app: App) -> t.Iterator[Problem]:
     value, directory = acme.get("profile"), str(acme.get("acme_directory"))
     if not isinstance(value, str) or not value or not app.usable("certbot.profile", "certbot.acme_directory"):
         return
-    setting, mend = app.setting("certbot", "profile"), f"write {', '.join(PROFILES)}, or leave it empty"
+    setting, fix = app.setting("certbot", "profile"), f"write {', '.join(PROFILES)}, or leave it empty"
     if not _WORD.fullmatch(value):
-        yield app.problem(f"{setting} is {show(value)}, which is no name of a profile", mend)
+        yield app.problem(f"{setting} is {show(value)}, which is not a valid name of a profile", fix)
     elif (acme.get("staging") or _LETS_ENCRYPT in directory) and value not in PROFILES:
-        yield app.problem(f"{setting} is {show(value)}, which Let's Encrypt does not offer", mend)
+        yield app.problem(f"{setting} is {show(value)}, which Let's Encrypt does not offer", fix)
 
 
 NAMES = {"tlsserver": 25, "shortlived": 25}
@@ -152,14 +152,14 @@ def check_fallbacks(app: App) -> t.Iterator[Problem]:
         where = f"{app.setting('certbot', 'fallbacks')}[{number}]"
         directory, bundle = each["acme_directory"], each["ca_bundle"]
         if not _HTTPS.fullmatch(directory):
-            found = f"{where}.acme_directory is {show(directory)}, which is no URL of an ACME directory"
+            found = f"{where}.acme_directory is {show(directory)}, which is not a URL of an ACME directory"
             yield app.problem(found, "write such as https://acme.zerossl.com/v2/DV90")
         elif directory.rstrip("/") in seen:
             found = f"{where}.acme_directory is {show(directory)}, which would be asked twice"
             yield app.problem(found, "name each authority once, the first one in certbot_acme_directory")
         seen.add(directory.rstrip("/"))
         if bundle and not _PATH.fullmatch(bundle):
-            found = f"{where}.ca_bundle is {show(bundle)}, which is no plain path on the host"
+            found = f"{where}.ca_bundle is {show(bundle)}, which is not a plain path on the host"
             yield app.problem(found, "write such as /usr/local/share/ca-certificates/company.crt")
         yield from _check_binding(app, each, lambda name, where=where: f"{where}.{name}")  # type: ignore[misc]
 
@@ -174,13 +174,13 @@ def check_addresses(app: App) -> t.Iterator[Problem]:
     if app.data["tls"] != "letsencrypt" or not app.usable("tls", "domains", *(f"certbot.{key}" for key in keys)):
         return
     address = next((domain for domain in app.data["domains"] if dns.is_address(domain) and ":" not in domain), "")
-    wrong, mend = _address_problem(app.data["certbot"]) if address else ("", "")
+    wrong, fix = _address_problem(app.data["certbot"]) if address else ("", "")
     if wrong:
-        yield app.problem(f"domains has {show(address)}, an address, {wrong}", mend)
+        yield app.problem(f"domains has {show(address)}, an address, {wrong}", fix)
 
 
 def _address_problem(acme: t.Mapping[str, t.Any]) -> tuple[str, str]:
-    """What keeps addresses from being certified, and the mend; two empty strings when nothing does."""
+    """What keeps addresses from being certified, and the fix; two empty strings when nothing does."""
     if acme["challenge"] == "dns-01":
         return "which dns-01 cannot certify", "write a host name, or certbot: {challenge: http-01}"
     if acme["install_method"] != "venv":
@@ -210,7 +210,8 @@ def check_version(app: App) -> t.Iterator[Problem]:
     value = app.data["certbot"].get("version")
     if isinstance(value, str) and app.usable("certbot.version") and not _VERSION.fullmatch(value):
         yield app.problem(
-            f"certbot_version is {show(value)}, which is no exact version", 'write one, such as "5.8.0", with quotes'
+            f"certbot_version is {show(value)}, which is not an exact version",
+            'write one, such as "5.8.0", with quotes',
         )
 
 
@@ -229,7 +230,7 @@ def check_dns(app: App) -> t.Iterator[Problem]:
         return
     plugin, path = acme["dns_plugin"], acme["dns_credentials"]
     if plugin not in PLUGINS:
-        found = f"{app.setting('certbot', 'dns_plugin')} is {show(plugin)}, which is no plugin of certbot for dns-01"
+        found = f"{app.setting('certbot', 'dns_plugin')} is {show(plugin)}, which is not a plugin of certbot for dns-01"
         yield app.problem(found, f"write one of {', '.join(PLUGINS)}")
     setting = app.setting("certbot", "dns_credentials")
     if not path:
@@ -237,8 +238,8 @@ def check_dns(app: App) -> t.Iterator[Problem]:
     elif not os.path.isfile(path):
         yield app.problem(f"{setting} is a path, and {path} does not exist", "write the file the plugin is to read")
     elif os.stat(path).st_mode & stat.S_IROTH and not _in_vault(path):
-        mend = f"encrypt it with ansible-vault, or run chmod 600 {path}"
-        yield app.problem(f"{setting} is a path, and everybody on this machine can read {path}", mend)
+        fix = f"encrypt it with ansible-vault, or run chmod 600 {path}"
+        yield app.problem(f"{setting} is a path, and everybody on this machine can read {path}", fix)
 
 
 def _in_vault(path: str) -> bool:

@@ -38,10 +38,10 @@ def check_resources(app: App) -> t.Iterator[Problem]:
         ("memory_high", _MEMORY, "write a number and K, M, G or T, such as 512M"),
         ("cpu_quota", _QUOTA, "write a percentage, such as 150%"),
     )
-    for name, form, mend in forms:
+    for name, form, fix in forms:
         value = app.data["release"].get(name)
         if isinstance(value, str) and value and app.usable(f"release.{name}") and not form.fullmatch(value):
-            yield app.problem(f"{app.setting('release', name)} is {show(value)}, which systemd does not take", mend)
+            yield app.problem(f"{app.setting('release', name)} is {show(value)}, which systemd does not take", fix)
 
 
 def _items(app: App, name: str) -> list[str]:
@@ -59,7 +59,7 @@ def check_unit_extra(app: App) -> t.Iterator[Problem]:
     """Each item is one ``Key=value`` line."""
     for line in _items(app, "unit_extra"):
         if not _LINE.fullmatch(line):
-            text = f"{app.setting('release', 'unit_extra')} has {show(line)}, which is no line of a unit's section"
+            text = f"{app.setting('release', 'unit_extra')} has {show(line)}, which is not a line of a unit's section"
             yield app.problem(text, "write Key=value, one an item, such as CPUWeight=50")
 
 

@@ -44,12 +44,12 @@ class Problem:
     """One thing that is wrong with the input.
 
     ``app`` is the label of the app (``api``; ``number 2`` for an entry without a usable name), empty for the inventory
-    as a whole. ``text`` names the key and the value and says what is wrong; ``mend`` says what to write instead.
+    as a whole. ``text`` names the key and the value and says what is wrong; ``fix`` says what to write instead.
     """
 
     app: str
     text: str
-    mend: str
+    fix: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,9 +137,9 @@ class App:
     meant: set[str] = dataclasses.field(default_factory=set)
     roles: dict[str, Role] = dataclasses.field(default_factory=dict)
 
-    def problem(self, text: str, mend: str) -> Problem:
+    def problem(self, text: str, fix: str) -> Problem:
         """A problem of this app."""
-        return Problem(self.label, text, mend)
+        return Problem(self.label, text, fix)
 
     @property
     def present(self) -> bool:
@@ -194,7 +194,7 @@ def show(value: t.Any, key: str = "") -> str:
 
 def kind_of(value: t.Any) -> str:
     """The kind of a value in words."""
-    return {dict: "a dictionary", str: "a text", int: "a number", bool: "a boolean"}.get(
+    return {dict: "a dictionary", str: "a string", int: "a number", bool: "a boolean"}.get(
         type(value), f"a {type(value).__name__}"
     )
 
@@ -304,11 +304,11 @@ def _yaml_trap(spec: dict[str, t.Any], value: t.Any) -> str:
 
 def _text_trap(value: t.Any, choices: bool) -> str:
     if isinstance(value, (dict, list)):
-        return "not a text"
+        return "not a string"
     if isinstance(value, float):
-        return "a number and not a text"
+        return "a number and not a string"
     # Among choices Ansible finds the way from the boolean back to "off" or "no".
-    return "a boolean and not a text" if isinstance(value, bool) and not choices else ""
+    return "a boolean and not a string" if isinstance(value, bool) and not choices else ""
 
 
 def _number_trap(kind: str, value: t.Any) -> str:
@@ -336,7 +336,7 @@ def _reason(name: str, spec: dict[str, t.Any], value: t.Any, message: str) -> st
         "bool": "a boolean",
         "dict": "a dictionary",
         "list": "a list",
-        "str": "a text",
+        "str": "a string",
     }
     if spec.get("choices") and not isinstance(value, (dict, list)):
         return "not one of its choices"
@@ -347,13 +347,13 @@ def _reason(name: str, spec: dict[str, t.Any], value: t.Any, message: str) -> st
     return f"wrong: {message.splitlines()[0]}"
 
 
-def mend_for(spec: dict[str, t.Any], wrong: str) -> str:
+def fix_for(spec: dict[str, t.Any], wrong: str) -> str:
     """What to write for an option that :func:`coerce` refused."""
     if spec.get("choices"):
         return "write one of " + ", ".join(str(choice) for choice in spec["choices"])
     if wrong == "empty":
         return "give it a value, or remove the line"
-    if "not a text" in wrong:
+    if "not a string" in wrong:
         return "put the value in quotes"
     samples = {
         "int": "write a whole number",
@@ -362,7 +362,7 @@ def mend_for(spec: dict[str, t.Any], wrong: str) -> str:
         "list": "write a list, one item a line, each after a hyphen",
         "dict": "write a dictionary, one key: value a line",
     }
-    return samples.get(str(spec.get("type", "str")), "write a text")
+    return samples.get(str(spec.get("type", "str")), "write a string")
 
 
 def check_value(
@@ -389,8 +389,8 @@ def check_value(
 def _inside(app: str, path: str, options: dict[str, t.Any], value: dict[str, t.Any]) -> t.Iterator[Problem]:
     for unknown in unknown_keys(options, value):
         guess = nearest(unknown, options)
-        mend = f"did you mean {guess}?" if guess else "known keys are " + ", ".join(options)
-        yield Problem(app, f"{path}.{unknown} is not a known key", mend)
+        fix = f"did you mean {guess}?" if guess else "known keys are " + ", ".join(options)
+        yield Problem(app, f"{path}.{unknown} is not a known key", fix)
     if path == "source":
         kinds = [kind for kind in SOURCE_KINDS if kind in value]
         if len(kinds) > 1:
@@ -407,12 +407,12 @@ def _refusal(
     if removed:
         return Problem(app, f"{path} is {show(value)}, {removed[0]}", removed[1])
     if role and variable in role.words and value is not None:
-        wrong, mend = role.words[variable]
-        return Problem(app, f"{path} is {show(value)}, {wrong}", mend)
+        wrong, fix = role.words[variable]
+        return Problem(app, f"{path} is {show(value)}, {wrong}", fix)
     # The values of whole environments stay out of messages: some of them are secret.
     shown = "" if path in ("secrets", "env") else f"{show(value, path)}, "
-    mend = ALSO_A_SETTING[path].format(show(value)) if path in ALSO_A_SETTING else mend_for(spec, wrong)
-    return Problem(app, f"{path} is {shown}{wrong}", mend)
+    fix = ALSO_A_SETTING[path].format(show(value)) if path in ALSO_A_SETTING else fix_for(spec, wrong)
+    return Problem(app, f"{path} is {shown}{wrong}", fix)
 
 
 def unknown_keys(options: dict[str, dict[str, t.Any]], value: dict[str, t.Any]) -> list[str]:
@@ -508,7 +508,7 @@ def _unknown_app_keys(schema: Schema, app: App) -> t.Iterator[Problem]:
 
 
 def _guess_app_key(schema: Schema, key: str, value: t.Any) -> str:
-    """The mend for an unknown key of an app: a role's name or variable, misspelt or in the wrong place."""
+    """The fix for an unknown key of an app: a role's name or variable, misspelt or in the wrong place."""
     shown = "..." if isinstance(value, (dict, list)) or value is UNEVALUATED else show(value, key)
     named = next((role for role in schema.roles.values() if key in (role.name, role.key)), None)
     if named:
@@ -616,8 +616,8 @@ def _unknown_location_setting(role: Role, app: App, path: str, name: str, known:
             f"{path}.{name} is not a setting of a location", f"set it for the app, as {role.key}: {{{name}: ...}}"
         )
     guess = nearest(name, known)
-    mend = f"did you mean {guess}?" if guess else "known settings are " + ", ".join(known)
-    return app.problem(f"{path}.{name} is not a setting", mend)
+    fix = f"did you mean {guess}?" if guess else "known settings are " + ", ".join(known)
+    return app.problem(f"{path}.{name} is not a setting", fix)
 
 
 def _unknown_override(role: Role, app: App, name: str, value: t.Any) -> Problem:
@@ -628,8 +628,8 @@ def _unknown_override(role: Role, app: App, name: str, value: t.Any) -> Problem:
     if name.startswith(role.prefix) and name[len(role.prefix) :] in short:
         return app.problem(text, f"leave out the prefix here: {name[len(role.prefix) :]}")
     guess = nearest(name, short)
-    mend = f"did you mean {guess}?" if guess else "known settings are " + ", ".join(short)
-    return app.problem(text, mend)
+    fix = f"did you mean {guess}?" if guess else "known settings are " + ", ".join(short)
+    return app.problem(text, fix)
 
 
 def _resolve_source(source: dict[str, t.Any], bases: list[str]) -> dict[str, t.Any]:

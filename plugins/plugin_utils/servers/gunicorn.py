@@ -157,8 +157,8 @@ def check_workers(app: App) -> t.Iterator[Problem]:
     """``auto`` or a count."""
     value = app.data["gunicorn"].get("workers")
     if isinstance(value, str) and app.usable("gunicorn.workers") and value != "auto" and not _COUNT.fullmatch(value):
-        wrong, mend = app.roles["gunicorn"].words["gunicorn_workers"]
-        yield app.problem(f"{app.setting('gunicorn', 'workers')} is {show(value)}, {wrong}", mend)
+        wrong, fix = app.roles["gunicorn"].words["gunicorn_workers"]
+        yield app.problem(f"{app.setting('gunicorn', 'workers')} is {show(value)}, {wrong}", fix)
 
 
 def check_worker_class(app: App) -> t.Iterator[Problem]:
@@ -183,7 +183,7 @@ def check_extra(app: App) -> t.Iterator[Problem]:
         elif name in _MANAGED:
             yield app.problem(f"{setting} has {name}, which the release sets itself", f"remove {name}")
         elif not _SETTING.fullmatch(name):
-            text = f"{setting} has {show(name)}, which is no name of a setting of gunicorn"
+            text = f"{setting} has {show(name)}, which is not a valid name of a setting of gunicorn"
             yield app.problem(text, "write the name as in a gunicorn.conf.py, such as statsd_host")
         elif name not in _NAMES and gunicorn.get("version") == _NAMES_OF:
             text = f"{setting} has {name}, which gunicorn {_NAMES_OF} does not know"
@@ -204,9 +204,9 @@ def check_gevent(app: App) -> t.Iterator[Problem]:
     if missing:
         listed = " and ".join(missing)
         pins = ", ".join(f'"{name}==..."' for name in missing)
-        mend = f"add {listed} to its requirements, or write python: {{packages: [{pins}]}} with the versions you want"
+        fix = f"add {listed} to its requirements, or write python: {{packages: [{pins}]}} with the versions you want"
         setting = app.setting("gunicorn", "worker_class")
-        yield app.problem(f'{setting} is "gevent", but {where} does not bring {listed}', mend)
+        yield app.problem(f'{setting} is "gevent", but {where} does not bring {listed}', fix)
 
 
 SERVER = Server(

@@ -255,7 +255,7 @@ def test_app_in_a_subdirectory_with_relative_requirements(tmp_path: Path, instal
 
 def test_subdirectory_that_is_not_there(tmp_path: Path) -> None:
     inputs = dataclasses.replace(UV, subdirectory="services/nope")
-    with pytest.raises(build_inputs.BuildError, match=r'subdirectory is "services/nope", which is no directory of'):
+    with pytest.raises(build_inputs.BuildError, match=r'subdirectory is "services/nope", which is not a directory of'):
         make_build(tmp_path, inputs, packed(tmp_path, MONOREPO))
 
 
@@ -449,7 +449,7 @@ def test_static_files_of_an_installed_package_are_served_and_nothing_else_of_it(
 
 @pytest.mark.parametrize("folder", ["admin/etc", "nosuch/static", "admin/static/site.0123456789ab.css"])
 def test_what_is_no_directory_of_a_package_is_not_served(tmp_path: Path, folder: str) -> None:
-    with pytest.raises(build_inputs.BuildError, match=f'nginx.static has "package:{folder}", which is no directory'):
+    with pytest.raises(build_inputs.BuildError, match=f'nginx.static has "package:{folder}", which is not a directory'):
         make_build(tmp_path, of_package(folder), packed(tmp_path, {"app.py": ""}))
 
 

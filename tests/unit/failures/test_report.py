@@ -137,11 +137,15 @@ OTHERS: dict[str, tuple[str, str, str]] = {
         "release_hook_timeout",
     ),
     "worker_no_program": (
-        "trouble.celery@5.service ended by itself",
-        "trouble.celery@5.service ended by itself: /srv/trouble/releases/21/commands/celery: ",
+        "trouble.celery@5.service exited unexpectedly",
+        "trouble.celery@5.service exited unexpectedly: /srv/trouble/releases/21/commands/celery: ",
         "install celery",
     ),
-    "beside_segfault": ("trouble.celery@5.service ended by itself", "the process was ended by SIGSEGV", MACHINE_CODE),
+    "beside_segfault": (
+        "trouble.celery@5.service exited unexpectedly",
+        "the process was ended by SIGSEGV",
+        MACHINE_CODE,
+    ),
 }
 
 

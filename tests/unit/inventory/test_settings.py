@@ -83,7 +83,7 @@ def resolve_one(schema: settings.Schema, entry: object, inventory: dict | None =
     """Resolve one entry; returns the app and the texts of all problems."""
     host, problems = settings.merge_host(schema, inventory or {})
     apps, found = settings.resolve(schema, host, [entry], ["/nowhere"])
-    return apps[0], [f"{problem.text}; {problem.mend}" for problem in [*problems, *found]]
+    return apps[0], [f"{problem.text}; {problem.fix}" for problem in [*problems, *found]]
 
 
 def test_schema_reads_roles_that_exist(schema):
@@ -211,7 +211,7 @@ def test_show(value, key, expected):
 
 def test_every_default_of_the_collection_satisfies_its_own_spec():
     schema = settings.load_schema()
-    assert list(schema.roles) == ["python", "release", "nginx", "certbot", "gunicorn"]
+    assert list(schema.roles)[:4] == ["python", "release", "nginx", "certbot"]
     for role in schema.roles.values():
         for name, value in role.defaults.items():
             if isinstance(value, str) and "{{" in value:

@@ -145,11 +145,11 @@ def test_undefined_variables_are_located(inventory):
     assert "_ansible_no_log" not in result
     assert "apps" not in result
     assert SECRET not in str(result)
-    mend = "; define the variable, or correct its name"
+    fix = "; define the variable, or correct its name"
     assert result["msg"].splitlines()[1:] == [
-        f"inventory: gunicorn_timeout cannot be evaluated, 'limit' is undefined{mend}",
-        f"app \"api\": domains cannot be evaluated, 'zon' is undefined{mend}",
-        f"app \"api\": secrets.PASSWORD cannot be evaluated, 'passwort' is undefined{mend}",
+        f"inventory: gunicorn_timeout cannot be evaluated, 'limit' is undefined{fix}",
+        f"app \"api\": domains cannot be evaluated, 'zon' is undefined{fix}",
+        f"app \"api\": secrets.PASSWORD cannot be evaluated, 'passwort' is undefined{fix}",
     ]
 
 
@@ -323,7 +323,7 @@ def test_a_template_of_a_file_that_fails_is_located_without_its_text(inventory, 
 def test_a_file_that_is_no_text(inventory):
     (inventory.parent / "local.cfg").write_bytes(b"\xff\xfe")
     (inventory.parent / "made.j2").write_text("")
-    assert 'app "api": files[1] is local.cfg, which is no text in UTF-8' in run(inventory, INVENTORY + FILES)["msg"]
+    assert 'app "api": files[1] is local.cfg, which is not text in UTF-8' in run(inventory, INVENTORY + FILES)["msg"]
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def test_a_server_that_ends_before_it_listens_is_not_waited_for(paths: layout.Pa
     configure(paths, "silent")
     systemd.broken.add(f"{APP}@1.service")
     _step, failures = run(paths, systemd, desired(start_timeout=3600))
-    assert f"{APP}@1.service ended by itself" in failures[0]
+    assert f"{APP}@1.service exited unexpectedly" in failures[0]
 
 
 def test_answer_without_the_expected_text_is_not_healthy(paths: layout.Paths, systemd: FakeSystemd) -> None:
@@ -151,7 +151,7 @@ def test_everything_of_a_release_changes_over(paths: layout.Paths, systemd: Fake
 def test_a_worker_that_ends_keeps_the_release_from_serving(paths: layout.Paths, systemd: FakeSystemd) -> None:
     run(paths, systemd, full())
     _step, failures = run(paths, systemd, full(units=(unit("celery", "worker", "ends"),)))
-    assert f"{APP}.celery@2.service ended by itself" in failures[0]
+    assert f"{APP}.celery@2.service exited unexpectedly" in failures[0]
     assert f"journal of {APP}.celery@2.service" in failures[0]
     assert serving(paths) == "1"
     assert systemd.up == {f"{APP}.celery@1.service", f"{APP}.tidy@1.timer", f"{APP}.listen.socket"}
@@ -214,6 +214,6 @@ def test_an_instance_that_ends_within_the_bake_window_brings_the_old_one_back(
     run(paths, systemd, desired())
     monkeypatch.setattr(activation.time, "sleep", lambda _s: systemd.broken.add(f"{APP}@2.service"))
     _step, failures = run(paths, systemd, desired(environment="2", bake=plan.Bake(2)))
-    assert f"{APP}@2.service ended by itself" in failures[0]
+    assert f"{APP}@2.service exited unexpectedly" in failures[0]
     assert serving(paths) == "1"
     assert "end" not in [call[0] for call in systemd.calls], "it may be at a client's request"

@@ -34,7 +34,7 @@ def test_an_address_that_is_taken_is_refused_while_the_old_one_is_held(
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         _step, failures = run(paths, systemd, listening(address, environment="2"))
-    assert f"listen is {address}, which cannot be had: Address already in use" in failures[0]
+    assert f"listen is {address}, which cannot be bound: Address already in use" in failures[0]
     assert f"{APP}.listen.socket" in systemd.up
     assert serving(paths) == "1"
 

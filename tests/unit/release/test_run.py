@@ -120,7 +120,7 @@ def test_killed_at_any_instant_one_release_serves_and_the_next_run_completes(
         assert not list((paths.root / APP / "releases").glob(".*")), f"killed at {instant}: a part is left over"
         assert run(paths, systemd, full(environment=str(instant)))[0].kind == "none"
     else:
-        pytest.fail("the run never ended by itself")
+        pytest.fail("the run never exited unexpectedly")
     assert instant > 15, "too few instants were tried to mean anything"
 
 

@@ -5,7 +5,7 @@
 
 Let's Encrypt refuses an account after 5 failed authorisations of a name within an hour, and after 5 certificates for
 the same set of names within 7 days (https://letsencrypt.org/docs/rate-limits/). A set-up that stays broken, or one
-that is built anew on every run, would reach that and then be locked out when it is mended.
+that is built anew on every run, would reach that and then be locked out when it is fixed.
 """
 
 from __future__ import annotations

@@ -69,8 +69,8 @@ class TestClearance:
         assert len(again.errors) == len(outcome.errors)
         assert not again.changed
         del seen["www.example.test"]
-        mended = self.run(host, apps)
-        assert not mended.errors
+        fixed = self.run(host, apps)
+        assert not fixed.errors
         assert store.table(host, apps)["api"]["domains"] == ["api.example.test", "www.example.test"]
         assert not self.run(host, apps).changed
 
