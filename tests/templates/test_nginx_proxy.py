@@ -920,6 +920,33 @@ def test_a_header_that_nginx_sends_with_a_refusal_is_not_there_twice(make: Make)
         assert names.count("cache-control") <= 1
 
 
+@pytest.mark.parametrize("name", ["Cache-Control", "cache-control", "Expires"])
+def test_how_long_a_static_file_may_be_kept_is_said_once(make: Make, name: str) -> None:
+    given = app("api", nginx={"add_headers": {name: "0"}, "static": {"/s/": "static"}})
+    static = make(given).server("api.example.com", "443").location("^~", "/s/")
+    assert static.one("expires") == "1h"
+    names = [args[0] for args in static.all("add_header")]
+    assert "X-Content-Type-Options" in names, "those of the server are dropped"
+    assert name not in names
+
+
+def test_static_files_that_say_nothing_of_it_themselves_have_the_header_of_all(make: Make) -> None:
+    nginx = {"add_headers": {"Cache-Control": "no-cache"}, "static": {"/s/": "static"}, "static_expires": "off"}
+    server = make(app("api", nginx=nginx)).server("api.example.com", "443")
+    assert server.location("^~", "/s/").all("add_header") == [], "those of the server are dropped"
+    assert "Cache-Control" in [args[0] for args in server.all("add_header")]
+
+
+def test_what_an_app_tells_nginx_is_ignored_nowhere(make: Make) -> None:
+    """X-Accel-Redirect and its like, as the role's README says."""
+    cached = {"/cached/": {"cache": "on"}, "= /micro": {"cache": "micro"}, "/events": {"buffering": False}}
+    config = make(app("api", nginx={"locations": cached, "add_headers": {"X-Own": "1"}}))
+    server = config.server("api.example.com", "443")
+    for block in (config.http, server, *server.blocks("location")):
+        assert not block.all("proxy_ignore_headers")
+        assert not block.all("proxy_pass_header"), "nginx hides them from clients by itself"
+
+
 def test_snippets_keep_their_lines(make: Make) -> None:
     snippet = "location /x {\n    return 403;\n}\n"
     config = make(

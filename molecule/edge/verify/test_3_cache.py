@@ -88,6 +88,12 @@ def test_an_answer_that_is_not_for_all_is_not_kept(host, client, path, query):
     assert [answer.headers["x-cache"] for answer in answers] == ["MISS", "MISS"]
 
 
+def test_what_the_app_tells_nginx_alone(host, client, path):
+    answers = [client.get(host.url("probe", f"{path}?nginx=0")) for _ in range(2)]
+    assert [answer.headers["x-cache"] for answer in answers] == ["MISS", "MISS"]
+    assert not [name for answer in answers for name in answer.headers if name.startswith("x-accel-")]
+
+
 def test_the_app_says_for_how_long(host, client, path):
     url = host.url("probe", f"{path}?{LONG}")
     client.get(url)

@@ -43,6 +43,8 @@ def counted(_path: str = "") -> Response:
     answer = jsonify(count=next(answers), user=request.headers.get("Authorization"))
     if "control" in request.args:
         answer.headers["Cache-Control"] = request.args["control"]
+    if "nginx" in request.args:
+        answer.headers["X-Accel-Expires"] = request.args["nginx"]
     if "cookie" in request.args:
         answer.set_cookie("session", "of-one-client")
     return answer
