@@ -97,6 +97,8 @@ def test_a_deployment_looks_through_nginx_and_another_path_needs_one_run(play, a
 def test_what_the_inventory_no_longer_names_keeps_its_place(play, apps, hosts, client):
     """First the app above is named without the one below, then neither is."""
     (host,) = [host for host in hosts if host.name == "d13"]
+    begin = play("--limit", host.name, wsgi_apps=list(apps.values()))
+    assert begin.code == 0, begin.output
     for gone in (["below"], ["below", "probe"]):
         run = play("--limit", host.name, wsgi_apps=[app for name, app in apps.items() if name not in gone])
         assert run.code == 0, run.output
