@@ -35,6 +35,8 @@ def d13(hosts):
 
 
 def test_every_app_that_fails_is_named_and_the_others_are_served(d13, apps, play, client):
+    begin = play("--limit", "d13", playbook="deploy", wsgi_apps=[apps["shop"], apps["radicale"]])
+    assert begin.code == 0, begin.output
     before = {name: d13.release(name) for name in ("shop", "radicale")}
     broken = [
         {**PUBLISHED, "name": name, "domains": [f"{name}.example.test"], **changes}
