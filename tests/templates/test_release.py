@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pwd
-import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -253,157 +250,16 @@ def test_files_of_an_app_begin_with_what_the_source_ships(prepared: Callable[...
 
 
 def test_nginx_may_read_what_it_serves_of_the_state_and_no_more() -> None:
-    assert serving("/var/lib/api/up")["prepare"].splitlines()[-5:-2] == [
+    def prepare(folder: str) -> str:
+        made = app("api", nginx={"static": {"/files/": folder}})
+        return str(Units(renderer("release"), [made]).of(made)["prepare"])
+
+    assert prepare("/var/lib/api/up").splitlines()[-5:-2] == [
         'a+ "/var/lib/api" - - - - u:www-data:--x',
         'A+ "/var/lib/api/up" - - - - u:www-data:r-x,d:u:www-data:r-x',
         "END",
     ]
-    assert serving("static")["prepare"] == ""
-
-
-def serving(*folders: str) -> dict[str, Any]:
-    """The texts of an app of which nginx serves these directories."""
-    return units(nginx={"static": {f"/{number}/": folder for number, folder in enumerate(folders)}})
-
-
-def test_what_a_release_had_nginx_read_it_takes_back_when_it_has_ended() -> None:
-    made = units(nginx={"static": {"/up/": "/var/lib/api/up"}}, **BACKGROUND)
-    for text in (made["settings"], *(unit["text"] for unit in made["units"] if unit["kind"] != "timer")):
-        assert sections(text)["Service"]["ExecStopPost"] == ["-/srv/api/releases/%i/prepare ended"]
-    assert "ExecStopPost" not in sections(units(persistent=["up"])["settings"])["Service"]
-
-
-class Shares:
-    """The state of an app on this machine, and the releases that share it with nginx."""
-
-    def __init__(self, top: Path) -> None:
-        self.state, self._app = top / "state", top / "srv"
-        self.state.mkdir(mode=0o750)
-
-    def start(self, number: int, *folders: str, persistent: tuple[str, ...] = ("own",)) -> None:
-        """A release, of which nginx serves these directories, prepares itself."""
-        made = units(
-            persistent=list(persistent), nginx={"static": {f"/{name}/": f"/var/lib/api/{name}" for name in folders}}
-        )
-        release = self._app / "releases" / str(number)
-        release.mkdir(parents=True, exist_ok=True)
-        if made["prepare"]:
-            (release / "prepare").write_text(made["prepare"].replace("/var/lib/api", str(self.state)))
-            self._run(release)
-
-    def serve(self, number: int) -> None:
-        """The release goes live."""
-        (self._app / "current").unlink(missing_ok=True)
-        (self._app / "current").symlink_to(f"releases/{number}")
-
-    def end(self, number: int) -> None:
-        """What systemd does when a program of the release has ended."""
-        self._run(self._app / "releases" / str(number), "ended")
-
-    def _run(self, release: Path, *arguments: str) -> None:
-        environment = {"PATH": "/usr/bin:/bin", "HOME": str(self.state), "WSGI_RELEASE_DIR": str(release)}
-        command = ["sh", str(release / "prepare"), *arguments]
-        done = subprocess.run(command, env=environment, check=True, umask=0o077, capture_output=True, text=True)
-        assert not done.stderr
-
-    @property
-    def all(self) -> dict[str, str]:
-        """What nginx may do, and in a directory what with things made there, by path; where it may nothing, nothing."""
-        found = {}
-        for place in [self.state, *self.state.rglob("*")]:
-            may = [self._may(place, f"system.posix_acl_{kind}") for kind in ("access", "default")]
-            if any(may):
-                found[str(place.relative_to(self.state))] = " ".join(may).strip()
-        return found
-
-    @staticmethod
-    def _may(place: Path, name: str) -> str:
-        nginx = pwd.getpwnam("www-data").pw_uid
-        if name not in os.listxattr(place, follow_symlinks=False):
-            return ""
-        entries = struct.iter_unpack("<HHI", os.getxattr(place, name, follow_symlinks=False)[4:])
-        (may,) = [may for tag, may, who in entries if (tag, who) == (2, nginx)] or [0]
-        return "".join(letter if may & bit else "-" for letter, bit in (("r", 4), ("x", 1))) if may else "other"
-
-
-@pytest.fixture
-def shares(tmp_path: Path) -> Shares:
-    made = Shares(tmp_path)
-    grant = f'a+ "{tmp_path}" - - - - u:www-data:--x'
-    try:
-        subprocess.run(["systemd-tmpfiles", "--create", "-"], input=grant, text=True, check=True)
-        assert "system.posix_acl_access" in os.listxattr(tmp_path)
-    except (OSError, subprocess.CalledProcessError, AssertionError) as error:
-        pytest.skip(f"no ACL for www-data here: {error}")
-    return made
-
-
-WHOLE = "rx rx"
-
-
-def test_a_directory_that_is_no_longer_served_is_nginx_s_no_more(shares: Shares) -> None:
-    shares.start(1, "up", "a/b", "a/c")
-    shares.serve(1)
-    (shares.state / "up/deep").mkdir()
-    (shares.state / "up/deep/file").write_text("uploaded")
-    (shares.state / "up/link").symlink_to("/etc/passwd")
-    given = {".": "-x", "up": WHOLE, "up/deep": WHOLE, "a": "-x", "a/b": WHOLE, "a/c": WHOLE}
-    assert shares.all == {**given, "up/deep/file": "rx"}
-
-    shares.start(2, "a/c")
-    assert shares.all == {**given, "up/deep/file": "rx"}, "the release before it still serves"
-    shares.end(1)
-    assert "up" in shares.all, "it has only been restarted"
-    shares.serve(2)
-    shares.end(1)
-    assert shares.all == {".": "-x", "a": "-x", "a/c": WHOLE}
-    assert (shares.state / "up").stat().st_mode & 0o777 == 0o750, "more or less is the app's own than was"
-
-    shares.start(3, persistent=())
-    shares.serve(3)
-    shares.end(2)
-    assert shares.all == {}, "nothing is left to prepare"
-
-
-def test_what_a_release_that_failed_has_given_is_taken_back(shares: Shares) -> None:
-    shares.start(1, "up")
-    shares.serve(1)
-    shares.start(2, "up", "new")
-    shares.end(2)
-    assert shares.all == {".": "-x", "up": WHOLE}
-
-
-def test_what_an_end_has_left_is_taken_back_at_a_start(shares: Shares) -> None:
-    """Of a release that did not run when another took its place, or was killed with all of the host."""
-    shares.start(1, "up")
-    shares.start(2)
-    shares.serve(2)
-    shares.start(2)
-    assert shares.all == {}
-
-
-def test_one_inside_another(shares: Shares) -> None:
-    shares.start(1, "up/public")
-    for number, folders, expected in (
-        (2, ["up"], {".": "-x", "up": WHOLE, "up/public": WHOLE}),
-        (3, ["up/public"], {".": "-x", "up": "-x", "up/public": WHOLE}),
-    ):
-        shares.serve(number - 1)
-        shares.start(number, *folders)
-        shares.serve(number)
-        shares.end(number - 1)
-        assert shares.all == expected
-
-
-def test_what_others_may_stays(shares: Shares) -> None:
-    shares.start(1, "up")
-    up = str(shares.state / "up")
-    grant = f'a+ "{up}" - - - - u:nobody:r-x,d:u:nobody:r-x'
-    subprocess.run(["systemd-tmpfiles", "--create", "-"], input=grant, text=True, check=True)
-    shares.start(2)
-    shares.serve(2)
-    shares.end(1)
-    assert shares.all == {"up": "other other"}
+    assert prepare("static") == ""
 
 
 def test_an_app_does_not_see_the_others() -> None:
