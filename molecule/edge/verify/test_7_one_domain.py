@@ -100,7 +100,8 @@ def test_what_the_inventory_no_longer_names_keeps_its_place(play, apps, hosts, c
     begin = play("--limit", host.name, wsgi_apps=list(apps.values()))
     assert begin.code == 0, begin.output
     for gone in (["below"], ["below", "probe"]):
-        run = play("--limit", host.name, wsgi_apps=[app for name, app in apps.items() if name not in gone])
+        named = [app for name, app in apps.items() if name not in gone]
+        run = play("--limit", host.name, wsgi_apps=[*named, {"name": "never-there", "state": "absent"}])
         assert run.code == 0, run.output
         assert client.get(host.url("probe", "/below/")).json["app"] == "below"
         assert client.get(host.url("probe")).json["app"] == "probe"
