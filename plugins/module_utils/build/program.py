@@ -32,6 +32,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.build.inputs import (
 )
 from ansible_collections.webops.wsgi.plugins.module_utils.build.locks import TOOLS, Lock
 from ansible_collections.webops.wsgi.plugins.module_utils.build.project import (
+    SETUP_CFG,
     deciding_file,
     foreign_imports,
     lock_kind,
@@ -172,6 +173,8 @@ def _plan(path: Path, inputs: BuildInputs) -> Plan:
 def _install(path: Path, inputs: BuildInputs, plan: Plan, environment: dict[str, str]) -> None:
     venv, source = path / "venv", path / inputs.tree
     _create(venv, inputs, environment, source)
+    if Path(plan.decided).name == SETUP_CFG:
+        _make_installable(source / plan.decided)
     if plan.lock:
         lock = Lock(plan.lock, source, inputs, environment, path.parent / SCRATCH, _tools(path, inputs, environment))
         for requirements in lock.runs():
@@ -181,6 +184,13 @@ def _install(path: Path, inputs: BuildInputs, plan: Plan, environment: dict[str,
     # What the app brings wins. Its requirements need not say so: an included file, a lock, a dependency may bring it.
     if inputs.server and requirement_name(inputs.server) not in installed_packages(venv):
         _run([*_installer(venv, inputs), inputs.server], inputs, environment, source)
+
+
+def _make_installable(configuration: Path) -> None:
+    """Installers want a setup.py beside a setup.cfg, and need no more in it than this."""
+    script = configuration.parent / "setup.py"
+    if not script.exists():
+        script.write_text("import setuptools\n\nsetuptools.setup()\n")
 
 
 def _create(venv: Path, inputs: BuildInputs, environment: dict[str, str], folder: Path) -> None:
@@ -255,7 +265,10 @@ def _run(command: list[str], inputs: BuildInputs, environment: dict[str, str], f
 def _failed(inputs: BuildInputs, what: str, output: str) -> BuildError:
     """What failed, what to do about it where that is known, and the end of what it printed."""
     fix = build_remedy(output)
-    end = "\n".join(output.strip().splitlines()[-25:])
+    lines = output.strip().splitlines()
+    # uv says first which package it was, and prints the traceback of that package's back end after it.
+    named = [line for line in lines[:-25] if line.startswith("error: ")][:1]
+    end = "\n".join([*named, *lines[-25:]])
     return BuildError(f'app "{inputs.app}": {what}{fix and ": "}{fix}:\n{end}')
 
 

@@ -24,8 +24,9 @@ from ansible_collections.webops.wsgi.plugins.module_utils.build.inputs import Bu
 UV, POETRY, PDM, PIPENV, PYLOCK = "uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock", "pylock.toml"
 LOCKS = (UV, POETRY, PDM, PIPENV, PYLOCK)
 PROJECT = "pyproject.toml"
+SETUP_CFG = "setup.cfg"
 # Without a lock, the first of these decides.
-OPEN = ("requirements.txt", PROJECT, "setup.py", "setup.cfg")
+OPEN = ("requirements.txt", PROJECT, "setup.py", SETUP_CFG)
 # https://packaging.python.org/en/latest/specifications/pylock-toml/#file-name
 _NAMED_PYLOCK = re.compile(r"pylock\.[^.]+\.toml")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.webops.wsgi.plugins.module_utils.build import archive as tree_archive
 from ansible_collections.webops.wsgi.plugins.module_utils.build import inputs as build_inputs
-from ansible_collections.webops.wsgi.plugins.module_utils.build import make
+from ansible_collections.webops.wsgi.plugins.module_utils.build import make, program
 from ansible_collections.webops.wsgi.plugins.module_utils.build import project as build_project
 from ansible_collections.webops.wsgi.plugins.module_utils.build import requirements as build_requirements
 from bare_sandbox import BareSandbox
@@ -327,6 +327,30 @@ def test_failed_installation_names_the_app_and_leaves_nothing(tmp_path: Path) ->
     with pytest.raises(build_inputs.BuildError, match=rf'app "{APP}": installing the requirements of \./app failed'):
         make_build(tmp_path, INPUTS, archive)
     assert not make.build_path(tmp_path, INPUTS).exists()
+
+
+@pytest.mark.parametrize("own", ["", "# own\n"])
+def test_installer_finds_a_setup_py_beside_a_lone_setup_cfg(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str
+) -> None:
+    """Without one they refuse: "neither pyproject.toml nor setup.py are present"."""
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/setup.cfg").write_text("[metadata]\nname = x\n")
+    plan = program._plan(tmp_path, UV)
+    if own:
+        (tmp_path / "src/setup.py").write_text(own)
+    found = []
+    monkeypatch.setattr(program, "_run", lambda *_arguments: found.append(sorted(os.listdir(tmp_path / "src"))))
+    program._install(tmp_path, UV, plan, {})
+    assert found[1:] == [["setup.cfg", "setup.py"]]
+    assert (tmp_path / "src/setup.py").read_text() == (own or "import setuptools\n\nsetuptools.setup()\n")
+
+
+def test_long_failure_of_an_installer_names_the_package_first() -> None:
+    printed = "\n".join(["error: Failed to build `falcon==3.1.3`", *(f"line {number}" for number in range(60))])
+    lines = str(program._failed(INPUTS, "installing failed", printed)).splitlines()
+    assert lines[:2] == [f'app "{APP}": installing failed:', "error: Failed to build `falcon==3.1.3`"]
+    assert lines[2:] == [f"line {number}" for number in range(35, 60)]
 
 
 def project(folder: Path, setup: str, **files: str) -> Path:
