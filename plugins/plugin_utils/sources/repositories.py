@@ -11,6 +11,7 @@ itself.
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 import tarfile
 import tempfile
@@ -39,6 +40,7 @@ ADDRESSES = (
     re.compile(r"\bgit[\"']?\s*[=:]\s*[\"']([^\"'?#]+)"),  # of a table of uv, Poetry, PDM and Pipenv
     re.compile(r"\btype\s*=\s*\"git\"\s*,?\s*url\s*=\s*\"([^\"]+)"),  # of poetry.lock and pylock.toml
 )
+INCLUDED = re.compile(r"^\s*(?:-[rc]|--requirement|--constraint)[\s=]*([^\s#]+)", re.MULTILINE)
 REVISION = re.compile(r"(?<=[^/:])@[^/@]+$")  # behind the path
 
 
@@ -88,18 +90,28 @@ def addresses(texts: Iterable[str]) -> list[str]:
 
 
 def _texts(archive: Path, named: str, packages: Iterable[str]) -> list[str]:
-    texts = list(packages)
+    texts: dict[str, str] = {}
     with tarfile.open(archive) as members:
-        for member in members:
-            name = PurePosixPath(member.name)
-            if name.parts[0] == REPOSITORIES:
-                raise SourceError(f"the source has {REPOSITORIES}, a name that the build needs itself; rename it")
-            chosen = named and member.name.endswith(named)
-            lock = lock_kind(Path(member.name)) in LOCKS
-            if member.isreg() and member.size <= MAX_TEXT and (chosen or lock or _names_requirements(name)):
-                content = members.extractfile(member)
-                texts.append(content.read().decode(errors="replace") if content else "")
-    return texts
+        files = {member.name: member for member in members if member.isreg() and member.size <= MAX_TEXT}
+        if any(PurePosixPath(name).parts[0] == REPOSITORIES for name in members.getnames()):
+            raise SourceError(f"the source has {REPOSITORIES}, a name that the build needs itself; rename it")
+        wanted = [name for name in files if _is_read(name, named)]
+        while wanted:
+            name = wanted.pop()
+            content = members.extractfile(files[name])
+            texts[name] = content.read().decode(errors="replace") if content else ""
+            included = {_beside(name, path) for path in INCLUDED.findall(texts[name])}
+            wanted += [path for path in included if path in files and path not in texts and path not in wanted]
+    return [*packages, *texts.values()]
+
+
+def _beside(name: str, path: str) -> str:
+    return posixpath.normpath(posixpath.join(posixpath.dirname(name), path))
+
+
+def _is_read(name: str, named: str) -> bool:
+    chosen = bool(named) and name.endswith(named)
+    return chosen or lock_kind(Path(name)) in LOCKS or _names_requirements(PurePosixPath(name))
 
 
 def _names_requirements(name: PurePosixPath) -> bool:

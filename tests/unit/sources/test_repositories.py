@@ -99,6 +99,21 @@ def test_requirement_by_ssh_is_installed_where_there_is_no_key(
     assert sorted(os.listdir(path / "src")) == ["__pycache__", "app.py", "requirements.txt"]
 
 
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"requirements.txt": "-r deploy/base.txt\n", "deploy/base.txt": "--requirement=../git.in\n", "git.in": "LIB"},
+        {"requirements.txt": "-c pins.txt\n", "pins.txt": "-r requirements.txt\nLIB"},
+        {"prod.txt": "  -rbase.txt  # all\n", "base.txt": "LIB"},
+    ],
+)
+def test_requirement_in_an_included_file_of_any_name_is_found(tmp_path: Path, files: dict[str, str]) -> None:
+    line = "lib @ git+ssh://git@git.example.test/lib.git@v1 ; python_version >= '3.9'\n"
+    source = packed(tmp_path, {name: text.replace("LIB", line) for name, text in files.items()})
+    texts = repositories._texts(source, "prod.txt", [])
+    assert repositories.addresses(texts) == ["ssh://git@git.example.test/lib.git"]
+
+
 def test_repository_that_the_controller_cannot_fetch_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_SSH_COMMAND", "false")
     source = packed(tmp_path, {"requirements.txt": "lib @ git+ssh://git@git.example.test/lib.git@v1\n"})
