@@ -38,11 +38,15 @@ class Frame:
 
     def of(self, app: str) -> bool:
         """Whether it is the app's own code and no package's."""
-        return self.path.startswith(f"/srv/{app}/") and "/site-packages/" not in self.path
+        return self.path.startswith(f"/srv/{app}/") and "/site-packages/" not in self.path and not self.configures()
+
+    def configures(self) -> bool:
+        """Whether it is of the files that a release has for its server, around every app."""
+        return bool(re.match(r"/srv/[^/]+/releases/[^/]+/etc/", self.path))
 
     def foreign(self, log: ServerLog) -> bool:
         """Whether it belongs to Python or the server, which are never at fault."""
-        return self.path.startswith(("<", "/usr/lib/")) or log.owns(self.path)
+        return self.path.startswith(("<", "/usr/lib/")) or self.configures() or log.owns(self.path)
 
     def __str__(self) -> str:
         place = f"{re.split(r'/(?:site-packages|app/src|builds/[^/]*/src)/', self.path)[-1]}:{self.line}"

@@ -227,6 +227,14 @@ def test_an_app_that_is_a_package_shows_the_last_frames_that_are_not_the_server_
     assert lines[1:4] == ["  a/b.py:2 in f", "  a/c.py:3 in f", "  a/d.py:4 in f"]
 
 
+def test_files_that_a_release_has_for_its_server_are_not_the_app_s_frames() -> None:
+    places = ("releases/5/etc/behind_proxy.py", "releases/5/app/src/app.py")
+    frames = [f'  File "/srv/trouble/{place}", line {line}, in f' for line, place in enumerate(places)]
+    text = "\n".join(["Traceback (most recent call last):", *frames, "ValueError"])
+    lines = report(Failure("trouble", STATE, ENDED, Journal("trouble@5.service", text), log=LOG)).splitlines()
+    assert lines[1:3] == ["  app.py:1 in f", f"{STATE}: {ENDED}"]
+
+
 def test_lines_that_workers_repeat_are_shown_once_and_only_the_last_ones() -> None:
     text = "\n".join([*(f"line {number}" for number in range(20)), "same", "same"])
     lines = report(Failure("trouble", STATE, "not healthy", Journal("trouble@5.service", text), log=LOG)).splitlines()
