@@ -441,7 +441,7 @@ def test_build_that_lacks_a_program_names_the_key_in_the_first_line(tmp_path: Pa
 def test_static_directory_that_no_command_makes(tmp_path: Path) -> None:
     inputs = dataclasses.replace(INPUTS, commands=["mkdir statik"], public=["static"])
     with pytest.raises(
-        build_inputs.BuildError, match=r'served from "static".*no directory of \./app after the commands'
+        build_inputs.BuildError, match=r'served from "static".*not a directory of \./app after the commands'
     ):
         make_build(tmp_path, inputs, packed(tmp_path, {"app.py": ""}))
 
