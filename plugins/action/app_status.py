@@ -12,7 +12,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.webops.wsgi.plugins.action.app_release import health_options
 from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx.site import url
 from ansible_collections.webops.wsgi.plugins.plugin_utils.servers.model import server
-from ansible_collections.webops.wsgi.plugins.plugin_utils.way_in import check_terminal
+from ansible_collections.webops.wsgi.plugins.plugin_utils.terminal import check_terminal
 
 
 class ActionModule(ActionBase):

@@ -12,7 +12,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.webops.wsgi.plugins.plugin_utils.way_in import check_terminal
+from ansible_collections.webops.wsgi.plugins.plugin_utils.terminal import check_terminal
 
 FACT = "wsgi_failed"  # among a host's facts: what failed in this play, a message by app
 _APP = re.compile(r'app "([^"]*)"')

@@ -29,7 +29,7 @@ def problems(wanted: t.Mapping[str, t.Any], apps: t.Iterable[str]) -> list[str]:
     """What the host cannot give, each with the fix.
 
     Args:
-        wanted: C(calendars), C(unit_lines), C(listens) and C(paths), as ``checks_places.on_host`` makes them.
+        wanted: C(calendars), C(unit_lines), C(listens) and C(paths), as ``checks.places.on_host`` makes them.
         apps: Names of all apps, those that are only on the host included.
     """
     return [

@@ -6,7 +6,7 @@
 activate  hook, server, health, workers, switch, a look through the proxy
 prove     the bake window and the hook afterwards; then the release has proved itself
 
-Before that C(release_preparation) puts it on disk, after that C(release_retirement) lets the old one go. Whatever
+Before that C(preparation) puts it on disk, after that C(retirement) lets the old one go. Whatever
 fails before the switch leaves the old instance untouched; whatever fails after it switches back.
 """
 

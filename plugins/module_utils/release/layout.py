@@ -84,7 +84,7 @@ class Paths:
         return self.caches / f"nginx-{app}"
 
     def workshops(self, app: str) -> list[Path]:
-        """Where the app's builds work, see C(build_sandbox): the directory, and systemd's link to it."""
+        """Where the app's builds work, see C(build.sandbox): the directory, and systemd's link to it."""
         return [self.caches / "private" / "wsgi-build" / app, self.caches / "wsgi-build" / app]
 
     def wants(self, app: str) -> Path:

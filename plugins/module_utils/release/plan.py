@@ -7,7 +7,7 @@ The one fact that decides which release serves is the symlink C(/srv/<app>/curre
 and the directories it serves are reached through it, so one rename(2) switches all of them together. Everything else
 (units, links for the next boot, old instances) is brought in line with it by this run or, if it is killed, by the next.
 
-C(release_run) makes up the difference, C(release_activation) says how one release goes live.
+C(run) makes up the difference, C(activation) says how one release goes live.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ def check_numbers(app: App) -> t.Iterator[Problem]:
 
 
 def check_calendar(app: App) -> t.Iterator[Problem]:
-    """systemd itself judges the expression on the host (``host_wishes``); what can never be one is refused here."""
+    """systemd itself judges the expression on the host (``host.wishes``); what can never be one is refused here."""
     for number, entry in enumerate(_entries(app, "timers")):
         if not _CALENDAR.fullmatch(entry["on_calendar"]):
             text = f"timers[{number}].on_calendar is {show(entry['on_calendar'])}, which systemd does not take"

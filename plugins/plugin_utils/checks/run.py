@@ -2,7 +2,7 @@
 """Checks of everything the inventory says, run on the controller before any host is touched.
 
 Types, choices and unknown keys are judged while settings are resolved (``settings``). The checks here and in
-the modules ``checks_*`` go beyond that: each is a small function that yields problems, and :func:`examine` runs them
+the modules beside this one go beyond that: each is a small function that yields problems, and :func:`examine` runs them
 all. Values of ``secrets`` never become part of a problem.
 """
 
