@@ -186,6 +186,10 @@ def check_variable_names(schema: Schema, variables: t.Iterable[str]) -> tuple[li
         full = f"nginx_proxy_{variable[6:]}"
         if variable.startswith("nginx_") and any(full in role.options for role in schema.roles.values()):
             warnings.append(f"{variable} is not a variable of webops.wsgi; did you mean {full}?")
+        if variable.startswith("wsgi_") and variable not in schema.common:
+            guess = settings.nearest(variable, schema.common, 0.9)
+            if guess:
+                problems.append(Problem("", f"{variable} is not a variable of webops.wsgi", f"did you mean {guess}?"))
         role = next((role for role in schema.roles.values() if variable.startswith(role.prefix)), None)
         if role is None or variable in role.options:
             continue

@@ -34,7 +34,7 @@ def _check_number(app: App, key: str, name: str, value: t.Any, setting: str) -> 
     number = int(value) if limited and isinstance(value, str) and _COUNT.fullmatch(value.strip()) else value
     if isinstance(number, bool) or not isinstance(number, (int, float)):
         return
-    least, most = role.limits.get(f"{role.prefix}{name}", (0, None))
+    least, most = role.limit(name)
     auto = ", or auto" if name == "workers" else ""
     if number < least:
         yield app.problem(f"{setting} is {number}, but the least is {least}", f"write {least} or more{auto}")

@@ -80,7 +80,7 @@ def check_request_sizes(app: App) -> t.Iterator[Problem]:
             continue
         taken = read_taken(app.data[taker[0]].get(taker[1]))
         passed = read_passed(app.data[passer[0]].get(passer[1]))
-        unlimited = taken == 0 and _least(app, taker) == 0
+        unlimited = taken == 0 and taker != _BUFFERS  # where a server takes 0 at all
         if taken is None or passed is None or taken >= passed or unlimited:
             continue
         first, second = app.setting(*taker), app.setting(*passer)
@@ -94,21 +94,11 @@ def _enough(app: App, taker: Setting, wanted: int) -> str:
     value, or_more = str(wanted), " or more"
     if taker == _BUFFERS:
         value = f"{str(app.data['nginx']['large_header_buffers']).partition(' ')[0]} {-(-wanted // 1024)}k"
-    elif (most := _most(app, taker)) is not None and wanted > most:
+    elif (most := app.roles[taker[0]].limit(taker[1])[1]) is not None and wanted > most:
         value, or_more = "0", ", which is no limit"
     setting = app.setting(*taker)
     written = f"write {taker[0]}: {{{taker[1]}: {value}}}" if "." in setting else f"set {setting}: {value}"
     return written + or_more
-
-
-def _least(app: App, setting: Setting) -> float | None:
-    role = app.roles[setting[0]]
-    return role.limits.get(f"{role.prefix}{setting[1]}", (None, None))[0]
-
-
-def _most(app: App, setting: Setting) -> float | None:
-    role = app.roles[setting[0]]
-    return role.limits.get(f"{role.prefix}{setting[1]}", (None, None))[1]
 
 
 def check_response_size(app: App) -> t.Iterator[Problem]:

@@ -78,6 +78,10 @@ class Role:
         """Prefix of the role's variables, with the underscore."""
         return f"{self.name}_"
 
+    def limit(self, short: str) -> tuple[float, float | None]:
+        """The least and the most that a number may be."""
+        return self.limits.get(f"{self.prefix}{short}", (0, None))
+
     def short(self) -> list[str]:
         """Names of the variables that an app may override, without the prefix."""
         return [name[len(self.prefix) :] for name in self.options if name not in self.host_wide]
@@ -106,10 +110,6 @@ class Schema:
                 yield name, spec, role.defaults.get(name, spec.get("default")), role
         for name, spec in self.common.items():
             yield name, spec, spec.get("default"), None
-
-    def role_of(self, variable: str) -> Role | None:
-        """The role that has a variable."""
-        return next((role for role in self.roles.values() if variable in role.options), None)
 
 
 @dataclasses.dataclass

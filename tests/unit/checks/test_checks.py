@@ -1389,6 +1389,11 @@ BAD_INVENTORIES: dict[str, tuple[t.Any, dict[str, t.Any], list[str]]] = {
         {"gunicorn_timout": 300},
         ["inventory", "gunicorn_timout is not a variable of the role gunicorn", "did you mean gunicorn_timeout?"],
     ),
+    "misspelt variable of the playbooks": (
+        [app()],
+        {"wsgi_servers": "waitress"},
+        ["inventory", "wsgi_servers is not a variable of webops.wsgi", "did you mean wsgi_server?"],
+    ),
     "misspelt variable of nginx": (
         [app()],
         {"nginx_proxy_client_max_body": "1m"},
