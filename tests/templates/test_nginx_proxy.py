@@ -153,10 +153,6 @@ def test_times_and_sizes_of_one_app(make: Make) -> None:
     assert config.main.one("worker_shutdown_timeout") == "4000s"
 
 
-def test_nginx_waits_at_least_as_long_as_gunicorn() -> None:
-    assert defaults("nginx_proxy")["nginx_proxy_read_timeout"] >= defaults("gunicorn")["gunicorn_timeout"]
-
-
 # ---------------------------------------------------------------- ports, names, TLS
 
 

@@ -25,7 +25,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import IO, Any
 from urllib.parse import unquote, urlsplit
-from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
+from urllib.request import proxy_bypass
 
 FIRST_PORT, PORTS = 20000, 12000  # below those that Linux gives to connections
 ANSWER_TIMEOUT = 60  # seconds
@@ -61,7 +61,7 @@ class Server(ThreadingHTTPServer):
         bare = re.escape(netloc.removesuffix(standard))
         self.links = re.compile(rf"{self.scheme}://{bare}({standard})?(?=[/\\\"'?#])".encode(), re.IGNORECASE)
         self.own = f"http://127.0.0.1:{self.server_port}"
-        direct = proxy_bypass_environment(self.host, {"no": ",".join(out["direct"])})
+        direct = proxy_bypass(self.host, {"no": ",".join(out["direct"])})
         self.out = urlsplit("" if direct else out[self.scheme])
         self.here = f"http://{netloc}" if self.out.netloc and self.scheme == "http" else ""
 

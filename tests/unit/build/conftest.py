@@ -3,13 +3,10 @@
 
 from __future__ import annotations
 
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
-
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[3] / "molecule/shared/hostile")]
 
 
 @pytest.fixture

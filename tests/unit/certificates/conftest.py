@@ -4,14 +4,10 @@
 from __future__ import annotations
 
 import pathlib
-import sys
 import typing as t
 
 import pytest
 from ansible_collections.webops.wsgi.plugins.module_utils.certificates import store as store
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-
 from certificate_stand_ins import Authority, Programs
 
 

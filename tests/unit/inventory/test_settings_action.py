@@ -341,7 +341,11 @@ def test_tags_that_no_task_has(asked, own, unknown):
     assert app_settings._without_tasks(asked, own) == unknown
 
 
-@pytest.mark.skipif(origins.Origin is None, reason="ansible-core before 2.19 does not know where a number was written")
+def as_known(*expected: str) -> list[str]:
+    """What is expected where Ansible knows how a number was written: ansible-core before 2.19 does not."""
+    return list(expected) if origins.Origin else []
+
+
 @pytest.mark.parametrize("indirect", [False, True])
 def test_numbers_that_yaml_reads_as_others_are_warned_of(inventory, indirect):
     text = INVENTORY.replace("RAW:", "PIN: 0123\n          RAW:") + "        env:\n          ZIP: 012 # a code\n"
@@ -349,15 +353,15 @@ def test_numbers_that_yaml_reads_as_others_are_warned_of(inventory, indirect):
         text += f"          {line}\n"
     if indirect:
         text = text.replace("wsgi_apps:", "all_apps:") + '    wsgi_apps: "{{ all_apps }}"\n'
-    assert run(inventory, text)["warnings"] == [
+    assert run(inventory, text).get("warnings", []) == as_known(
         'app "api": env.ZIP is 012, which YAML reads as 10; put it in quotes',
         'app "api": env.VERSION is 1.10, which YAML reads as 1.1; put it in quotes',
         'app "api": env.AT is 12:30, which YAML reads as 750; put it in quotes',
         'app "api": secrets.PIN is a number in another notation; put it in quotes',
-    ]
+    )
 
 
-@pytest.mark.skipif(origins.Origin is None, reason="ansible-core before 2.19 does not know where a number was written")
 def test_numbers_in_braces_are_read_too(inventory):
     text = INVENTORY + "        env: {VERSION: 1.10, ZIP: 1_000}\n"
-    assert [line.split(" is ")[1].split(",")[0] for line in run(inventory, text)["warnings"]] == ["1.10", "1_000"]
+    warnings = run(inventory, text).get("warnings", [])
+    assert [line.split(" is ")[1].split(",")[0] for line in warnings] == as_known("1.10", "1_000")

@@ -1,17 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tests here import `fake_systemd` from beside them."""
+"""Releases on a host that is a directory, and the stand-in for systemd."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from ansible_collections.webops.wsgi.plugins.module_utils.release import assembly, layout
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from fake_systemd import APP, FakeSystemd, configure
 
 

@@ -61,6 +61,7 @@ def test_nothing_else_knows_a_server_by_its_name() -> None:
         for number, line in code(ROOT / name)
         if named.search(line)
     ]
+    assert listed.stdout.splitlines()
     assert found == []
 
 

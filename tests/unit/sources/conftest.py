@@ -3,14 +3,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path[:0] = [str(Path(__file__).parent)]
-
-from trees import git, make_tree  # noqa: E402
+from trees import git, make_tree
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from ansible_collections.webops.wsgi.plugins.plugin_utils.sources import lfs, model, resolve
+from ansible_collections.webops.wsgi.plugins.plugin_utils.sources import model, resolve
 from trees import archived, git, make_archive, make_tree
 
 CONTENT = "weights " * 500
@@ -78,7 +78,7 @@ def test_file_of_a_submodule_is_fetched(large: Path, git_lfs: Path, tmp_path: Pa
 
 
 def test_without_git_lfs_the_files_are_named(large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lfs.shutil, "which", lambda _program: None)  # type: ignore[attr-defined]
+    monkeypatch.setattr("shutil.which", lambda _program: None)
     with pytest.raises(model.SourceError, match=r"has data/model\.bin in Git LFS.* no git-lfs .* install it here"):
         archived(resolved(large, tmp_path / "cache"), tmp_path)
 

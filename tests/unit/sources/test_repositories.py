@@ -19,11 +19,8 @@ from ansible_collections.webops.wsgi.plugins.module_utils.build import archive, 
 from ansible_collections.webops.wsgi.plugins.module_utils.build.inputs import REPOSITORIES, BuildError, BuildInputs
 from ansible_collections.webops.wsgi.plugins.module_utils.build.requirements import installed_packages
 from ansible_collections.webops.wsgi.plugins.plugin_utils.sources import model, repositories
-from trees import git, make_tree
-
-sys.path.append(str(Path(__file__).parents[1] / "build"))
-
 from bare_sandbox import BareSandbox
+from trees import git, make_tree
 
 LIBRARY = {
     "pyproject.toml": """\
