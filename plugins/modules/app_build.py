@@ -16,6 +16,7 @@ description:
   - Each app has a system user of its own. One that is missing is created first.
   - All apps of a host are handled by one task.
 author: webops.wsgi contributors (@webops)
+extends_documentation_fragment: [webops.wsgi.outgoing]
 attributes:
   check_mode:
     description: Can run in check mode and return changed status prediction without modifying target.
@@ -178,15 +179,6 @@ options:
     description: Uploaded source archives by app; the action plugin sets this.
     type: dict
     default: {}
-  proxy:
-    description: HTTP proxy to get out by, V(none) for none; empty for that of the host's C(/etc/environment).
-    type: str
-    default: ""
-  no_proxy:
-    description: What is reached without it; empty for what the host says.
-    type: list
-    elements: str
-    default: []
   who:
     description: The person and machine that asked for it; the action plugin sets this.
     type: str
@@ -246,7 +238,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.build.inputs import Bu
 from ansible_collections.webops.wsgi.plugins.module_utils.build.sandbox import SystemdSandbox
 from ansible_collections.webops.wsgi.plugins.module_utils.host import users
 from ansible_collections.webops.wsgi.plugins.module_utils.host.lock import LockedError, lock
-from ansible_collections.webops.wsgi.plugins.module_utils.host.outgoing import Outgoing, outgoing
+from ansible_collections.webops.wsgi.plugins.module_utils.host.outgoing import OPTIONS, Outgoing, outgoing
 from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
 
 ROOT = Path("/srv")
@@ -326,8 +318,7 @@ def main() -> None:
             "users": {"type": "list", "elements": "str", "default": []},
             "archives": {"type": "dict", "default": {}},
             "who": {"type": "str", "default": "unknown"},
-            "proxy": {"type": "str", "default": ""},
-            "no_proxy": {"type": "list", "elements": "str", "default": []},
+            **OPTIONS,
         },
         supports_check_mode=True,
     )

@@ -10,6 +10,7 @@ module: install_command
 short_description: Run a shell command whose environment holds a secret, such as the password of a package index
 version_added: 0.1.0
 author: webops.wsgi contributors (@webops)
+extends_documentation_fragment: [webops.wsgi.outgoing]
 description:
   - Ansible's C(environment) keyword makes variables a part of the command that it runs on the host, where every local
     user sees it in the list of processes, and sudo writes it into its log. Here they go to the command alone.
@@ -26,15 +27,6 @@ options:
     description: Environment variables of the command; those without a value are left out.
     type: dict
     default: {}
-  proxy:
-    description: HTTP proxy to get out by, V(none) for none; empty for that of the host's C(/etc/environment).
-    type: str
-    default: ""
-  no_proxy:
-    description: What is reached without it; empty for what the host says.
-    type: list
-    elements: str
-    default: []
   replaces:
     description: Patterns of paths that are removed when the command has run, but for the one that O(creates) is in.
     type: list
@@ -73,7 +65,7 @@ import glob
 import os
 
 from ansible_collections.webops.wsgi.plugins.module_utils.host.files import remove_tree
-from ansible_collections.webops.wsgi.plugins.module_utils.host.outgoing import outgoing
+from ansible_collections.webops.wsgi.plugins.module_utils.host.outgoing import OPTIONS, outgoing
 from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
 
 
@@ -90,8 +82,7 @@ def main() -> None:
             "creates": {"type": "path", "required": True},
             "environment": {"type": "dict", "default": {}, "no_log": True},
             "replaces": {"type": "list", "elements": "str", "default": []},
-            "proxy": {"type": "str", "default": ""},
-            "no_proxy": {"type": "list", "elements": "str", "default": []},
+            **OPTIONS,
         },
         supports_check_mode=True,
     )

@@ -13,6 +13,7 @@ description:
   - Installs builds of python-build-standalone below C(/opt/wsgi/pythons), for all builds of apps. They are root's.
   - The action of M(webops.wsgi.app_build) runs this where an app asks for a Python that the host does not have.
 author: webops.wsgi contributors (@webops)
+extends_documentation_fragment: [webops.wsgi.outgoing]
 attributes:
   check_mode:
     description: Can run in check mode and return changed status prediction without modifying target.
@@ -39,15 +40,6 @@ options:
     description: CA bundle on the host that downloads are verified with.
     type: str
     default: ""
-  proxy:
-    description: HTTP proxy to get out by, V(none) for none; empty for that of the host's C(/etc/environment).
-    type: str
-    default: ""
-  no_proxy:
-    description: What is reached without it; empty for what the host says.
-    type: list
-    elements: str
-    default: []
 """
 
 EXAMPLES = r"""
@@ -70,7 +62,7 @@ refused:
 """
 
 from ansible_collections.webops.wsgi.plugins.module_utils.host import pythons
-from ansible_collections.webops.wsgi.plugins.module_utils.host.outgoing import outgoing
+from ansible_collections.webops.wsgi.plugins.module_utils.host.outgoing import OPTIONS, outgoing
 from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
 
 
@@ -81,8 +73,7 @@ def main() -> None:
             "uv": {"type": "path", "required": True},
             "mirror": {"type": "str", "default": ""},  # uv shows no password of it
             "ca_bundle": {"type": "str", "default": ""},
-            "proxy": {"type": "str", "default": ""},
-            "no_proxy": {"type": "list", "elements": "str", "default": []},
+            **OPTIONS,
         }
     )
     out = outgoing(module.params["proxy"], module.params["no_proxy"])

@@ -9,6 +9,11 @@ from pathlib import Path
 
 HOST_WIDE = Path("/etc/environment")  # what every session of the host gets, see pam_env(8)
 NONE = "none"
+# Of modules that download something, see the documentation fragment of this name.
+OPTIONS: dict[str, dict[str, t.Any]] = {
+    "proxy": {"type": "str", "default": ""},
+    "no_proxy": {"type": "list", "elements": "str", "default": []},
+}
 ALWAYS_DIRECT = ("localhost", "127.0.0.1", "::1")
 
 
