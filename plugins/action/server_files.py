@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Action of webops.wsgi.server_files: what the servers of apps need, as one tree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.webops.wsgi.plugins.action import config_tree
+from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import plain
+from ansible_collections.webops.wsgi.plugins.plugin_utils.servers.model import tree_files
+
+
+class ActionModule(config_tree.ActionModule):
+    """Asks each server for its files: in a playbook each of them would carry all apps through Ansible's templating."""
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        self._task.args["files"] = tree_files(plain(self._task.args.pop("apps")))
+        return super().run(tmp, task_vars)
