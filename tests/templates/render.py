@@ -48,6 +48,7 @@ def app(name: str = "api", **overrides: Any) -> dict[str, Any]:
         "source": {"kind": "path", "path": "/src"},
         "entrypoint": "app:create_app()",
         "domains": [f"{name}.example.com"],
+        "interface": "wsgi",
         "path": "/",
         "site": name,
         "scheme": "http" if overrides.get("tls") == "off" else "https",

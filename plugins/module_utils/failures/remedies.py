@@ -86,9 +86,14 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
         "correct the app's entrypoint",
     ),
     (
-        r"missing 1 required positional argument: 'send'$",
-        "the app speaks ASGI and the server WSGI: let entrypoint name the WSGI application, which Django has in its "
-        "wsgi module; an app of FastAPI, Starlette or Quart becomes one by ASGIMiddleware of the package a2wsgi",
+        r" is an ASGI app, and the app's interface is wsgi$|missing 1 required positional argument: 'send'$",
+        "write interface: asgi for the app, and a server that runs ASGI apps; of Django, entrypoint may name the WSGI "
+        "application, in its wsgi module, instead",
+    ),
+    (
+        r" is a WSGI app, and the app's interface is asgi$",
+        "write interface: wsgi for the app, and a server that runs WSGI apps; of Django, entrypoint may name the ASGI "
+        "application, in its asgi module, instead",
     ),
     (r": (?P<name>\S+): not found", "install NAME: by the app's requirements, or by system_packages"),
     (r"SIGSYS", _FILTER),

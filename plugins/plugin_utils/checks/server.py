@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import App, Problem, show
+from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import App, Problem, load_schema, show
 from ansible_collections.webops.wsgi.plugins.plugin_utils.servers.model import server
 
 _COUNT = re.compile(r"-?[0-9]+")
@@ -59,6 +59,17 @@ def check_web_concurrency(app: App) -> t.Iterator[Problem]:
         yield app.problem(text, "write 1 or more, or remove it: the server's settings decide then")
 
 
+def check_interface(app: App) -> t.Iterator[Problem]:
+    """The app's server runs what the app is written for."""
+    name, interface = app.data["server"], app.data["interface"]
+    if not app.usable("server", "interface") or interface in server(name).interfaces:
+        return
+    where = "interface" if "interface" in app.given else "wsgi_interface"
+    able = [other for other in load_schema().servers if interface in server(other).interfaces]
+    text = f"{where} is {interface}, and the app's server, {name}, does not run {interface.upper()} apps"
+    yield app.problem(text, f"write server: {' or '.join(able)}, or correct {where}")
+
+
 def check_server(app: App) -> t.Iterator[Problem]:
     """The settings of the app's server, as the server itself judges them."""
     for check in server(app.data["server"]).checks:
@@ -100,6 +111,7 @@ CHECKS: tuple[t.Callable[[App], t.Iterator[Problem]], ...] = (
     check_numbers,
     check_ports,
     check_web_concurrency,
+    check_interface,
     check_server,
     check_health,
     check_health_headers,

@@ -531,6 +531,7 @@ def _guess_app_key(schema: Schema, key: str, value: t.Any) -> str:
 
 def _resolve_server(schema: Schema, host: HostSettings, app: App) -> t.Iterator[Problem]:
     """Choose the server that runs the app; of all servers, the app has the settings of this one alone."""
+    app.data["interface"] = app.data.get("interface") or host.values.get("wsgi_interface")
     chosen, where = app.data.get("server"), "server"
     if not chosen:
         chosen, where = host.values.get("wsgi_server"), "wsgi_server"

@@ -41,6 +41,7 @@ class Server:
             ``$WSGI_RELEASE_DIR/etc``, and ends by SIGTERM once the requests in flight are answered.
         stop_timeout: Seconds after which a stop is no longer waited for, from its settings.
         backlog: The setting with the number of connections that wait.
+        interfaces: What an app may be written for, C(wsgi) or C(asgi), that it runs.
         answer_timeout: The setting with the seconds that an answer may take; empty when nothing limits them.
         request_line: The setting with the bytes of a request line that it takes, 0 for any number; empty when all that
             nginx passes is taken.
@@ -57,6 +58,7 @@ class Server:
     files: Mapping[str, str]
     stop_timeout: Callable[[Settings], int]
     backlog: str
+    interfaces: tuple[str, ...] = ("wsgi",)
     answer_timeout: str = ""
     request_line: str = ""
     request_header: str = ""

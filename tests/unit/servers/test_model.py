@@ -185,6 +185,10 @@ def test_one_more_server_for_every_app(collections: Path) -> None:
         ),
         ({"tiny": {"threads": 5}}, ["tiny has settings", "server is gunicorn", "remove tiny:"]),
         ({"server": "teeny"}, ['server is "teeny", which is not a server', "write one of gunicorn, tiny"]),
+        (
+            {"server": "tiny", "interface": "asgi"},
+            ["interface is asgi", "the app's server, tiny, does not run ASGI apps", "write server: ", "interface"],
+        ),
         ({"server": "tiny", "tiny": {"threads": 0}}, ["tiny.threads is 0", "1 or more"]),
         ({"server": "tiny", "tiny": {"threads": 99}}, ["tiny.threads is 99", "64 or less"]),
         ({"server": "tiny", "tiny": {"thread": 9}}, ["tiny.thread (set to 9) is not a setting", "threads"]),
