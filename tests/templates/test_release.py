@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import pytest
 from ansible_collections.webops.wsgi.plugins.action.app_release import Units, environment, processes
+from ansible_collections.webops.wsgi.plugins.module_utils.release import layout
+from ansible_collections.webops.wsgi.plugins.module_utils.release.shares import shared
 from render import app, renderer
 
 BACKGROUND = {
@@ -249,17 +251,17 @@ def test_files_of_an_app_begin_with_what_the_source_ships(prepared: Callable[...
     assert sorted(path.name for path in home.iterdir()) == ["data", "db.sqlite3"]
 
 
-def test_nginx_may_read_what_it_serves_of_the_state_and_no_more() -> None:
-    def prepare(folder: str) -> str:
-        made = app("api", nginx={"static": {"/files/": folder}})
-        return str(Units(renderer("release"), [made]).of(made)["prepare"])
-
-    assert prepare("/var/lib/api/up").splitlines()[-5:-2] == [
+def test_nginx_may_read_what_it_serves_of_the_state_and_no_more(tmp_path: Path) -> None:
+    text = units(nginx={"static": {"/files/": "/var/lib/api/up"}})["prepare"]
+    assert [line for line in text.splitlines() if "www-data" in line] == [
         'a+ "/var/lib/api" - - - - u:www-data:--x',
         'A+ "/var/lib/api/up" - - - - u:www-data:r-x,d:u:www-data:r-x',
-        "END",
     ]
-    assert prepare("static") == ""
+    assert units(nginx={"static": {"/files/": "static"}})["prepare"] == ""
+    release = tmp_path / "api/releases/1"
+    release.mkdir(parents=True)
+    (release / "prepare").write_text(text)
+    assert shared(layout.Paths(root=tmp_path), "api", "1") == {PurePath("up")}, "nothing of it would be taken back"
 
 
 def test_an_app_does_not_see_the_others() -> None:

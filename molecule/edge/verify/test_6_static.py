@@ -121,13 +121,27 @@ def test_nothing_else_of_the_state_is_shown(host, client):
         assert "private" not in answer.body
 
 
+def readable(host) -> set[str]:
+    """What nginx may read of the app's state."""
+    host.run("install -o probe -g probe -m 0640 /dev/null /var/lib/probe/attic/later")
+    ask = "test -r /var/lib/probe/$0 && echo $0"
+    script = f"setpriv --reuid www-data --regid www-data --clear-groups sh -c '{ask}'"
+    places = ["uploads", "static/media", "attic", "attic/file", "attic/later"]
+    return {place for place in places if host.run(f"{script} {place} || true")}
+
+
 def test_a_deployment_shows_new_files_at_once_and_keeps_what_open_pages_name(play, apps, hosts, client, source):
     (source / "static/style.css").write_text("body { color: #456 }\n", encoding="utf-8")
     (source / "static/main.0a1b2c3d4e.js").rename(source / "static/main.f0f0f0f0a1.js")
     apps["probe"]["source"] = {"path": str(source)}
+    del apps["probe"]["nginx"]["static"]["/attic/"]
+    for host in hosts:
+        host.run("su -s /bin/sh probe -c 'umask 077; echo up >~/attic/file'")
+    assert client.get(hosts[0].url("probe", "/attic/file")).body == "up\n"
     run = play(wsgi_apps=list(apps.values()), playbook="deploy")
     assert run.code == 0, run.output
     for host in hosts:
+        assert readable(host) == {"uploads", "static/media"}
         assert "#456" in client.get(host.url("probe", "/static/style.css")).body, "an old file is still served"
         assert client.get(host.url("probe", "/static/main.f0f0f0f0a1.js")).status == 200
         old = client.get(host.url("probe", FINGERPRINTED))

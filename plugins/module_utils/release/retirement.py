@@ -24,6 +24,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.release.layout import 
     traces,
 )
 from ansible_collections.webops.wsgi.plugins.module_utils.release.plan import ServiceManager, Step
+from ansible_collections.webops.wsgi.plugins.module_utils.release.shares import take_back
 
 
 def retire(paths: Paths, step: Step, systemd: ServiceManager) -> None:
@@ -62,8 +63,10 @@ def prune(paths: Paths, app: str, keep: int, systemd: ServiceManager) -> None:
     """Remove all but the last releases that proved themselves, and the builds that no release uses any more.
 
     Of those that failed, the last stays for a person to look at, and of those that somebody went back from, the last
-    stays as the way forward. The current one always stays, and so does one whose job still runs.
+    stays as the way forward. The current one always stays, and so does one whose job still runs. What the proxy was let
+    read for others than the current one it may read no more: one that is gone back to gives it again.
     """
+    take_back(paths, app)
     numbers = release_numbers(paths, app)
     proved = [number for number in numbers if has_proved(paths, app, number)]
     withdrawn = [number for number in proved if (paths.release(app, number) / WITHDRAWN).exists()]
