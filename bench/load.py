@@ -9,6 +9,8 @@ Nine clients, each with a rate of its own so that together they leave the host r
 - ``get`` and ``post`` over connections that are kept open, and ``get-new`` and ``post-new`` over a new one each time;
 - ``slow`` requests of one second, a ``stream`` of three and an ``upload`` of 20 MB over three, one after the other.
 
+``--clients`` names those of them that are wanted, ``--prefix`` the path below which the app is served.
+
 It goes on until its standard input ends, or the given seconds or requests are over. A request's latency counts from
 the moment it was due: a stall is not hidden by the requests that it kept from being sent (they wait up to a second,
 ``LATE``; what would be later than that is left out).
@@ -32,7 +34,7 @@ import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Event, Thread
 
 ADDRESS = "127.0.0.1"
@@ -178,11 +180,10 @@ def is_right(kind: Kind, body: bytes) -> bool:
 
 
 def client(
-    name: str, delay: float, pace: float, connect: Callable[[], http.client.HTTPConnection], records: Records
+    name: str, kind: Kind, delay: float, connect: Callable[[], http.client.HTTPConnection], records: Records
 ) -> None:
-    """Ask at the kind's rate, multiplied by the pace, until it is over."""
-    kind = KINDS[name]
-    rate = kind.rate * pace
+    """Ask at the kind's rate until it is over."""
+    rate = kind.rate
     connection = connect()
     due = time.monotonic() + delay
     while not records.over.wait(max(0.0, due - time.monotonic())):
@@ -218,10 +219,17 @@ def main() -> None:
     parser.add_argument("--ca", help="certificate of the authority to trust; without it, plain HTTP is spoken")
     parser.add_argument("--watch", metavar="LINK", help="record when this link leads elsewhere")
     parser.add_argument("--pace", type=float, default=1.0, help="what the rates of the clients are multiplied by")
+    parser.add_argument("--clients", default=",".join(CLIENTS), help="their kinds, separated by commas")
+    parser.add_argument("--prefix", default="", help="path below which the app is served, such as /api")
     parser.add_argument("--seconds", type=float, default=900)
     parser.add_argument("--requests", type=int, default=400_000)
     options = parser.parse_args()
     records = Records(options.seconds, options.requests)
+    clients = options.clients.split(",")
+    kinds = {
+        name: replace(kind, path=options.prefix + kind.path, rate=kind.rate * options.pace)
+        for name, kind in KINDS.items()
+    }
 
     def connect() -> http.client.HTTPConnection:
         if options.ca:
@@ -230,8 +238,8 @@ def main() -> None:
 
     Thread(target=stop_with_input, args=(records,), daemon=True).start()
     threads = [
-        Thread(target=client, args=(name, number / len(CLIENTS) / 10, options.pace, connect, records))
-        for number, name in enumerate(CLIENTS)
+        Thread(target=client, args=(name, kinds[name], number / len(clients) / 10, connect, records))
+        for number, name in enumerate(clients)
     ]
     if options.watch:
         threads.append(Thread(target=watch, args=(options.watch, records)))

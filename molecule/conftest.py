@@ -9,8 +9,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 import uuid
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +27,9 @@ SCENARIO = os.environ.get("MOLECULE_SCENARIO_NAME", "default")
 STATE = ROOT / ".cache" / "lab" / f"molecule-{SCENARIO}"
 HOSTS = ("d12", "d13")
 APPS = ("api", "httpbin")
+LOAD = ROOT / "bench" / "load.py"
+MOST_SECONDS = 900  # of one load
+PACE = "0.3"  # of the clients' full rates: both hosts and Ansible share the machine
 
 
 @dataclass(frozen=True)
@@ -295,3 +302,42 @@ def serving(hosts: list[Host], client: Client) -> Serving:
         return told
 
     return Serving(now(), now)
+
+
+@pytest.fixture
+def under_load() -> Callable[..., Any]:
+    """Clients on a host that ask the app for as long as a block runs; outcomes are counted when it ends."""
+
+    @contextmanager
+    def loaded(host: Any, *options: str) -> Iterator[Counter[str]]:
+        subprocess.run(["docker", "cp", str(LOAD), f"{host.container}:/root/load.py"], check=True, capture_output=True)
+        subprocess.run(
+            ["docker", "cp", str(STATE / "ca.pem"), f"{host.container}:/root/ca.pem"],
+            check=True,
+            capture_output=True,
+        )
+        asked = options or ("--name", host.domain("api"), "--ca", "/root/ca.pem")
+        command = ["docker", "exec", "-i", host.container, "python3", "/root/load.py", "--pace", PACE]
+        command += ["--seconds", str(MOST_SECONDS)]
+        clients = subprocess.Popen([*command, *asked], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        counted: Counter[str] = Counter()
+        time.sleep(1)
+        try:
+            yield counted
+        finally:
+            out, _ = clients.communicate()
+            counted.update(line.split("\t")[3] for line in out.splitlines())
+
+    return loaded
+
+
+@pytest.fixture
+def on_all(hosts) -> Callable[[Callable[[Any], None]], None]:
+    """Do something on all hosts at the same time."""
+
+    def do(action: Callable[[Any], None]) -> None:
+        with ThreadPoolExecutor(len(hosts)) as pool:
+            for done in [pool.submit(action, host) for host in hosts]:
+                done.result()
+
+    return do

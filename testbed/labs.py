@@ -376,5 +376,6 @@ SCENARIOS = {
     "deploy": _scenario("deploy", "api", "beta", "gamma"),
     "edge": _scenario("edge", "probe", "second"),
     "hostile": _scenario("hostile", "victim", "mallory", "poison"),
+    "servers": _scenario("servers", "front"),
     "tls": _scenario("tls", "grow", "www.grow", "keyed", "moved", "own"),
 }

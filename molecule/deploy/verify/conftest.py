@@ -4,59 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-LOAD = ROOT / "bench" / "load.py"
-MOST_SECONDS = 900  # of one load
-PACE = "0.3"  # of the clients' full rates: both hosts and Ansible share the machine
-
-
-@pytest.fixture
-def under_load() -> Callable[..., Any]:
-    """Clients on a host that ask the app for as long as a block runs; outcomes are counted when it ends."""
-
-    @contextmanager
-    def loaded(host: Any, *options: str) -> Iterator[Counter[str]]:
-        subprocess.run(["docker", "cp", str(LOAD), f"{host.container}:/root/load.py"], check=True, capture_output=True)
-        subprocess.run(
-            ["docker", "cp", str(ROOT / ".cache/lab/molecule-deploy/ca.pem"), f"{host.container}:/root/ca.pem"],
-            check=True,
-            capture_output=True,
-        )
-        asked = options or ("--name", host.domain("api"), "--ca", "/root/ca.pem")
-        command = ["docker", "exec", "-i", host.container, "python3", "/root/load.py", "--pace", PACE]
-        command += ["--seconds", str(MOST_SECONDS)]
-        clients = subprocess.Popen([*command, *asked], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        counted: Counter[str] = Counter()
-        time.sleep(1)
-        try:
-            yield counted
-        finally:
-            out, _ = clients.communicate()
-            counted.update(line.split("\t")[3] for line in out.splitlines())
-
-    return loaded
-
-
-@pytest.fixture
-def on_all(hosts) -> Callable[[Callable[[Any], None]], None]:
-    """Do something on all hosts at the same time."""
-
-    def do(action: Callable[[Any], None]) -> None:
-        with ThreadPoolExecutor(len(hosts)) as pool:
-            for done in [pool.submit(action, host) for host in hosts]:
-                done.result()
-
-    return do
 
 
 @pytest.fixture
