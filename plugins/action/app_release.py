@@ -12,8 +12,8 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible_collections.webops.wsgi.plugins.action.config_tree import Renderer
 from ansible_collections.webops.wsgi.plugins.module_utils.host.lock import caller
+from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import HOOK, JOB, TIMER, WORKER
 from ansible_collections.webops.wsgi.plugins.module_utils.managers.systemd import environment_file
-from ansible_collections.webops.wsgi.plugins.module_utils.release.layout import HOOK, JOB, TIMER, WORKER
 from ansible_collections.webops.wsgi.plugins.plugin_utils.app_failures import (
     ReportedError,
     by_app,

@@ -348,12 +348,13 @@ from typing import Any
 from ansible_collections.webops.wsgi.plugins.module_utils.failures.server_log import ServerLog
 from ansible_collections.webops.wsgi.plugins.module_utils.host import pythons
 from ansible_collections.webops.wsgi.plugins.module_utils.host.lock import LockedError
-from ansible_collections.webops.wsgi.plugins.module_utils.managers.systemd import Systemd, SystemdError
+from ansible_collections.webops.wsgi.plugins.module_utils.managers.host import Managers
+from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import ManagerError
 from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
 from ansible_collections.webops.wsgi.plugins.module_utils.release import look, removal, run
 from ansible_collections.webops.wsgi.plugins.module_utils.release import plan as release
 from ansible_collections.webops.wsgi.plugins.module_utils.release.health import Health
-from ansible_collections.webops.wsgi.plugins.module_utils.release.layout import KINDS, Paths, Unit
+from ansible_collections.webops.wsgi.plugins.module_utils.release.layout import KINDS, Part, Paths
 from ansible_collections.webops.wsgi.plugins.module_utils.release.proxy import Proxy
 
 HEALTH_OPTIONS: dict[str, Any] = {
@@ -422,7 +423,7 @@ def desired_release(options: dict[str, Any]) -> release.Desired:
     return release.Desired(
         **{
             **{name: value for name, value in options.items() if name != "masked"},
-            "units": tuple(Unit(**unit) for unit in options["units"]),
+            "units": tuple(Part(**unit) for unit in options["units"]),
             "health": Health(**{**health, "statuses": tuple(health["statuses"])}),
             "proxy": Proxy(**{**proxy, "domains": tuple(proxy["domains"])}),
             "bake": release.Bake(**options["bake"]),
@@ -439,11 +440,11 @@ def diff(step: release.Step) -> dict[str, str]:
     return {"before_header": step.desired.name, "after_header": step.desired.name, "before": before, "after": after}
 
 
-def _look_again(module: QuietModule, paths: Paths, wanted: list[release.Desired], systemd: Systemd) -> None:
+def _look_again(module: QuietModule, paths: Paths, wanted: list[release.Desired], manager: Managers) -> None:
     """End the module with what there is to say of releases that the run has activated."""
     failures = []
     if not module.check_mode:
-        failures = look.look_again(paths, wanted, module.params["activated"], systemd, module.params["who"])
+        failures = look.look_again(paths, wanted, module.params["activated"], manager, module.params["who"])
     if failures:
         module.fail_json(msg="\n".join(failures), failures=failures)
     module.exit_json(changed=False)
@@ -465,22 +466,23 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    paths, systemd = Paths(), Systemd()
+    paths = Paths()
+    manager = Managers(paths)
     wanted = [desired_release(options) for options in module.params["releases"] or []]
-    going = [app for app in module.params["absent"] if removal.leftovers(paths, app["name"], app["purge"])]
+    going = [app for app in module.params["absent"] if removal.leftovers(paths, app["name"], app["purge"], manager)]
     try:
         back = module.params["rollback"]
         if module.params["activated"] is not None:
-            _look_again(module, paths, wanted, systemd)
-        steps = release.plan_rollback(paths, wanted, back) if back else release.plan(paths, wanted, systemd)
+            _look_again(module, paths, wanted, manager)
+        steps = release.plan_rollback(paths, wanted, back) if back else release.plan(paths, wanted, manager)
         failures = []
         if not module.check_mode:
-            failures = run.carry_out(paths, steps, systemd, os.cpu_count() or 1, module.params["who"])
+            failures = run.carry_out(paths, steps, manager, os.cpu_count() or 1, module.params["who"])
             for app in going:
-                removal.remove(paths, app["name"], app["purge"], systemd)
+                removal.remove(paths, app["name"], app["purge"], manager)
             if going or any(step.kind != "none" for step in steps):
                 pythons.remove_unused(paths.root)
-    except (SystemdError, release.ReleaseError, LockedError) as error:
+    except (ManagerError, release.ReleaseError, LockedError) as error:
         module.fail_json(msg=str(error))
     changes = [step for step in steps if step.kind != "none"]
     result = {

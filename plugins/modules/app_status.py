@@ -100,7 +100,8 @@ from pathlib import Path
 from ansible_collections.webops.wsgi.plugins.module_utils.certificates import status as certificate_status
 from ansible_collections.webops.wsgi.plugins.module_utils.certificates import store
 from ansible_collections.webops.wsgi.plugins.module_utils.failures.server_log import ServerLog
-from ansible_collections.webops.wsgi.plugins.module_utils.managers.systemd import Systemd, SystemdError
+from ansible_collections.webops.wsgi.plugins.module_utils.managers.host import Managers
+from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import ManagerError
 from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
 from ansible_collections.webops.wsgi.plugins.module_utils.release import status
 from ansible_collections.webops.wsgi.plugins.module_utils.release.health import Health
@@ -125,9 +126,9 @@ def main() -> None:
     }
     logs = {app: ServerLog(**log) for app, log in module.params["logs"].items()}
     try:
-        systemd = Systemd()
-        rows = status.read(Paths(), checks, systemd.properties, Path("/etc/nginx/tls"), systemd.journal, logs)
-    except SystemdError as error:
+        paths = Paths()
+        rows = status.read(paths, checks, Managers(paths), Path("/etc/nginx/tls"), logs)
+    except ManagerError as error:
         module.fail_json(msg=str(error))
     wrong = certificate_status.problems(
         store.Host(run=_run_nothing, port=module.params["https_port"]),

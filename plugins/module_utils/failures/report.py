@@ -18,20 +18,13 @@ from ansible_collections.webops.wsgi.plugins.module_utils.failures import journa
 from ansible_collections.webops.wsgi.plugins.module_utils.failures.journal import Contents, Frame, Traceback
 from ansible_collections.webops.wsgi.plugins.module_utils.failures.remedies import remedy
 from ansible_collections.webops.wsgi.plugins.module_utils.failures.server_log import ServerLog
+from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import Log
 
 FRAMES = 8  # of the app's own, the innermost ones
 LINES = 10  # of what a program wrote, when it left no traceback
 
 _JOB = re.compile(r"Job for (\S+) failed because the control process exited with error code\.?")
 _ENDED = re.compile(r"(?:exited with an error|exited unexpectedly)$")
-
-
-@dataclass(frozen=True)
-class Journal:
-    """The last lines that a unit wrote, without times."""
-
-    unit: str
-    text: str
 
 
 @dataclass(frozen=True)
@@ -42,15 +35,15 @@ class Failure:
         app: The app.
         state: What became of the release, and what serves now.
         reason: Why it was given up, as the one who did so sees it.
-        journal: What tells more.
-        host: Where the journal is; empty leaves it out.
+        told: What tells more.
+        host: Where that is; empty leaves it out.
         log: How the app's server writes to it.
     """
 
     app: str
     state: str
     reason: str
-    journal: Journal
+    told: Log
     host: str = ""
     log: ServerLog = field(default_factory=ServerLog)
 
@@ -71,7 +64,7 @@ def report(failure: Failure) -> str:
         lines.append(f"Fix: {cause.fix.replace('<app>', failure.app)}.")
     lines.append(failure.state if cause.text.startswith(reason) else f"{failure.state}: {reason}")
     where = f" on {failure.host}" if failure.host else ""
-    lines.append(f"Read the rest{where}: journalctl -u {failure.journal.unit.removesuffix('.service')} -n 200")
+    lines.append(f"Read the rest{where}: {failure.told.command}")
     return "\n".join(lines)
 
 
@@ -83,10 +76,10 @@ def _reason(text: str) -> str:
 
 def _cause(failure: Failure, reason: str) -> _Cause:
     """The best explanation that the journal has: a signal, a time limit, an exception, or the program's last words."""
-    text, log = failure.journal.text, failure.log
+    text, log = failure.told.text, failure.log
     contents = failure_journal.read(text, log)
-    # Another unit's journal, such as nginx's, does not tell what ended the app.
-    if failure.journal.unit.startswith((f"{failure.app}@", f"{failure.app}.")):
+    # Another's log, such as nginx's, does not tell what ended the app.
+    if failure.told.own:
         for death in faults.deaths(text, log):
             return _Cause(str(death), [], death.fix)
         for late in faults.late_workers(text, log):

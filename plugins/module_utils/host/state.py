@@ -17,7 +17,8 @@ import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from ansible_collections.webops.wsgi.plugins.module_utils.host.marks import KEPT, UNIT_MARK, USER_MARK
+from ansible_collections.webops.wsgi.plugins.module_utils.host.marks import KEPT, USER_MARK
+from ansible_collections.webops.wsgi.plugins.module_utils.managers import foreign as managers
 
 FLOCK = "@hhqqi"  # struct flock, see fcntl(2)
 LISTEN = "0A"  # the state TCP_LISTEN in /proc/net/tcp, see include/net/tcp_states.h of Linux
@@ -180,9 +181,7 @@ def foreign(
     owner = _owner(state / app)
     if owner not in ("", app) and not (state / app / KEPT).exists():
         found.append(f"the directory {state / app} of the user {owner}")
-    for unit in (units / f"{app}@.service", units / f"{app}.target"):
-        if unit.exists() and UNIT_MARK not in unit.read_text():
-            found.append(f"the unit {unit}")
+    found += managers.foreign(app, units)
     return [
         f'app "{app}": the host has {thing}, which is not this app\'s; rename the app or move that' for thing in found
     ]

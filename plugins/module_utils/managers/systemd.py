@@ -1,7 +1,7 @@
 # Copyright (c) webops.wsgi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The few words of systemctl that releases need, and the format of its environment files."""
+"""The few words of systemctl that are needed, and the format of its environment files."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import subprocess
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+
+from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import ManagerError, readable
 
 PROPERTIES = (
     "Id",
@@ -27,14 +29,11 @@ PROPERTIES = (
 LEEWAY = 10.0  # seconds beyond a unit's time limit, for systemd itself on a busy host
 # Units of time spans as systemctl prints them, see systemd.time(7); those above hours are not used for limits here.
 SPANS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
-ACCIDENTS = 2  # restarts that may happen to anybody, such as by a person or for want of memory
-STABLE = 60.0  # seconds: the longest pause between two restarts, see release_restart_max_sec
 PATIENCE = 3.0  # seconds that a unit which nobody waits for may take to end
-LINE_LENGTH = 1000  # characters of a line of the journal; what is longer is no message to a person
 COMMAND_TIMEOUT = 4000  # seconds; longer than any time limit a unit may have here (an hour, for hooks)
 
 
-class SystemdError(Exception):
+class SystemdError(ManagerError):
     """systemctl refused; the message is what it said."""
 
 
@@ -53,6 +52,9 @@ class UnitState:
         stale: Whether its files changed since systemd read them.
         load: Its C(LoadState), C(loaded) for a unit that systemd understands.
         up: Seconds since it was started last, by whomever; endless where that is not known.
+        since: When that was, in systemd's words.
+        pid: Its main process; 0 for none.
+        memory: Bytes that it has; None where that is not known.
     """
 
     active: str
@@ -61,6 +63,9 @@ class UnitState:
     stale: bool
     load: str = "loaded"
     up: float = math.inf
+    since: str = ""
+    pid: int = 0
+    memory: int | None = None
 
     @property
     def runs(self) -> bool:
@@ -77,31 +82,18 @@ class UnitState:
         """Whether the unit has failed at least once since it was started."""
         return self.active == "failed" or self.sub == "auto-restart" or self.restarts > 0
 
-    @property
-    def unstable(self) -> bool:
-        """Whether systemd starts it again and again."""
-        return self.restarts > ACCIDENTS and self.up < STABLE
-
-    def restarted(self, unit: str) -> str:
-        """What a person is told of a unit that is not stable."""
-        return f"{unit} exited unexpectedly {self.restarts} times, the last time {self.up:.0f} s ago"
-
 
 class Systemd:
     """The system's service manager."""
 
     def states(self, units: Iterable[str]) -> dict[str, UnitState]:
         """The states of units, read in one call."""
-        return {unit: _state(values) for unit, values in self.properties(units).items()}
-
-    def properties(self, units: Iterable[str]) -> dict[str, dict[str, str]]:
-        """What systemd tells of units, read in one call."""
         names = list(units)
         if not names:
             return {}
         text = self._systemctl("show", f"--property={','.join(PROPERTIES)}", *names)
         blocks = (dict(line.split("=", 1) for line in block.splitlines()) for block in text.strip().split("\n\n"))
-        return {values["Id"]: values for values in blocks}
+        return {values["Id"]: _state(values) for values in blocks}
 
     def start(self, *units: str) -> None:
         """Start units and wait until they are ready; what runs already is left alone.
@@ -152,10 +144,6 @@ class Systemd:
         """Make systemd read its unit files again."""
         self._systemctl("daemon-reload")
 
-    def create_runtime_files(self, configuration: str) -> None:
-        """Carry out a tmpfiles.d file now, as systemd does at boot."""
-        _run(["systemd-tmpfiles", "--create", configuration])
-
     def create_users(self, declarations: Iterable[str], root: str = "/") -> None:
         """Make the users that lines of sysusers.d(5) declare, below another top of the file system if one is given."""
         _run(["systemd-sysusers", f"--root={root}", "--inline", *declarations])
@@ -167,12 +155,15 @@ class Systemd:
             text = _run(command, check=False)
         except SystemdError as error:
             return f"(it cannot be read: {error})"
-        return "\n".join(
-            f"{line[:LINE_LENGTH]} …" if len(line) > LINE_LENGTH else line for line in text.split("\n")
-        ).strip()
+        return readable(text)
 
     def _systemctl(self, *arguments: str, check: bool = True) -> str:
         return _run(["systemctl", *arguments], check)
+
+
+def create_runtime_files(configuration: str) -> None:
+    """Carry out a tmpfiles.d file now, as it is at boot."""
+    _run(["systemd-tmpfiles", "--create", configuration])
 
 
 def _run(command: list[str], check: bool = True, timeout: float | None = None) -> str:
@@ -197,15 +188,21 @@ def _seconds(span: str) -> float:
 
 
 def _state(values: Mapping[str, str]) -> UnitState:
-    restarts = values.get("NRestarts", "0")
     return UnitState(
         active=values["ActiveState"],
         sub=values["SubState"],
-        restarts=int(restarts) if restarts.isdigit() else 0,
+        restarts=_number(values.get("NRestarts", "")) or 0,
         stale=values.get("NeedDaemonReload") == "yes",
         load=values.get("LoadState", "loaded"),
         up=_since(values.get("ActiveEnterTimestampMonotonic", "")),
+        since=values.get("ActiveEnterTimestamp", ""),
+        pid=_number(values.get("MainPID", "")) or 0,
+        memory=_number(values.get("MemoryCurrent", "")),
     )
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdigit() else None
 
 
 def _since(microseconds: str) -> float:

@@ -18,134 +18,132 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from ansible_collections.webops.wsgi.plugins.module_utils.failures.report import Failure, Journal, report
+from ansible_collections.webops.wsgi.plugins.module_utils.failures.report import Failure, report
 from ansible_collections.webops.wsgi.plugins.module_utils.host.files import replace_link, write_file
-from ansible_collections.webops.wsgi.plugins.module_utils.managers.systemd import SystemdError
+from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import (
+    EVERY,
+    HOOK,
+    NGINX,
+    WORKER,
+    Log,
+    Manager,
+    ManagerError,
+    Process,
+)
 from ansible_collections.webops.wsgi.plugins.module_utils.release import health as probe
 from ansible_collections.webops.wsgi.plugins.module_utils.release import proxy as release_proxy
 from ansible_collections.webops.wsgi.plugins.module_utils.release.layout import (
     FAILED,
-    HOOK,
     PROVED,
     WITHDRAWN,
-    WORKER,
     Paths,
     current_release,
-    lasting_units,
-    release_units,
-    unit_name,
+    lasting,
+    processes,
 )
-from ansible_collections.webops.wsgi.plugins.module_utils.release.plan import (
-    Desired,
-    ReleaseError,
-    ServiceManager,
-    Step,
-    listeners,
-)
+from ansible_collections.webops.wsgi.plugins.module_utils.release.plan import Desired, ReleaseError, Step
 from ansible_collections.webops.wsgi.plugins.module_utils.release.retirement import forget, prune
 from ansible_collections.webops.wsgi.plugins.module_utils.release.watch import AccessLog
 
 JOURNAL_LINES = 1000  # to look for the cause in: several workers' tracebacks, and the server's own ones after them
-LOOK = 1.0  # seconds between two looks at the states of units
+LOOK = 1.0  # seconds between two looks at the states of processes
 FAULTS_IN_A_ROW = 3  # bad answers during the bake window that are no accident
 BEFORE, AFTER = "before-activate", "after-activate"
 
 
 class FaultError(Exception):
-    """What keeps a release from going live, and the unit whose journal tells more."""
+    """What keeps a release from going live, and the process whose log tells more."""
 
-    def __init__(self, reason: str, unit: str) -> None:
+    def __init__(self, reason: str, process: Process) -> None:
         super().__init__(reason)
-        self.unit = unit
+        self.process = process
 
 
 # -- activate ----------------------------------------------------------------------------------------------------
 
 
-def activate(paths: Paths, step: Step, systemd: ServiceManager) -> None:
+def activate(paths: Paths, step: Step, manager: Manager) -> None:
     """Start the release, have it checked, and let it serve.
 
     Raises:
         ReleaseError: It failed; what served before serves.
     """
     try:
-        _check_units(paths, step, systemd)
-        _open_listener(paths, step, systemd)
+        _check_processes(paths, step, manager)
+        _open_listener(step, manager)
         if step.kind == "deploy" and step.desired.run_hooks:
-            _run_hook(paths, step, systemd, BEFORE)
-        _start(paths, step, systemd)
-        _switch(paths, step)
+            _run_hook(paths, step, manager, BEFORE)
+        _start(paths, step, manager)
+        _switch(paths, step, manager)
     except Exception as error:  # whatever it is, the old release is to serve
-        _fail(paths, step, systemd, error)
+        _fail(paths, step, manager, error)
 
 
-def _check_units(paths: Paths, step: Step, systemd: ServiceManager) -> None:
-    """See that systemd understands every unit before any of them is needed."""
-    names = [unit.instance(step.number) for unit in release_units(paths, step.app, step.number)]
-    for unit, state in systemd.states([step.unit, *names]).items():
-        if state.load != "loaded":
-            raise FaultError(f"systemd rejects {unit} ({state.load}); systemd-analyze verify {unit} says why", unit)
+def _check_processes(paths: Paths, step: Step, manager: Manager) -> None:
+    """See that the manager understands all that it is told before any of it is needed."""
+    own = [step.server, *processes(paths, step.app, step.number)]
+    for process, state in manager.states(own).items():
+        if state.refused:
+            raise FaultError(state.refused, process)
 
 
-def _open_listener(paths: Paths, step: Step, systemd: ServiceManager) -> None:
-    for unit in listeners(step.desired):
-        replace_link(paths.wants(step.app) / unit, f"../{unit}")
+def _open_listener(step: Step, manager: Manager) -> None:
+    for listener in manager.listeners(step.desired):
+        manager.enable(listener)
         try:
-            systemd.start(unit)
-        except SystemdError as error:
+            manager.start(listener)
+        except ManagerError as error:
             raise FaultError(
-                f"cannot bind the address of listen, which another program may use: {error}", unit
+                f"cannot bind the address of listen, which another program may use: {error}", listener
             ) from error
 
 
-def _run_hook(paths: Paths, step: Step, systemd: ServiceManager, name: str) -> None:
-    app = step.app
-    for unit in release_units(paths, app, step.number, HOOK):
-        if unit.name != f"{app}.{name}@.service":
+def _run_hook(paths: Paths, step: Step, manager: Manager, name: str) -> None:
+    for hook in processes(paths, step.app, step.number, HOOK):
+        if hook.name != name:
             continue
-        instance = unit.instance(step.number)
         # What a killed run has left running must not run twice at once.
-        systemd.stop(f"{app}.{name}@*.service")
+        manager.stop(Process(step.app, EVERY, name, HOOK))
         try:
-            systemd.start(instance)
-        except SystemdError as error:
-            raise FaultError(f"{name.replace('-', '_')} failed: {error}", instance) from error
+            manager.start(hook)
+        except ManagerError as error:
+            raise FaultError(f"{name.replace('-', '_')} failed: {error}", hook) from error
 
 
-def _start(paths: Paths, step: Step, systemd: ServiceManager) -> None:
+def _start(paths: Paths, step: Step, manager: Manager) -> None:
     """Start the server and, once it is healthy, the workers."""
     own = paths.socket(step.app, step.number)
-    state = systemd.states([step.unit])[step.unit]
+    state = manager.states([step.server])[step.server]
     if state.gone:
-        systemd.start(step.unit)
+        manager.start(step.server)
     elif not state.runs or probe.ask(own, step.desired.health).fault:
-        systemd.restart(step.unit)
-    wait_listening(own, step, systemd)
-    wait_healthy(own, step, systemd)
-    workers = [unit.instance(step.number) for unit in release_units(paths, step.app, step.number, WORKER)]
-    idle = [unit for unit, state in systemd.states(workers).items() if not state.runs] if workers else []
+        manager.restart(step.server)
+    wait_listening(own, step, manager)
+    wait_healthy(own, step, manager)
+    workers = processes(paths, step.app, step.number, WORKER)
+    idle = [worker for worker, state in manager.states(workers).items() if not state.runs]
     if idle:
-        systemd.start(*idle)
+        manager.start(*idle)
         # On the way back they have settled before, and somebody is in a hurry.
-        _settle(systemd, idle, 0.0 if step.kind == "rollback" else step.desired.settle)
+        _settle(manager, idle, 0.0 if step.kind == "rollback" else step.desired.settle)
 
 
-def wait_listening(own: Path, step: Step, systemd: ServiceManager) -> None:
-    """Wait until the server listens, which is all that says so: the app, in its process, could notify systemd as well.
+def wait_listening(own: Path, step: Step, manager: Manager) -> None:
+    """Wait until the server listens, which is all that says so: the app, in its process, could notify manager as well.
 
     Raises:
         FaultError: It does not within the time limit, or has ended.
     """
     deadline = time.monotonic() + step.desired.start_timeout
     while not probe.listens(own):
-        _refuse_broken(systemd, [step.unit])
+        _refuse_broken(manager, [step.server])
         if time.monotonic() > deadline:
             limit = f"{step.desired.start_timeout:g} s"
-            raise FaultError(f"the server does not listen on its socket after {limit}", step.unit)
+            raise FaultError(f"the server does not listen on its socket after {limit}", step.server)
         time.sleep(step.desired.health.interval)
 
 
-def wait_healthy(own: Path, step: Step, systemd: ServiceManager) -> None:
+def wait_healthy(own: Path, step: Step, manager: Manager) -> None:
     """Ask until the instance answers well.
 
     Raises:
@@ -162,34 +160,34 @@ def wait_healthy(own: Path, step: Step, systemd: ServiceManager) -> None:
         now = time.monotonic()
         if now > look:
             look = now + LOOK
-            _refuse_broken(systemd, [step.unit])
+            _refuse_broken(manager, [step.server])
         if now > deadline:
             seen = fault or f"{good} good answers in a row of {health.successes}"
-            raise FaultError(f"not healthy within {health.timeout:g} s: {seen}", step.unit)
+            raise FaultError(f"not healthy within {health.timeout:g} s: {seen}", step.server)
         time.sleep(health.interval)
 
 
-def _settle(systemd: ServiceManager, workers: list[str], seconds: float) -> None:
+def _settle(manager: Manager, workers: list[Process], seconds: float) -> None:
     """See that workers stay up: nothing asks them whether they are ready."""
     deadline = time.monotonic() + seconds
     while True:
-        _refuse_broken(systemd, workers)
+        _refuse_broken(manager, workers)
         left = deadline - time.monotonic()
         if left <= 0:
             return
         time.sleep(min(LOOK, left))
 
 
-def _refuse_broken(systemd: ServiceManager, units: list[str]) -> None:
-    for unit, state in systemd.states(units).items():
+def _refuse_broken(manager: Manager, processes: list[Process]) -> None:
+    for process, state in manager.states(processes).items():
         if state.broken:
-            raise FaultError(f"{unit} exited unexpectedly", unit)
+            raise FaultError(f"{state.name} exited unexpectedly", process)
 
 
-def _switch(paths: Paths, step: Step) -> None:
+def _switch(paths: Paths, step: Step, manager: Manager) -> None:
     """Let the release serve, and see that clients get to it."""
-    for unit in lasting_units(paths, step.app, step.number):
-        replace_link(paths.wants(step.app) / unit, f"../{_file_of(paths, unit)}")
+    for process in lasting(paths, step.app, step.number):
+        manager.enable(process)
     if step.previous:
         # Its own link says where, also for one that an earlier version of the collection made.
         own = paths.release(step.app, step.previous) / "socket"
@@ -200,13 +198,7 @@ def _switch(paths: Paths, step: Step) -> None:
     if step.on_trial and before and after:
         fault = release_proxy.fault_of_switch(before, after, step.desired.proxy.required)
         if fault:
-            raise FaultError(fault, "nginx.service")
-
-
-def _file_of(paths: Paths, unit: str) -> str:
-    """The file that a unit is an instance of, or its own."""
-    name, _at, rest = unit.partition("@")
-    return unit if (paths.units / unit).exists() else f"{name}@.{rest.rpartition('.')[2]}"
+            raise FaultError(fault, NGINX)
 
 
 def _ask_through_proxy(paths: Paths, step: Step) -> probe.Answer | None:
@@ -216,7 +208,7 @@ def _ask_through_proxy(paths: Paths, step: Step) -> probe.Answer | None:
 # -- prove -------------------------------------------------------------------------------------------------------
 
 
-def prove(paths: Paths, step: Step, systemd: ServiceManager) -> None:
+def prove(paths: Paths, step: Step, manager: Manager) -> None:
     """Watch the release serve, run the hook afterwards, and mark it as one that has proved itself.
 
     Raises:
@@ -225,71 +217,72 @@ def prove(paths: Paths, step: Step, systemd: ServiceManager) -> None:
     if not step.on_trial:
         return
     try:
-        _bake(paths, step, systemd)
-        _run_hook(paths, step, systemd, AFTER)
+        _bake(paths, step, manager)
+        _run_hook(paths, step, manager, AFTER)
     except Exception as error:  # whatever it is, the old release is to serve
-        _fail(paths, step, systemd, error)
+        _fail(paths, step, manager, error)
     if step.kind == "rollback":
         write_file(paths.release(step.app, step.previous) / WITHDRAWN, "")
     write_file(paths.release(step.app, step.number) / PROVED, "")
 
 
-def _bake(paths: Paths, step: Step, systemd: ServiceManager) -> None:
+def _bake(paths: Paths, step: Step, manager: Manager) -> None:
     bake, faults = step.desired.bake, 0
     if not bake.seconds or step.kind == "rollback":
         return
-    watched = [unit.instance(step.number) for unit in release_units(paths, step.app, step.number, WORKER)]
+    watched = processes(paths, step.app, step.number, WORKER)
     log = AccessLog(paths.logs / f"{step.app}.access.log", bake.log_sample)
     deadline = time.monotonic() + bake.seconds
     while (left := deadline - time.monotonic()) > 0:
         time.sleep(min(LOOK, left))
-        _refuse_broken(systemd, [step.unit, *watched])
+        _refuse_broken(manager, [step.server, *watched])
         answer = probe.ask(paths.socket(step.app, step.number), step.desired.health)
         faults = faults + 1 if answer.fault else 0
         if faults >= FAULTS_IN_A_ROW:
-            raise FaultError(f"failed within its bake window of {bake.seconds:g} s: {answer.fault}", step.unit)
+            raise FaultError(f"failed within its bake window of {bake.seconds:g} s: {answer.fault}", step.server)
         excess = log.excess(bake.error_percent)
         if excess:
-            raise FaultError(f"failed within its bake window of {bake.seconds:g} s: {excess}", step.unit)
+            raise FaultError(f"failed within its bake window of {bake.seconds:g} s: {excess}", step.server)
 
 
 # -- give up -----------------------------------------------------------------------------------------------------
 
 
-def _fail(paths: Paths, step: Step, systemd: ServiceManager, error: Exception) -> None:
+def _fail(paths: Paths, step: Step, manager: Manager, error: Exception) -> None:
     """Give a release up that is on trial.
 
     Raises:
-        ReleaseError: Always; it says what failed, what serves now, and what the journal has.
+        ReleaseError: Always; it says what failed, what serves now, and what the log has.
     """
     build = os.path.realpath(paths.release(step.app, step.number) / "app")
     serving = f"release {step.number} is down and could not be restarted"
     # What has been in service may be at a client's request, or at a job.
-    stop = systemd.stop if current_release(paths, step.app) == step.number else systemd.end
+    stop = manager.stop if current_release(paths, step.app) == step.number else manager.end
     if step.on_trial:
-        serving = _switch_back(paths, step, systemd)
-    unit = error.unit if isinstance(error, FaultError) else step.unit
-    journal = Journal(unit, systemd.journal(unit, JOURNAL_LINES))
+        serving = _switch_back(paths, step, manager)
+    log = manager.log(error.process if isinstance(error, FaultError) else step.server, JOURNAL_LINES)
     reason = str(error) or repr(error)
     if step.on_trial:
         try:
-            _clear_away(paths, step, systemd, stop, reason)
-        except (SystemdError, OSError) as trouble:  # must not hide why the release was given up
+            _clear_away(paths, step, manager, stop, reason)
+        except (ManagerError, OSError) as trouble:  # must not hide why the release was given up
             reason += f" (and cleaning up after it failed: {trouble})"
-    raise ReleaseError(_failure(step, serving, reason, build, journal)) from error
+    raise ReleaseError(_failure(step, serving, reason, build, log)) from error
 
 
-def _clear_away(paths: Paths, step: Step, systemd: ServiceManager, stop: Callable[..., None], reason: str) -> None:
+def _clear_away(paths: Paths, step: Step, manager: Manager, stop: Callable[..., None], reason: str) -> None:
     """Stop a release that was given up, and mark it."""
-    if units := _loaded_units(paths, step.app, step.number, systemd):
-        stop(*units)
-    forget(paths, step.app, step.number)
+    own = [step.server, *processes(paths, step.app, step.number)]
+    # What it could not even read it refuses to stop.
+    if known := [process for process, state in manager.states(own).items() if not state.refused]:
+        stop(*known)
+    forget(paths, step.app, step.number, manager)
     write_file(paths.release(step.app, step.number) / FAILED, f"{reason}\n", 0o600)
-    prune(paths, step.app, step.desired.keep, systemd)
-    systemd.reload()
+    prune(paths, step.app, step.desired.keep, manager)
+    manager.reload()
 
 
-def _switch_back(paths: Paths, step: Step, systemd: ServiceManager) -> str:
+def _switch_back(paths: Paths, step: Step, manager: Manager) -> str:
     """Have the release before serve; returns in a person's words what serves."""
     current = paths.current(step.app)
     if not step.previous:
@@ -302,8 +295,8 @@ def _switch_back(paths: Paths, step: Step, systemd: ServiceManager) -> str:
     own = paths.release(step.app, step.previous) / "socket"
     answers = probe.ask(own, step.desired.health).status > 0
     if not answers:
-        with suppress(SystemdError):
-            systemd.restart(unit_name(step.app, step.previous))
+        with suppress(ManagerError):
+            manager.restart(Process(step.app, step.previous))
     if current_release(paths, step.app) == step.number:
         replace_link(current, f"releases/{step.previous}")
     if answers:
@@ -322,14 +315,8 @@ def _answers_in_time(own: Path, desired: Desired) -> bool:
     return True
 
 
-def _loaded_units(paths: Paths, app: str, number: str, systemd: ServiceManager) -> list[str]:
-    """The units of a release but for those that systemd could not even read: it refuses to stop them."""
-    units = [unit_name(app, number), *(unit.instance(number) for unit in release_units(paths, app, number))]
-    return [unit for unit, state in systemd.states(units).items() if state.load == "loaded"]
-
-
-def _failure(step: Step, serving: str, reason: str, build: str, journal: Journal) -> str:
+def _failure(step: Step, serving: str, reason: str, build: str, log: Log) -> str:
     state = f"release {step.number} ({step.desired.source}) was not activated, {serving}"
     if not step.on_trial:
         state = f"{serving}; if its files were modified, remove {build} and run again to rebuild it"
-    return report(Failure(step.app, state, reason, journal, os.uname().nodename, step.desired.log))
+    return report(Failure(step.app, state, reason, log, os.uname().nodename, step.desired.log))

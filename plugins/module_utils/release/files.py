@@ -66,7 +66,7 @@ def files(paths: Paths, desired: Desired) -> dict[str, File]:
     found |= {f"{COMMANDS}/{name}": File(text, 0o750, True) for name, text in desired.commands.items()}
     found[SETTINGS] = File(desired.settings, 0o644, False)
     found |= {f"{UNITS}/{unit.kind}/{unit.name}": File(unit.text, 0o644, False) for unit in desired.units}
-    # systemd reads these as root and hands them on.
+    # The manager reads these as root and hands them on.
     found["etc/environment"] = File(desired.environment, 0o600, False)
     found |= {f"{FILES}/{name}": File(text, 0o640, True) for name, text in desired.config_files.items()}
     found |= {f"{CREDENTIALS}/{name}": File(text, 0o600, False) for name, text in desired.credentials.items()}

@@ -7,43 +7,46 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import (
+    HOOK,
+    JOB,
+    TIMER,
+    WORKER,
+    Process,
+)
+
 START = "start"  # what starts the server
 PREPARE = "prepare"  # what runs before each program of the app, as its user; makes the directories that it writes to
-SETTINGS = "settings.conf"  # the unit's drop-in, kept with the release for the day it is gone back to
-UNITS = "units"  # the units beside the server's, likewise: <kind>/<app>.<name>@.service
-COMMANDS = "commands"  # what those units run
+SETTINGS = "settings.conf"  # what its manager reads of the server, kept with the release for the day it is gone back to
+UNITS = "units"  # the same of what runs beside the server: <kind>/<app>.<name>@.service
+COMMANDS = "commands"  # what runs there
 FILES = "files"  # the app's configuration files, which its group reads
 CREDENTIALS = "credentials"  # files that only root reads and systemd hands to the app
 PROVED = "proved"  # marks a release that has passed every check of its deployment
 FAILED = "failed"  # marks one that has not, and says why
 WITHDRAWN = "withdrawn"  # marks one that a person has rolled back from
 
-WORKER, TIMER, JOB, HOOK = "worker", "timer", "job", "hook"
-KINDS = (WORKER, TIMER, JOB, HOOK)
+KINDS = (WORKER, TIMER, JOB, HOOK)  # of what a release has beside its server
+DEFAULT_MANAGER = "systemd"
 
 
 @dataclass(frozen=True)
-class Unit:
-    """A unit of a release beside its server's.
+class Part:
+    """What a release's manager reads of a process beside its server.
 
     Attributes:
         name: File name without a release, such as C(api.celery@.service).
         kind: C(worker), C(timer), C(job) (what a timer starts) or C(hook).
-        text: Its text; C(%i) stands for the release.
+        text: What is in it; C(%i) stands for the release.
     """
 
     name: str
     kind: str
     text: str
-
-    def instance(self, number: str) -> str:
-        """The unit of one release, such as C(api.celery@5.service)."""
-        return self.name.replace("@", f"@{number}", 1)
 
 
 @dataclass(frozen=True)
@@ -94,13 +97,12 @@ class Paths:
         """Where the proxy turns while the current instance accepts no connection; leads nowhere most of the time."""
         return self.run / app / "previous.sock"
 
+    def runtime_file(self, app: str) -> Path:
+        """What makes the app's directory in C(/run) at boot."""
+        return self.runtime / f"wsgi-{app}.conf"
+
     def settings(self, app: str, number: str) -> Path:
-        return self.units / f"{unit_name(app, number)}.d" / "release.conf"
-
-
-def unit_name(app: str, number: str) -> str:
-    """The unit of an instance: a running release's server."""
-    return f"{app}@{number}.service"
+        return self.units / f"{app}@{number}.service.d" / "release.conf"
 
 
 def current_release(paths: Paths, app: str) -> str:
@@ -120,12 +122,12 @@ def description(paths: Paths, app: str, number: str) -> dict[str, Any]:
 
 def instances(paths: Paths, app: str) -> list[str]:
     """The releases that have a directory for an instance."""
-    return [name for name in _names(paths.run / app) if name.isdigit()]
+    return [name for name in names_in(paths.run / app) if name.isdigit()]
 
 
 def release_numbers(paths: Paths, app: str) -> list[str]:
     """The releases on disk, oldest first."""
-    return sorted((name for name in _names(paths.root / app / "releases") if name.isdigit()), key=int)
+    return sorted((name for name in names_in(paths.root / app / "releases") if name.isdigit()), key=int)
 
 
 def has_proved(paths: Paths, app: str, number: str) -> bool:
@@ -134,43 +136,36 @@ def has_proved(paths: Paths, app: str, number: str) -> bool:
     return (folder / PROVED).exists() and not (folder / FAILED).exists()
 
 
-def release_units(paths: Paths, app: str, number: str, *kinds: str) -> list[Unit]:
-    """The units a release has beside its server's, those of the given kinds or all."""
+def manager_of(paths: Paths, app: str, number: str) -> str:
+    """The process manager that a release was made for."""
+    return str(description(paths, app, number).get("manager", DEFAULT_MANAGER))
+
+
+def parts(paths: Paths, app: str, number: str, *kinds: str) -> list[Part]:
+    """What a release has beside its server, of the given kinds or all."""
     folder = paths.release(app, number) / UNITS
     return [
-        Unit(name, kind, (folder / kind / name).read_text())
+        Part(name, kind, (folder / kind / name).read_text())
         for kind in kinds or KINDS
-        for name in sorted(_names(folder / kind))
+        for name in sorted(names_in(folder / kind))
     ]
 
 
-def lasting_units(paths: Paths, app: str, number: str) -> list[str]:
-    """The units that are up while a release serves: its server, its workers and its timers."""
-    beside = release_units(paths, app, number, WORKER, TIMER)
-    return [unit_name(app, number), *(unit.instance(number) for unit in beside)]
+def processes(paths: Paths, app: str, number: str, *kinds: str) -> list[Process]:
+    """The processes that a release has beside its server, of the given kinds or all."""
+    return [
+        Process(app, number, part.name.removeprefix(f"{app}.").partition("@")[0], part.kind)
+        for part in parts(paths, app, number, *kinds)
+    ]
 
 
-def traces(paths: Paths, app: str) -> dict[str, list[Path]]:
-    """What releases have among systemd's files, by release: units, drop-ins, and links for the next boot."""
-    # Hidden names are files that a killed run was about to write.
-    pattern = re.compile(rf"\.?{re.escape(app)}(?:\.[a-z0-9.-]+)?@(\d+)\.(?:service|timer)(?:\.d|\.partial)?")
-    found: dict[str, list[Path]] = {}
-    for folder in (paths.units, paths.wants(app)):
-        for name in sorted(_names(folder)):
-            match = pattern.fullmatch(name)
-            if match:
-                found.setdefault(match.group(1), []).append(folder / name)
-    return found
+def lasting(paths: Paths, app: str, number: str) -> list[Process]:
+    """What is up while a release serves: its server, its workers and its timers."""
+    return [Process(app, number), *processes(paths, app, number, WORKER, TIMER)]
 
 
-def traced_units(files: list[Path]) -> list[str]:
-    """The units that one release's traces are of, without the jobs: those end by themselves."""
-    names = {re.sub(r"^\.|\.d$|(\.d)?\.partial$", "", path.name) for path in files}
-    jobs = {f"{name.removesuffix('.timer')}.service" for name in names if name.endswith(".timer")}
-    return sorted(names - jobs)
-
-
-def _names(folder: Path) -> list[str]:
+def names_in(folder: Path) -> list[str]:
+    """The names in a directory; none where it does not exist."""
     try:
         return os.listdir(folder)
     except FileNotFoundError:

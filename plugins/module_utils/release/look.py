@@ -10,22 +10,21 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from ansible_collections.webops.wsgi.plugins.module_utils.failures.report import Failure, Journal, report
+from ansible_collections.webops.wsgi.plugins.module_utils.failures.report import Failure, report
 from ansible_collections.webops.wsgi.plugins.module_utils.host.files import write_file
+from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import NGINX, Manager, Process
 from ansible_collections.webops.wsgi.plugins.module_utils.release.activation import FAULTS_IN_A_ROW, JOURNAL_LINES, LOOK
 from ansible_collections.webops.wsgi.plugins.module_utils.release.layout import (
     FAILED,
     PROVED,
     Paths,
     current_release,
-    lasting_units,
-    unit_name,
+    lasting,
 )
 from ansible_collections.webops.wsgi.plugins.module_utils.release.plan import (
     PREVIOUS,
     Desired,
     ReleaseError,
-    ServiceManager,
     health_fault,
     plan_rollback,
 )
@@ -33,11 +32,11 @@ from ansible_collections.webops.wsgi.plugins.module_utils.release.run import car
 
 # What was done to an app …
 GOES_BACK = ("deploy", "finish")  # … whose earlier release is better than one that fails
-STARTED = (*GOES_BACK, "rollback")  # … whose units were started for it, so that a restart is one too many
+STARTED = (*GOES_BACK, "rollback")  # … whose processes were started for it, so that a restart is one too many
 
 
 def look_again(
-    paths: Paths, wanted: Sequence[Desired], activated: Mapping[str, str], systemd: ServiceManager, who: str
+    paths: Paths, wanted: Sequence[Desired], activated: Mapping[str, str], manager: Manager, who: str
 ) -> list[str]:
     """See that what a run has activated still runs and answers; returns the failures.
 
@@ -47,15 +46,15 @@ def look_again(
         paths: Where things lie.
         wanted: The apps of the host.
         activated: What the run did (C(deploy), C(heal), …) by app.
-        systemd: The service manager.
+        manager: The process manager.
         who: The person and machine that asked for the run, for the history.
     """
     looked = [desired for desired in wanted if desired.name in activated and current_release(paths, desired.name)]
     time.sleep(max((0.0, *(desired.look_after - _age(paths, desired.name) for desired in looked))))
     with ThreadPoolExecutor(8) as pool:
-        faults = list(pool.map(lambda desired: _fault(paths, desired, activated[desired.name], systemd), looked))
+        faults = list(pool.map(lambda desired: _fault(paths, desired, activated[desired.name], manager), looked))
     return [
-        _report(paths, desired, fault, activated[desired.name], systemd, who)
+        _report(paths, desired, fault, activated[desired.name], manager, who)
         for desired, fault in zip(looked, faults, strict=True)
         if fault
     ]
@@ -69,14 +68,13 @@ def _age(paths: Paths, app: str) -> float:
         return 0.0
 
 
-def _fault(paths: Paths, desired: Desired, action: str, systemd: ServiceManager) -> str:
+def _fault(paths: Paths, desired: Desired, action: str, manager: Manager) -> str:
     number = current_release(paths, desired.name)
-    states = systemd.states(lasting_units(paths, desired.name, number))
-    for unit, state in states.items():
+    for state in manager.states(lasting(paths, desired.name, number)).values():
         if state.unstable:
-            return state.restarted(unit)
+            return state.restarted
         if not state.runs or (state.broken and action in STARTED):
-            return f"{unit} exited unexpectedly"
+            return f"{state.name} exited unexpectedly"
     fault = ""
     for question in range(FAULTS_IN_A_ROW):
         time.sleep(LOOK if question else 0)
@@ -86,17 +84,16 @@ def _fault(paths: Paths, desired: Desired, action: str, systemd: ServiceManager)
     return fault
 
 
-def _report(paths: Paths, desired: Desired, fault: str, action: str, systemd: ServiceManager, who: str) -> str:
+def _report(paths: Paths, desired: Desired, fault: str, action: str, manager: Manager, who: str) -> str:
     app, number = desired.name, current_release(paths, desired.name)
     own = not fault.startswith("healthy ")  # the proxy is not repaired by another release
-    serving = _go_back(paths, desired, systemd, who, fault) if own and action in GOES_BACK else "it is still in service"
-    unit = unit_name(app, number) if own else "nginx.service"
+    serving = _go_back(paths, desired, manager, who, fault) if own and action in GOES_BACK else "it is still in service"
     state = f"release {number} went live and failed then, {serving}"
-    journal = Journal(unit, systemd.journal(unit, JOURNAL_LINES))
-    return report(Failure(app, state, fault, journal, os.uname().nodename, desired.log))
+    log = manager.log(Process(app, number) if own else NGINX, JOURNAL_LINES)
+    return report(Failure(app, state, fault, log, os.uname().nodename, desired.log))
 
 
-def _go_back(paths: Paths, desired: Desired, systemd: ServiceManager, who: str, fault: str) -> str:
+def _go_back(paths: Paths, desired: Desired, manager: Manager, who: str, fault: str) -> str:
     """Let the release before serve; returns in a person's words what serves."""
     number = current_release(paths, desired.name)
     try:
@@ -104,7 +101,7 @@ def _go_back(paths: Paths, desired: Desired, systemd: ServiceManager, who: str, 
     except ReleaseError:
         return "and there is no earlier good release"
     steps[0].reasons = [f"release {number} failed: {fault}"]
-    failures = carry_out(paths, steps, systemd, 1, who)
+    failures = carry_out(paths, steps, manager, 1, who)
     if failures:
         return f"and going back failed ({failures[0].splitlines()[0]})"
     write_file(paths.release(desired.name, number) / FAILED, f"{fault}\n", 0o600)

@@ -18,29 +18,24 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ansible_collections.webops.wsgi.plugins.module_utils.failures.server_log import ServerLog
-from ansible_collections.webops.wsgi.plugins.module_utils.managers.systemd import UnitState
+from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import Manager, Process, State
 from ansible_collections.webops.wsgi.plugins.module_utils.release import files as release_files
 from ansible_collections.webops.wsgi.plugins.module_utils.release import health as probe
 from ansible_collections.webops.wsgi.plugins.module_utils.release import proxy as release_proxy
-from ansible_collections.webops.wsgi.plugins.module_utils.release import upgrade
 from ansible_collections.webops.wsgi.plugins.module_utils.release.layout import (
-    SETTINGS,
+    DEFAULT_MANAGER,
     WITHDRAWN,
+    Part,
     Paths,
-    Unit,
     current_release,
     description,
     has_proved,
-    lasting_units,
+    lasting,
     read_text,
     release_numbers,
-    release_units,
-    traces,
-    unit_name,
 )
 from ansible_collections.webops.wsgi.plugins.module_utils.release.proxy import Proxy
 
@@ -50,19 +45,6 @@ FINISHED = ("none", "heal")  # kinds of step that try no other release
 
 class ReleaseError(Exception):
     """A release that could not be activated; the message says which, why, and what serves now."""
-
-
-class ServiceManager(Protocol):
-    """What is needed of systemd."""
-
-    def states(self, units: list[str]) -> dict[str, UnitState]: ...
-    def start(self, *units: str) -> None: ...
-    def restart(self, unit: str) -> None: ...
-    def stop(self, *units: str) -> None: ...
-    def end(self, *units: str) -> None: ...
-    def reload(self) -> None: ...
-    def create_runtime_files(self, configuration: str) -> None: ...
-    def journal(self, unit: str, lines: int) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -89,16 +71,17 @@ class Desired:
         build: Digest of its build.
         source: The build's source in a person's words.
         config: Digest of the server's configuration directory.
-        settings: Text of the instance's drop-in: limits, sandbox, environment that is no secret.
-        files: Texts of the units that belong to no release (template, target, listener), by name.
+        settings: What its manager reads of the server: limits, sandbox, environment that is no secret.
+        files: Texts of systemd's units that belong to no release (template, target, listener), by name.
         runtime: Text of the tmpfiles.d file.
         prepare: Text of what runs before each program of the app; empty for nothing.
         environment: Text of the environment file.
+        manager: The process manager that runs it.
         listen: Address on the host itself, such as C(127.0.0.1:8000) or C([::1]:8000); empty for none.
         credentials: Files that systemd hands to the app, by name.
         config_files: Files that the app reads in the release, by name.
-        units: The units beside the server's: workers, timers and their jobs, hooks.
-        commands: Texts of the scripts that those units run, by name.
+        units: What runs beside the server: workers, timers and their jobs, hooks.
+        commands: Texts of the scripts that are run there, by name.
         run_hooks: Whether this host runs the hook before the activation.
         health: What a healthy instance answers.
         proxy: How clients reach it.
@@ -119,11 +102,12 @@ class Desired:
     files: Mapping[str, str]
     runtime: str
     environment: str = field(repr=False)
+    manager: str = DEFAULT_MANAGER
     prepare: str = ""
     listen: str = ""
     credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
     config_files: Mapping[str, str] = field(default_factory=dict, repr=False)
-    units: tuple[Unit, ...] = ()
+    units: tuple[Part, ...] = ()
     commands: Mapping[str, str] = field(default_factory=dict)
     run_hooks: bool = True
     health: probe.Health = field(default_factory=probe.Health)
@@ -192,8 +176,8 @@ class Step:
         return self.desired.name
 
     @property
-    def unit(self) -> str:
-        return unit_name(self.app, self.number)
+    def server(self) -> Process:
+        return Process(self.app, self.number)
 
     @property
     def on_trial(self) -> bool:
@@ -250,23 +234,18 @@ def _before(paths: Paths, app: str, current: str) -> str:
     return earlier[-1] if earlier else ""
 
 
-def plan(paths: Paths, wanted: list[Desired], systemd: ServiceManager) -> list[Step]:
+def plan(paths: Paths, wanted: list[Desired], manager: Manager) -> list[Step]:
     """Compare what is wanted with what runs; changes nothing."""
     steps = [Step(desired, current_release(paths, desired.name)) for desired in wanted]
-    up = [unit for step in steps if step.previous for unit in lasting_units(paths, step.app, step.previous)]
-    up += [unit for step in steps for unit in listeners(step.desired)]
-    states = systemd.states(up) if up else {}
+    up = [process for step in steps if step.previous for process in lasting(paths, step.app, step.previous)]
+    up += [process for step in steps for process in manager.listeners(step.desired)]
+    states = manager.states(up)
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda step: _decide(paths, step, states), steps))
+        list(pool.map(lambda step: _decide(paths, step, states, manager), steps))
     return steps
 
 
-def listeners(desired: Desired) -> list[str]:
-    """The app's units that hold an address for it."""
-    return [name for name in desired.files if name.endswith(".socket")]
-
-
-def _decide(paths: Paths, step: Step, states: dict[str, UnitState]) -> None:
+def _decide(paths: Paths, step: Step, states: dict[Process, State], manager: Manager) -> None:
     app, current = step.app, step.previous
     found = description(paths, app, current) if current else {}
     if found.get("digest") != step.desired.digest:
@@ -278,8 +257,8 @@ def _decide(paths: Paths, step: Step, states: dict[str, UnitState]) -> None:
         step.kind, step.previous = "finish", _before(paths, app, current)
         step.reasons = [f"the deployment of release {current} was interrupted"]
         return
-    step.reasons = _defects(paths, step, states)
-    if states[step.unit].runs and not step.reasons:
+    step.reasons = _defects(paths, step, states, manager)
+    if states[step.server].runs and not step.reasons:
         fault = health_fault(paths, step.desired)
         step.reasons = [fault] if fault else []
     step.kind = "heal" if step.reasons else "none"
@@ -300,21 +279,19 @@ def _differences(found: Mapping[str, Any], desired: Desired) -> list[str]:
     return [name for name in {**after, **before} if before.get(name) != after.get(name)]
 
 
-def _defects(paths: Paths, step: Step, states: dict[str, UnitState]) -> list[str]:
+def _defects(paths: Paths, step: Step, states: dict[Process, State], manager: Manager) -> list[str]:
     app, number = step.app, step.number
     found = []
-    for unit in [*lasting_units(paths, app, number), *listeners(step.desired)]:
-        if not states[unit].runs:
-            found.append(f"{unit} is {states[unit].active}")
-        elif states[unit].unstable:
-            found.append(states[unit].restarted(unit))
-        if states[unit].stale:
-            found.append(f"systemd has not read the files of {unit}")
-        if not (paths.wants(app) / unit).is_symlink():
-            found.append(f"{unit} would not start at boot")
-    found += [f"{path} differs" for path, text in unit_files(paths, step).items() if read_text(path) != text]
-    found += [f"release {other} is left over" for other in sorted(set(traces(paths, app)) - {number}, key=int)]
-    found += [f"{path} is left over" for path in unwanted_files(paths, step.desired)]
+    for state in (states[process] for process in [*lasting(paths, app, number), *manager.listeners(step.desired)]):
+        if not state.runs:
+            found.append(f"{state.name} is {state.word}")
+        elif state.unstable:
+            found.append(state.restarted)
+        found += state.defects
+    found += manager.drift(step.desired, number)
+    runtime = paths.runtime_file(app)
+    found += [f"{runtime} differs"] if read_text(runtime) != step.desired.runtime else []
+    found += [f"release {other} is left over" for other in sorted(set(manager.known(app)) - {number}, key=int)]
     found += release_files.differences(paths, step.desired, number)
     return found + _diverted(paths, app)
 
@@ -329,32 +306,3 @@ def _diverted(paths: Paths, app: str) -> list[str]:
     if owner.st_uid != os.geteuid() or owner.st_mode & 0o022:
         found.append(f"others than root may write to {link.parent}")
     return found
-
-
-def unit_files(paths: Paths, step: Step) -> dict[Path, str]:
-    """The files outside the app's directory that a release needs, with their text."""
-    app, number = step.app, step.number
-    return {
-        **{paths.units / name: text for name, text in step.desired.files.items()},
-        paths.runtime / f"wsgi-{app}.conf": step.desired.runtime,
-        paths.settings(app, number): step.desired.settings,
-        **own_files(paths, app, number),
-        # While the new one is on trial, the one before may have to start again.
-        **(own_files(paths, app, step.previous) if step.previous else {}),
-    }
-
-
-def own_files(paths: Paths, app: str, number: str) -> dict[Path, str]:
-    """The files outside the app's directory that belong to one release, as far as it has them."""
-    kept = read_text(paths.release(app, number) / SETTINGS)
-    units = release_units(paths, app, number)
-    return {
-        **({} if kept is None else {paths.settings(app, number): upgrade.settings(app, kept)}),
-        **{paths.units / unit.instance(number): upgrade.unit(unit.text) for unit in units},
-    }
-
-
-def unwanted_files(paths: Paths, desired: Desired) -> list[Path]:
-    """Units of a listener that the app has no longer."""
-    candidates = [f"{desired.name}.listen.socket", f"{desired.name}.listen.service"]
-    return [paths.units / name for name in candidates if name not in desired.files and (paths.units / name).exists()]

@@ -11,57 +11,40 @@ from pathlib import Path
 from ansible_collections.webops.wsgi.plugins.module_utils.host.files import remove_tree
 from ansible_collections.webops.wsgi.plugins.module_utils.host.lock import lock
 from ansible_collections.webops.wsgi.plugins.module_utils.host.marks import KEPT
-from ansible_collections.webops.wsgi.plugins.module_utils.release.layout import Paths, instances, traces
-from ansible_collections.webops.wsgi.plugins.module_utils.release.plan import ServiceManager
+from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import Manager
+from ansible_collections.webops.wsgi.plugins.module_utils.release.layout import Paths, instances
 from ansible_collections.webops.wsgi.plugins.module_utils.release.retirement import forget
 
 
-def remove(paths: Paths, app: str, purge: bool, systemd: ServiceManager) -> None:
+def remove(paths: Paths, app: str, purge: bool, manager: Manager) -> None:
     """Stop an app and remove everything of it; its data only when asked to.
 
     Raises:
         LockedError: Another run works on the app.
     """
     with lock(paths.root / app):
-        for pattern in (f"{app}.listen.*", f"{app}.*@*.timer", f"{app}.*@*.service", f"{app}@*.service"):
-            systemd.stop(pattern)
-        if (paths.units / f"{app}.target").exists():
-            systemd.stop(f"{app}.target")
-        for number in {*traces(paths, app), *instances(paths, app)}:
-            forget(paths, app, number)
+        manager.remove(app)
+        for number in instances(paths, app):
+            forget(paths, app, number, manager)
         for path in _files(paths, app):
             path.unlink(missing_ok=True)
-        systemd.reload()
         if not purge:
             _keep_data(paths.state / app)
-        folders = [paths.wants(app), paths.run / app, paths.root / app, paths.cache(app), *paths.workshops(app)]
+        folders = [paths.run / app, paths.root / app, paths.cache(app), *paths.workshops(app)]
         for folder in [*folders, *([paths.state / app] if purge else [])]:
             remove_tree(folder)
 
 
 def _files(paths: Paths, app: str) -> list[Path]:
-    """The app's files that belong to no release."""
-    names = (
-        f"{app}@.service",
-        f"{app}.instance@.service",
-        f"{app}.target",
-        f"{app}.listen.socket",
-        f"{app}.listen.service",
-    )
-    wanted = paths.units / "multi-user.target.wants" / f"{app}.target"
-    return [
-        *(paths.units / name for name in names),
-        paths.runtime / f"wsgi-{app}.conf",
-        paths.maintenance / app,
-        wanted,
-    ]
+    """The app's files that belong to no release, but for those of its manager."""
+    return [paths.runtime_file(app), paths.maintenance / app]
 
 
 def _keep_data(home: Path) -> None:
     """Close the data of an app whose user goes: the user's number may be given to the next app.
 
     The app wrote there, so what lies at the name of the mark may be anything: the directory is root's before it is
-    looked at. When the app comes back, systemd gives a C(StateDirectory) of another owner to the app's user.
+    looked at. When the app comes back, its manager gives the directory to the app's user.
     """
     if not home.is_dir() or home.is_symlink():
         return
@@ -71,9 +54,10 @@ def _keep_data(home: Path) -> None:
     os.close(os.open(home / KEPT, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
 
 
-def leftovers(paths: Paths, app: str, purge: bool) -> list[str]:
+def leftovers(paths: Paths, app: str, purge: bool, manager: Manager) -> list[str]:
     """What is still on the host of an app that should be absent."""
     candidates = [paths.root / app, paths.cache(app), *paths.workshops(app), *_files(paths, app)]
+    candidates += manager.files(app)
     if purge:
         candidates.append(paths.state / app)
     return [str(path) for path in candidates if os.path.lexists(path)]

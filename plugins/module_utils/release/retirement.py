@@ -10,56 +10,51 @@ import subprocess
 import time
 
 from ansible_collections.webops.wsgi.plugins.module_utils.host.files import remove_tree
+from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import JOB, TIMER, Manager
 from ansible_collections.webops.wsgi.plugins.module_utils.release.layout import (
     FAILED,
-    JOB,
-    TIMER,
     WITHDRAWN,
     Paths,
     current_release,
     has_proved,
+    processes,
     release_numbers,
-    release_units,
-    traced_units,
-    traces,
 )
-from ansible_collections.webops.wsgi.plugins.module_utils.release.plan import ServiceManager, Step
+from ansible_collections.webops.wsgi.plugins.module_utils.release.plan import Step
 from ansible_collections.webops.wsgi.plugins.module_utils.release.shares import take_back
 
 
-def retire(paths: Paths, step: Step, systemd: ServiceManager) -> None:
+def retire(paths: Paths, step: Step, manager: Manager) -> None:
     """Stop everything of other releases, after requests on their way to them have arrived."""
     app = step.app
-    others = {number: files for number, files in traces(paths, app).items() if number != step.number}
-    old = [unit for files in others.values() for unit in traced_units(files)]
-    states = systemd.states(old) if old else {}
-    up = [unit for unit, state in states.items() if not state.gone]
-    timers = [unit for unit in up if unit.endswith(".timer")]
+    others = {number: old for number, old in manager.known(app).items() if number != step.number}
+    states = manager.states(process for old in others.values() for process in old)
+    up = [process for process, state in states.items() if not state.gone]
+    timers = [process for process in up if process.kind == TIMER]
     if timers:
-        systemd.stop(*timers)
-    ours = [unit.instance(step.number) for unit in release_units(paths, app, step.number, TIMER)]
+        manager.stop(*timers)
+    ours = processes(paths, app, step.number, TIMER)
     if ours:
-        systemd.start(*ours)
-    rest = [unit for unit in up if unit not in timers]
+        manager.start(*ours)
+    rest = [process for process in up if process not in timers]
     if rest:
         time.sleep(step.desired.drain)
-        systemd.stop(*rest)
+        manager.stop(*rest)
     paths.previous_socket(app).unlink(missing_ok=True)
     for number in others:
-        forget(paths, app, number)
-    prune(paths, app, step.desired.keep, systemd)
+        forget(paths, app, number, manager)
+    prune(paths, app, step.desired.keep, manager)
 
 
-def forget(paths: Paths, app: str, number: str) -> None:
+def forget(paths: Paths, app: str, number: str, manager: Manager) -> None:
     """Remove what a release has outside its directory."""
-    for path in traces(paths, app).get(number, []):
-        remove_tree(path)
-    if os.path.ismount(paths.instance(app, number)):  # its unit has unmounted it, unless something was killed
+    manager.forget(app, number)
+    if os.path.ismount(paths.instance(app, number)):  # its manager has unmounted it, unless something was killed
         subprocess.run(["umount", "--lazy", str(paths.instance(app, number))], check=False, capture_output=True)
     remove_tree(paths.instance(app, number))
 
 
-def prune(paths: Paths, app: str, keep: int, systemd: ServiceManager) -> None:
+def prune(paths: Paths, app: str, keep: int, manager: Manager) -> None:
     """Remove all but the last releases that proved themselves, and the builds that no release uses any more.
 
     Of those that failed, the last stays for a person to look at, and of those that somebody went back from, the last
@@ -73,9 +68,10 @@ def prune(paths: Paths, app: str, keep: int, systemd: ServiceManager) -> None:
     good = [number for number in proved if number not in withdrawn]
     failed = [number for number in numbers if (paths.release(app, number) / FAILED).exists()]
     kept = {current_release(paths, app), *good[-keep:], *withdrawn[-1:], *failed[-1:]}
-    kept |= _busy(paths, app, [number for number in numbers if number not in kept], systemd)
+    kept |= _busy(paths, app, [number for number in numbers if number not in kept], manager)
     for number in set(numbers) - kept:
         remove_tree(paths.release(app, number))
+        manager.discard(app, number)
     for leftover in (paths.root / app / "releases").glob(".*.partial"):
         remove_tree(leftover)
     # Somebody may have removed the link of one.
@@ -86,8 +82,7 @@ def prune(paths: Paths, app: str, keep: int, systemd: ServiceManager) -> None:
             remove_tree(build)
 
 
-def _busy(paths: Paths, app: str, numbers: list[str], systemd: ServiceManager) -> set[str]:
+def _busy(paths: Paths, app: str, numbers: list[str], manager: Manager) -> set[str]:
     """Those of the releases whose job is still running; it ends by itself."""
-    jobs = {unit.instance(number): number for number in numbers for unit in release_units(paths, app, number, JOB)}
-    states = systemd.states(list(jobs)) if jobs else {}
-    return {jobs[unit] for unit, state in states.items() if not state.gone}
+    states = manager.states(job for number in numbers for job in processes(paths, app, number, JOB))
+    return {job.number for job, state in states.items() if not state.gone}

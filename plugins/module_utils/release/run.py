@@ -14,22 +14,20 @@ from pathlib import Path
 
 from ansible_collections.webops.wsgi.plugins.module_utils.host.files import write_file
 from ansible_collections.webops.wsgi.plugins.module_utils.host.lock import LockedError, lock, now
-from ansible_collections.webops.wsgi.plugins.module_utils.managers.systemd import SystemdError
+from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import Manager, ManagerError
 from ansible_collections.webops.wsgi.plugins.module_utils.release.activation import activate, prove
 from ansible_collections.webops.wsgi.plugins.module_utils.release.layout import Paths, current_release, description
-from ansible_collections.webops.wsgi.plugins.module_utils.release.plan import ReleaseError, ServiceManager, Step
+from ansible_collections.webops.wsgi.plugins.module_utils.release.plan import ReleaseError, Step
 from ansible_collections.webops.wsgi.plugins.module_utils.release.preparation import prepare
 from ansible_collections.webops.wsgi.plugins.module_utils.release.retirement import retire
 
-Action = Callable[[Paths, Step, ServiceManager], None]
+Action = Callable[[Paths, Step, Manager], None]
 
 HISTORY_SIZE = 1_000_000  # bytes, some 3000 deployments
 HISTORY = "history.jsonl"  # one line for each change of what serves, in the app's directory
 
 
-def carry_out(
-    paths: Paths, steps: list[Step], systemd: ServiceManager, parallel: int, who: str = "unknown"
-) -> list[str]:
+def carry_out(paths: Paths, steps: list[Step], manager: Manager, parallel: int, who: str = "unknown") -> list[str]:
     """Bring every app to the release it should run; returns the failures.
 
     One app's failure leaves it on the release it had and does not keep the others from theirs.
@@ -37,7 +35,7 @@ def carry_out(
     Args:
         paths: Where things lie.
         steps: What C(release.plan) found.
-        systemd: The service manager.
+        manager: The process manager.
         parallel: How many instances may start at the same time.
         who: The person and machine that asked for it, for the lock and the history.
     """
@@ -48,19 +46,17 @@ def carry_out(
     failures: list[str] = []
 
     def each(part: str, todo: list[Step], action: Action, at_once: int) -> list[Step]:
-        return _collect(todo, _timed(part, lambda step: action(paths, step, systemd)), failures, at_once)
+        return _collect(todo, _timed(part, lambda step: action(paths, step, manager)), failures, at_once)
 
     with ExitStack() as locks:
         held = _collect(pending, lambda step: _hold(paths, step, locks, who), failures, 1)
         ready = each("prepare", held, prepare, parallel)
-        systemd.reload()
+        manager.reload()
         live = each("start", ready, activate, parallel)
         proved = each("prove", live, prove, many)
         retired = each("drain", proved, retire, many)
         if retired:
-            # Only now do the targets no longer want the old instances, which starting them would start again.
-            systemd.reload()
-            systemd.start(*(f"{step.app}.target" for step in retired))
+            manager.complete([step.app for step in retired])
         for step in pending:
             step.failed = step not in proved
         for step in held:
@@ -76,7 +72,7 @@ def _collect(steps: list[Step], action: Callable[[Step], object], failures: list
             action(step)
         except (ReleaseError, LockedError) as error:
             failures.append(str(error))
-        except (SystemdError, OSError) as error:
+        except (ManagerError, OSError) as error:
             failures.append(f'app "{step.app}": {error}')
         else:
             return step

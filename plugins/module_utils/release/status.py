@@ -9,7 +9,7 @@ import datetime
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -17,12 +17,15 @@ from typing import Any
 
 from ansible_collections.webops.wsgi.plugins.module_utils.failures.faults import Fault, faults
 from ansible_collections.webops.wsgi.plugins.module_utils.failures.server_log import ServerLog
+from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import TIMER, Manager, Process, State
 from ansible_collections.webops.wsgi.plugins.module_utils.release import health as probe
 from ansible_collections.webops.wsgi.plugins.module_utils.release import layout as layout
 from ansible_collections.webops.wsgi.plugins.module_utils.release.run import HISTORY
 
 HISTORY_LINES = 20
-JOURNAL_LINES = 1000  # of each unit, to look for faults in
+JOURNAL_LINES = 1000  # of each log, to look for faults in
+
+ABSENT = State("", "absent", runs=False, gone=True, broken=False)
 
 COLUMNS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "HOST": lambda row: row["host"],
@@ -63,9 +66,8 @@ HISTORY_COLUMNS: dict[str, Callable[[Mapping[str, Any]], str]] = {
 def read(
     paths: layout.Paths,
     checks: Mapping[str, probe.Health],
-    properties: Callable[[Iterable[str]], Mapping[str, Mapping[str, str]]],
+    manager: Manager,
     certificates: Path,
-    journal: Callable[[str, int], str],
     logs: Mapping[str, ServerLog],
 ) -> list[dict[str, Any]]:
     """One row for each app.
@@ -73,17 +75,14 @@ def read(
     Args:
         paths: Where things lie.
         checks: What a healthy instance answers, by app.
-        properties: Reads systemd's properties of units.
+        manager: The process manager.
         certificates: Directory that leads to each app's certificate.
-        journal: Reads the last lines of a unit.
-        logs: How the apps' servers write to it, by app.
+        logs: How the apps' servers write to theirs, by app.
     """
-    units = {
-        app: layout.lasting_units(paths, app, number)
-        for app in checks
-        if (number := layout.current_release(paths, app))
+    lasting = {
+        app: layout.lasting(paths, app, number) for app in checks if (number := layout.current_release(paths, app))
     }
-    found = properties([name for names in units.values() for name in names]) if units else {}
+    states = manager.states(process for processes in lasting.values() for process in processes)
     with ThreadPoolExecutor(8) as pool:
         return list(
             pool.map(
@@ -92,10 +91,10 @@ def read(
                         paths,
                         app,
                         checks[app],
-                        {name: found.get(name, {}) for name in units.get(app, [])},
+                        {process: states[process] for process in lasting.get(app, [])},
                         certificates,
                     ),
-                    "faults": _faults(app, units.get(app, []), journal, logs.get(app, ServerLog())),
+                    "faults": _faults(lasting.get(app, []), manager, logs.get(app, ServerLog())),
                 },
                 checks,
             )
@@ -103,28 +102,23 @@ def read(
 
 
 def _row(
-    paths: layout.Paths, app: str, check: probe.Health, units: Mapping[str, Mapping[str, str]], certificates: Path
+    paths: layout.Paths, app: str, check: probe.Health, states: Mapping[Process, State], certificates: Path
 ) -> dict[str, Any]:
     number = layout.current_release(paths, app)
-    unit = units.get(layout.unit_name(app, number), {})
-    runs = unit.get("ActiveState") == "active"
+    server = states.get(Process(app, number), ABSENT)
     good = [other for other in layout.release_numbers(paths, app) if layout.has_proved(paths, app, other)]
     return {
         "app": app,
         "release": number,
         "source": layout.description(paths, app, number).get("source", "") if number else "",
-        "since": unit.get("ActiveEnterTimestamp", ""),
-        "state": unit.get("ActiveState", "absent"),
-        "health": probe.ask(paths.current_socket(app), check).fault if runs else "does not run",
+        "since": server.since,
+        "state": server.word,
+        "health": probe.ask(paths.current_socket(app), check).fault if server.runs else "does not run",
         "maintenance": (paths.maintenance / app).exists(),
-        "workers": workers(int(unit.get("MainPID", "0"))),
-        "beside": {
-            name.removeprefix(f"{app}.").partition("@")[0]: values.get("ActiveState", "absent")
-            for name, values in units.items()
-            if name != layout.unit_name(app, number)
-        },
-        "memory_bytes": _number(unit.get("MemoryCurrent", "")),
-        "restarts": _number(unit.get("NRestarts", "")) or 0,
+        "workers": workers(server.pid),
+        "beside": {process.name: state.word for process, state in states.items() if process.name},
+        "memory_bytes": server.memory,
+        "restarts": server.restarts,
         "previous": [other for other in good if other != number],
         "failed": [
             other
@@ -137,19 +131,14 @@ def _row(
     }
 
 
-def _faults(app: str, units: Iterable[str], journal: Callable[[str, int], str], log: ServerLog) -> list[dict[str, Any]]:
+def _faults(processes: Sequence[Process], manager: Manager, log: ServerLog) -> list[dict[str, Any]]:
     """What ended processes of the release in service, and what its sandbox refused."""
-    found = []
-    for unit in units:
-        if unit.endswith(".service"):
-            name = unit.removeprefix(f"{app}.").partition("@")[0]
-            process = "" if name == app else name
-            found += [_named(fault, process) for fault in faults(journal(unit, JOURNAL_LINES), log)]
-    return found
-
-
-def _named(fault: Fault, process: str) -> dict[str, Any]:
-    return {"process": process, **asdict(fault)}
+    return [
+        {"process": process.name, **asdict(fault)}
+        for process in processes
+        if process.kind != TIMER
+        for fault in faults(manager.log(process, JOURNAL_LINES).text, log)
+    ]
 
 
 def workers(master: int, proc: Path = Path("/proc")) -> int:
@@ -197,10 +186,6 @@ def history(paths: layout.Paths, app: str, lines: int = HISTORY_LINES) -> list[d
         except ValueError:  # the last line of a run that was killed while it wrote
             continue
     return found
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isdigit() else None
 
 
 def _certificate(days: int | None, problem: str) -> str:

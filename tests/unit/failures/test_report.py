@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from ansible_collections.webops.wsgi.plugins.module_utils.failures import faults as failure_faults
 from ansible_collections.webops.wsgi.plugins.module_utils.failures import journal as failure_journal
-from ansible_collections.webops.wsgi.plugins.module_utils.failures.report import Failure, Journal, report
+from ansible_collections.webops.wsgi.plugins.module_utils.failures.report import Failure, report
+from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import Log
 from ansible_collections.webops.wsgi.plugins.plugin_utils.servers.model import server
 
 LOG = server("gunicorn").log
@@ -153,8 +154,12 @@ def journal(name: str) -> str:
     return (JOURNALS / f"{name}.txt").read_text(encoding="utf-8")
 
 
+def told(unit: str, text: str, own: bool = True) -> Log:
+    return Log(unit, text, f"journalctl -u {unit.removesuffix('.service')} -n 200", own)
+
+
 def message(name: str, reason: str = ENDED, unit: str = "trouble@5.service") -> list[str]:
-    return report(Failure("trouble", STATE, reason, Journal(unit, journal(name)), "web1", LOG)).splitlines()
+    return report(Failure("trouble", STATE, reason, told(unit, journal(name)), "web1", LOG)).splitlines()
 
 
 def fix_of(lines: list[str]) -> str:
@@ -208,13 +213,13 @@ def test_a_time_limit_shows_where_the_worker_was() -> None:
 def test_the_journal_of_another_unit_does_not_tell_what_ended_the_app() -> None:
     killed = "nginx.service: Main process exited, code=killed, status=9/KILL"
     reason = "healthy on its own socket, but not through nginx: answered 502"
-    lines = report(Failure("trouble", STATE, reason, Journal("nginx.service", killed), log=LOG)).splitlines()
+    lines = report(Failure("trouble", STATE, reason, told("nginx.service", killed, own=False), log=LOG)).splitlines()
     assert lines == [f'app "trouble": {reason}', STATE, "Read the rest: journalctl -u nginx -n 200"]
 
 
 @pytest.mark.parametrize("text", ["", "\n", "Traceback (most recent call last):", journal("chained")[:2000]])
 def test_a_journal_that_is_cut_off_loses_no_message(text: str) -> None:
-    lines = report(Failure("trouble", STATE, ENDED, Journal("trouble@5.service", text), log=LOG)).splitlines()
+    lines = report(Failure("trouble", STATE, ENDED, told("trouble@5.service", text), log=LOG)).splitlines()
     assert lines[0].startswith('app "trouble": ')
 
 
@@ -223,7 +228,7 @@ def test_an_app_that_is_a_package_shows_the_last_frames_that_are_not_the_server_
     places = ("gunicorn/util.py", "a/__init__.py", "a/b.py", "a/c.py", "a/d.py")
     frames = [f'  File "{site}/{place}", line {line}, in f' for line, place in enumerate(places)]
     text = "\n".join(["Traceback (most recent call last):", *frames, "ValueError"])
-    lines = report(Failure("trouble", STATE, ENDED, Journal("trouble@5.service", text), log=LOG)).splitlines()
+    lines = report(Failure("trouble", STATE, ENDED, told("trouble@5.service", text), log=LOG)).splitlines()
     assert lines[1:4] == ["  a/b.py:2 in f", "  a/c.py:3 in f", "  a/d.py:4 in f"]
 
 
@@ -231,13 +236,13 @@ def test_files_that_a_release_has_for_its_server_are_not_the_app_s_frames() -> N
     places = ("releases/5/etc/behind_proxy.py", "releases/5/app/src/app.py")
     frames = [f'  File "/srv/trouble/{place}", line {line}, in f' for line, place in enumerate(places)]
     text = "\n".join(["Traceback (most recent call last):", *frames, "ValueError"])
-    lines = report(Failure("trouble", STATE, ENDED, Journal("trouble@5.service", text), log=LOG)).splitlines()
+    lines = report(Failure("trouble", STATE, ENDED, told("trouble@5.service", text), log=LOG)).splitlines()
     assert lines[1:3] == ["  app.py:1 in f", f"{STATE}: {ENDED}"]
 
 
 def test_lines_that_workers_repeat_are_shown_once_and_only_the_last_ones() -> None:
     text = "\n".join([*(f"line {number}" for number in range(20)), "same", "same"])
-    lines = report(Failure("trouble", STATE, "not healthy", Journal("trouble@5.service", text), log=LOG)).splitlines()
+    lines = report(Failure("trouble", STATE, "not healthy", told("trouble@5.service", text), log=LOG)).splitlines()
     assert lines[1:-2] == [*(f"  line {number}" for number in range(11, 20)), "  same"]
 
 

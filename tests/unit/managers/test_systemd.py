@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.webops.wsgi.plugins.module_utils.managers import systemd
+from ansible_collections.webops.wsgi.plugins.module_utils.managers import model, systemd
 from ansible_collections.webops.wsgi.plugins.module_utils.managers.systemd import Systemd, UnitState, environment_file
 
 
@@ -62,7 +62,7 @@ def test_journal_with_bytes_that_are_no_text(journal: Path) -> None:
 def test_journal_with_endless_lines_is_short(journal: Path) -> None:
     journal.write_text(f"{'x' * 10**6}\nthe reason\n")
     first, second = Systemd().journal("api@1.service", 10).splitlines()
-    assert len(first) == systemd.LINE_LENGTH + 2
+    assert len(first) == model.LINE_LENGTH + 2
     assert second == "the reason"
 
 

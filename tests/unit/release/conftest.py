@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.webops.wsgi.plugins.module_utils.release import assembly, layout
+from ansible_collections.webops.wsgi.plugins.module_utils.release import assembly, layout, preparation
 from fake_systemd import APP, FakeSystemd, configure
 
 
@@ -43,7 +43,8 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> layout.Paths:
 
 
 @pytest.fixture
-def systemd(paths: layout.Paths) -> Iterator[FakeSystemd]:
-    manager = FakeSystemd(paths)
-    yield manager
-    manager.stop(*manager.running)
+def systemd(paths: layout.Paths, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSystemd]:
+    fake = FakeSystemd(paths)
+    monkeypatch.setattr(preparation, "create_runtime_files", lambda path: fake.create_runtime_files(path))
+    yield fake
+    fake.stop(*fake.running)

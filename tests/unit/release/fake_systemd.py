@@ -16,7 +16,9 @@ import threading
 from typing import Any
 
 from ansible_collections.webops.wsgi.plugins.module_utils.host.files import replace_link
+from ansible_collections.webops.wsgi.plugins.module_utils.managers.host import Managers
 from ansible_collections.webops.wsgi.plugins.module_utils.managers.systemd import SystemdError, UnitState
+from ansible_collections.webops.wsgi.plugins.module_utils.managers.units import SystemdManager
 from ansible_collections.webops.wsgi.plugins.module_utils.release import health, layout
 from ansible_collections.webops.wsgi.plugins.module_utils.release import plan as release
 from ansible_collections.webops.wsgi.plugins.module_utils.release import run as release_run
@@ -124,6 +126,11 @@ class FakeSystemd:
     def reload(self) -> None:
         self.calls.append(("reload",))
 
+    @property
+    def manager(self) -> Managers:
+        """The host's managers, with this in the place of systemd."""
+        return Managers(self.paths, {layout.DEFAULT_MANAGER: SystemdManager(self.paths, self)})  # type: ignore[arg-type]
+
     def create_runtime_files(self, configuration: str) -> None:
         folder = self.paths.run / APP
         folder.mkdir(parents=True, exist_ok=True)
@@ -164,8 +171,8 @@ def desired(**changes: Any) -> release.Desired:
 
 def run(paths: layout.Paths, systemd: FakeSystemd, wanted: release.Desired) -> tuple[release.Step, list[str]]:
     (paths.root / APP / "builds" / wanted.build).mkdir(exist_ok=True)
-    (step,) = release.plan(paths, [wanted], systemd)
-    return step, release_run.carry_out(paths, [step], systemd, 1)
+    (step,) = release.plan(paths, [wanted], systemd.manager)
+    return step, release_run.carry_out(paths, [step], systemd.manager, 1)
 
 
 def serving(paths: layout.Paths) -> str:
@@ -187,13 +194,13 @@ def roll_back(paths: layout.Paths, systemd: FakeSystemd, target: str = release.P
     steps = release.plan_rollback(
         paths, [desired(build="", source="", config="", settings="of the inventory")], {APP: target}
     )
-    return release_run.carry_out(paths, steps, systemd, 1, "me@here")
+    return release_run.carry_out(paths, steps, systemd.manager, 1, "me@here")
 
 
-def unit(name: str, kind: str, text: str = "works") -> layout.Unit:
+def unit(name: str, kind: str, text: str = "works") -> layout.Part:
     """A unit beside the server."""
-    suffix = "timer" if kind == layout.TIMER else "service"
-    return layout.Unit(f"{APP}.{name}@.{suffix}", kind, text)
+    suffix = "timer" if kind == "timer" else "service"
+    return layout.Part(f"{APP}.{name}@.{suffix}", kind, text)
 
 
 WORKER, JOB, TIMER = unit("celery", "worker"), unit("tidy", "job"), unit("tidy", "timer")

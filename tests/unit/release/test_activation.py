@@ -127,7 +127,7 @@ def test_good_answers_must_come_in_a_row(paths: layout.Paths, systemd: FakeSyste
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(activation.probe, "ask", lambda *_: (asked.append("?"), next(answers))[1])
         step = plan.Step(desired(health=health.Health(successes=3, interval=0)), "", number="1")
-        activation.wait_healthy(paths.socket(APP, "1"), step, systemd)
+        activation.wait_healthy(paths.socket(APP, "1"), step, systemd.manager)
     assert len(asked) == 5
 
 
@@ -155,7 +155,7 @@ def test_a_worker_that_ends_keeps_the_release_from_serving(paths: layout.Paths, 
     assert f"journal of {APP}.celery@2.service" in failures[0]
     assert serving(paths) == "1"
     assert systemd.up == {f"{APP}.celery@1.service", f"{APP}.tidy@1.timer", f"{APP}.listen.socket"}
-    assert set(layout.traces(paths, APP)) == {"1"}
+    assert set(systemd.manager.known(APP)) == {"1"}
 
 
 @pytest.mark.parametrize("name", ["before-activate", "after-activate"])

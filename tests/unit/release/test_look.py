@@ -23,14 +23,14 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def look(paths: layout.Paths, systemd: FakeSystemd, action: str = "deploy") -> list[str]:
-    return release_look.look_again(paths, [desired()], {APP: action}, systemd, "me@here")
+    return release_look.look_again(paths, [desired()], {APP: action}, systemd.manager, "me@here")
 
 
 def test_a_release_that_runs_is_left_alone(paths: layout.Paths, systemd: FakeSystemd) -> None:
     run(paths, systemd, desired(environment="1"))
     run(paths, systemd, desired(environment="2"))
     assert look(paths, systemd) == []
-    assert release_look.look_again(paths, [desired()], {}, systemd, "me@here") == []
+    assert release_look.look_again(paths, [desired()], {}, systemd.manager, "me@here") == []
     assert serving(paths) == "2"
 
 

@@ -10,7 +10,7 @@ from fake_systemd import APP, FakeSystemd, desired, run
 def test_data_of_a_removed_app_is_closed_and_marked(paths: layout.Paths, systemd: FakeSystemd) -> None:
     run(paths, systemd, desired())
     (paths.state / APP).mkdir(mode=0o755)
-    removal.remove(paths, APP, False, systemd)
+    removal.remove(paths, APP, False, systemd.manager)
     assert (paths.state / APP).stat().st_mode & 0o777 == 0o700
     assert (paths.state / APP / removal.KEPT).exists()
 
@@ -18,13 +18,13 @@ def test_data_of_a_removed_app_is_closed_and_marked(paths: layout.Paths, systemd
 def test_removal_keeps_the_data_unless_purged(paths: layout.Paths, systemd: FakeSystemd) -> None:
     run(paths, systemd, desired())
     (paths.state / APP).mkdir()
-    removal.remove(paths, APP, False, systemd)
+    removal.remove(paths, APP, False, systemd.manager)
     assert systemd.running == {}
-    assert not removal.leftovers(paths, APP, False)
+    assert not removal.leftovers(paths, APP, False, systemd.manager)
     assert (paths.state / APP).exists()
-    assert removal.leftovers(paths, APP, True) == [str(paths.state / APP)]
-    removal.remove(paths, APP, True, systemd)
-    assert not removal.leftovers(paths, APP, True)
+    assert removal.leftovers(paths, APP, True, systemd.manager) == [str(paths.state / APP)]
+    removal.remove(paths, APP, True, systemd.manager)
+    assert not removal.leftovers(paths, APP, True, systemd.manager)
     assert not [path for folder in (paths.units, paths.runtime, paths.run) for path in folder.rglob(f"*{APP}*")]
 
 
@@ -35,9 +35,9 @@ def test_what_the_proxy_and_builds_keep_of_an_app_goes_with_it(paths: layout.Pat
     (paths.maintenance / APP).touch()
     paths.workshops(APP)[1].symlink_to(paths.workshops(APP)[0])
     (paths.maintenance / "other").touch()
-    assert removal.leftovers(paths, APP, False)
-    removal.remove(paths, APP, False, systemd)
-    assert not removal.leftovers(paths, APP, False)
+    assert removal.leftovers(paths, APP, False, systemd.manager)
+    removal.remove(paths, APP, False, systemd.manager)
+    assert not removal.leftovers(paths, APP, False, systemd.manager)
     assert not paths.cache(APP).exists()
     assert not [path for path in paths.workshops(APP) if path.is_symlink() or path.exists()]
     assert [path.name for path in paths.maintenance.iterdir()] == ["other"]

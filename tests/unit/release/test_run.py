@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.webops.wsgi.plugins.module_utils.host import lock as app_lock
+from ansible_collections.webops.wsgi.plugins.module_utils.managers import units
 from ansible_collections.webops.wsgi.plugins.module_utils.release import (
     activation,
     assembly,
@@ -69,6 +70,7 @@ EFFECTS = {
     assembly: ["write_file", "remove_tree"],
     files: ["write_file", "replace_link"],
     preparation: ["write_file", "replace_link"],
+    units: ["write_file", "replace_link", "remove_tree"],
     activation: ["write_file", "replace_link", "forget"],
     retirement: ["forget", "remove_tree"],
     Path: ["rename", "symlink_to", "unlink", "mkdir"],
@@ -116,7 +118,7 @@ def test_killed_at_any_instant_one_release_serves_and_the_next_run_completes(
         assert list(systemd.running) == [f"{APP}@{current}.service"], f"killed at {instant}: an instance is left over"
         assert systemd.up == {f"{APP}.celery@{current}.service", f"{APP}.tidy@{current}.timer", f"{APP}.listen.socket"}
         assert at_boot(paths) == {current, ""}
-        assert set(layout.traces(paths, APP)) == {current}, f"killed at {instant}: a unit's file is left over"
+        assert set(systemd.manager.known(APP)) == {current}, f"killed at {instant}: a unit's file is left over"
         assert not list((paths.root / APP / "releases").glob(".*")), f"killed at {instant}: a part is left over"
         assert run(paths, systemd, full(environment=str(instant)))[0].kind == "none"
     else:

@@ -7,8 +7,12 @@ import datetime
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ansible_collections.webops.wsgi.plugins.module_utils.managers.host import Managers
+from ansible_collections.webops.wsgi.plugins.module_utils.managers.systemd import Systemd, UnitState
+from ansible_collections.webops.wsgi.plugins.module_utils.managers.units import SystemdManager
 from ansible_collections.webops.wsgi.plugins.module_utils.release import health, layout, status
 from ansible_collections.webops.wsgi.plugins.module_utils.release.run import HISTORY
 from ansible_collections.webops.wsgi.plugins.plugin_utils.servers.model import server
@@ -41,33 +45,48 @@ def paths(tmp_path: Path) -> layout.Paths:
 LOG = server("gunicorn").log
 
 
-def silent(_unit: str, _lines: int) -> str:
-    return ""
+class StandIn(Systemd):
+    """systemd as far as a status asks it: what it says of units, and what they wrote."""
+
+    def __init__(self, states: dict[str, UnitState], told: dict[str, str]) -> None:
+        self._states = states
+        self._told = told
+
+    def states(self, units: Iterable[str]) -> dict[str, UnitState]:
+        return {unit: self._states.get(unit, UnitState("inactive", "dead", 0, False)) for unit in units}
+
+    def journal(self, unit: str, _lines: int) -> str:
+        return self._told.get(unit, "")
 
 
-def no_units(_units: Iterable[str]) -> dict[str, dict[str, str]]:
-    return {}
+def read(
+    paths: layout.Paths,
+    *apps: str,
+    tls: Path = Path("/nowhere"),
+    states: dict[str, UnitState] | None = None,
+    told: dict[str, str] | None = None,
+) -> list[dict[str, Any]]:
+    manager = Managers(paths, {"systemd": SystemdManager(paths, StandIn(states or {}, told or {}))})
+    return status.read(paths, {app: health.Health() for app in apps}, manager, tls, {"api": LOG})
 
 
 def test_row_of_an_app_that_does_not_run(paths: layout.Paths, tmp_path: Path) -> None:
     certificate(tmp_path / "tls" / "api" / "fullchain.pem", 60.5)
-    (row,) = status.read(paths, {"api": health.Health()}, no_units, tmp_path / "tls", silent, {})
+    (row,) = read(paths, "api", tls=tmp_path / "tls")
     assert (row["release"], row["previous"], row["failed"]) == ("3", ["1"], ["2"])
     assert (row["source"], row["health"], row["certificate_days"]) == ("reports==1", "does not run", 60)
     assert row["disk_bytes"] >= 30000
 
 
 def test_app_that_is_not_there_yet(paths: layout.Paths, tmp_path: Path) -> None:
-    (row,) = status.read(paths, {"new": health.Health()}, no_units, tmp_path / "tls", silent, {})
+    (row,) = read(paths, "new")
     assert (row["release"], row["state"], row["certificate_days"], row["previous"]) == ("", "absent", None, [])
 
 
 def test_numbers_of_the_unit_are_shown(paths: layout.Paths, tmp_path: Path) -> None:
-    unit = {"ActiveState": "active", "MainPID": str(os.getpid()), "MemoryCurrent": "81000000", "NRestarts": "2"}
-    unit["ActiveEnterTimestamp"] = "Sun 2026-11-22 14:23:47 UTC"
-    (row,) = status.read(
-        paths, {"api": health.Health()}, lambda _units: {"api@3.service": unit}, tmp_path / "tls", silent, {}
-    )
+    since = "Sun 2026-11-22 14:23:47 UTC"
+    unit = UnitState("active", "running", 2, False, since=since, pid=os.getpid(), memory=81000000)
+    (row,) = read(paths, "api", states={"api@3.service": unit})
     lines = status.table([{"host": "web1", **row}]).splitlines()
     assert lines[0].split()[:3] == ["HOST", "APP", "RELEASE"]
     for words in ("web1", "api", "reports==1", "2026-11-22 14:23:47", "active", "got no answer", "81 MB"):
@@ -76,7 +95,7 @@ def test_numbers_of_the_unit_are_shown(paths: layout.Paths, tmp_path: Path) -> N
 
 def test_certificate_problem_stands_beside_its_days(paths: layout.Paths, tmp_path: Path) -> None:
     certificate(tmp_path / "tls" / "api" / "fullchain.pem", 60.5)
-    (row,) = status.read(paths, {"api": health.Health()}, no_units, tmp_path / "tls", silent, {})
+    (row,) = read(paths, "api", tls=tmp_path / "tls")
     shown = status.table([{"host": "web1", **row, "certificate_problem": "api.example.test shows another one"}])
     assert "60: api.example.test shows another one" in shown.splitlines()[1]
 
@@ -84,9 +103,7 @@ def test_certificate_problem_stands_beside_its_days(paths: layout.Paths, tmp_pat
 def test_an_app_that_is_closed(paths: layout.Paths, tmp_path: Path) -> None:
     paths.maintenance.mkdir()
     (paths.maintenance / "api").touch()
-    rows = status.read(
-        paths, {"api": health.Health(), "other": health.Health()}, no_units, tmp_path / "tls", silent, {}
-    )
+    rows = read(paths, "api", "other")
     assert [row["maintenance"] for row in rows] == [True, False]
     head, first, second = status.table(
         [{"host": "web1", "url": "https://example.com/", **row} for row in rows]
@@ -106,14 +123,7 @@ def test_faults_of_the_release_in_service_stand_under_the_table_with_their_fix(
         "api@3.service": "[2026-11-28 02:13:29 +0000] [7] [WARNING] Worker (pid:9) was sent SIGSYS!\n" * 2,
         "api.celery@3.service": "api.celery@3.service: Main process exited, code=killed, status=9/KILL",
     }
-    (row,) = status.read(
-        paths,
-        {"api": health.Health()},
-        no_units,
-        tmp_path / "tls",
-        lambda unit, _lines: told.get(unit, ""),
-        {"api": LOG},
-    )
+    (row,) = read(paths, "api", told=told)
     head, line, server, worker = status.overview([{"host": "web1", **row}]).splitlines()
     assert line[head.index("FAULTS") :].split()[0] == "3"
     assert server.startswith("web1, api, release 3: a worker was ended by SIGSYS (2 times). Fix: ")
@@ -122,7 +132,7 @@ def test_faults_of_the_release_in_service_stand_under_the_table_with_their_fix(
 
 
 def test_an_app_without_faults_has_nothing_under_the_table(paths: layout.Paths, tmp_path: Path) -> None:
-    rows = status.read(paths, {"api": health.Health()}, no_units, tmp_path / "tls", silent, {})
+    rows = read(paths, "api", tls=tmp_path / "tls")
     assert len(status.overview([{"host": "web1", **rows[0]}]).splitlines()) == 2
 
 
