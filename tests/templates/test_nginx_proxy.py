@@ -30,6 +30,11 @@ def make(tmp_path: Path) -> Make:
 # ---------------------------------------------------------------- to the app
 
 
+def uwsgi(described: dict[str, Any]) -> dict[str, Any]:
+    """An app whose server speaks uwsgi."""
+    return {**described, "server": {**described["server"], "protocol": "uwsgi"}}
+
+
 def test_the_app_gets_requests_on_its_current_socket(make: Make) -> None:
     config = make(app("api"))
     (upstream,) = config.http.blocks("upstream")
@@ -54,6 +59,63 @@ def test_headers_that_a_client_could_forge_are_set_or_removed(make: Make) -> Non
     asked_for = {"CF-Connecting-IP", "True-Client-IP", "X-Original-URL", "X-Rewrite-URL", "X-Forwarded-User"}
     assert asked_for | {"X-Forwarded-Server", "Remote-User"} <= removed
     assert not [value for value in headers.values() if "proxy_add_x_forwarded_for" in value or value == "$http_host"]
+
+
+def test_a_server_that_speaks_uwsgi_gets_what_the_others_get(make: Make) -> None:
+    locations = {"/cached/": {"cache": "on"}, "/events": {"buffering": False, "read_timeout": 3600}}
+    nginx = {"locations": locations, "retries": 0, "drop_headers": ["X-Own"], "methods": ["GET"]}
+    config = make(uwsgi(app("api", nginx=nginx)), app("web", nginx=nginx))
+    for path in ("/", "/cached/", "/events"):
+        block = config.server("api.example.com", "443").location(path)
+        http = config.server("web.example.com", "443").location(path)
+        (chosen,) = [found for found in block.blocks("if") if found.args == ["$wsgi_api_speaks_uwsgi"]]
+        assert chosen.one("uwsgi_pass") == "wsgi-api-uwsgi"
+        told = {args[0]: args[1] for args in block.all("uwsgi_param")}
+        assert all(args[2:] == ["if_not_empty"] for args in block.all("uwsgi_param") if args[0].startswith("HTTP_"))
+        assert (told["REMOTE_ADDR"], told["HTTPS"]) == ("$remote_addr", "$wsgi_https")
+        assert (told["REQUEST_URI"], told["PATH_INFO"]) == ("$request_uri", "$document_uri")
+        headers = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in http.headers().items()}
+        for name in ("HTTP_SCRIPT_NAME", "HTTP_PATH_INFO"):
+            del headers[name]
+        assert (
+            headers.items()
+            <= {**told, "HTTP_CONNECTION": headers["HTTP_CONNECTION"], "HTTP_UPGRADE": headers["HTTP_UPGRADE"]}.items()
+        )
+        assert {"HTTP_CONNECTION", "HTTP_EXPECT", "HTTP_TRANSFER_ENCODING", "HTTP_X_OWN"} <= {
+            n for n in told if not told[n]
+        }
+        for directive in http.directives:
+            name, args = directive["directive"], directive["args"]
+            if name.startswith("proxy_") and name not in ("proxy_set_header", "proxy_pass", "proxy_http_version"):
+                also = name.replace("proxy_", "uwsgi_")
+                replaced = [[word.replace("web", "api") for word in args]]
+                assert name == "proxy_redirect" or replaced[0] in block.all(also), name
+    assert config.server("api.example.com", "443").all("uwsgi_hide_header") == (
+        config.server("web.example.com", "443").all("proxy_hide_header")
+    )
+    assert [args[0] for args in config.http.all("uwsgi_cache_path")] == ["/var/cache/nginx-api"]
+    (own,) = [found for found in config.http.blocks("upstream") if found.args == ["wsgi-api-uwsgi"]]
+    assert own.all("server") == [
+        ["unix:/srv/api/current/instance/uwsgi", "max_fails=0"],
+        ["unix:/run/api/previous/uwsgi", "max_fails=0", "backup"],
+    ]
+
+
+def test_a_release_that_does_not_speak_uwsgi_is_asked_over_http(make: Make) -> None:
+    """One under another server may be gone back to; WebSockets take HTTP as well."""
+    config = make(uwsgi(app("api")), uwsgi(below("admin", "/admin", site="api")))
+    server = config.server("api.example.com", "443")
+    for name, location in {
+        "api": server.location("/"),
+        "admin": server.location("^~", "/admin/").location("/admin/"),
+    }.items():
+        variable = f"$wsgi_{name}_speaks_uwsgi"
+        assert location.one("proxy_pass") == f"http://wsgi-{name}"
+        assert [variable, ""] in server.all("set")
+        looks = [found for found in server.blocks("if") if found.args == ["-e", f"/srv/{name}/current/instance/uwsgi"]]
+        assert [found.one("set") for found in looks] == [f"{variable} 1"]
+        upgrades = [found.all("set") for found in server.blocks("if") if found.args == ["$wsgi_upgrade"]]
+        assert [[variable, ""]] in upgrades
 
 
 def test_clients_with_certificates(make: Make) -> None:

@@ -192,6 +192,7 @@ def _switch(paths: Paths, step: Step, manager: Manager) -> None:
         # Its own link says where, also for one that an earlier version of the collection made.
         own = paths.release(step.app, step.previous) / "socket"
         replace_link(paths.previous_socket(step.app), os.readlink(own) if own.is_symlink() else str(own))
+        replace_link(paths.previous_instance(step.app), str(paths.instance(step.app, step.previous)))
     before = _ask_through_proxy(paths, step)
     replace_link(paths.current(step.app), f"releases/{step.number}")
     after = _ask_through_proxy(paths, step)

@@ -55,7 +55,7 @@ FOLDERS: Mapping[str, tuple[bool, int]] = {
 def links(paths: Paths, app: str, number: str, build: str) -> dict[str, str]:
     """The symlinks of a release, and where they lead; to no build where the name of one is empty."""
     found = {"app": f"../../builds/{build}"} if build else {}
-    return {**found, "socket": str(paths.socket(app, number))}
+    return {**found, "socket": str(paths.socket(app, number)), "instance": str(paths.instance(app, number))}
 
 
 def files(paths: Paths, desired: Desired) -> dict[str, File]:

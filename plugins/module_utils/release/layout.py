@@ -101,6 +101,10 @@ class Paths:
         """What makes the app's directory in C(/run) at boot."""
         return self.runtime / f"wsgi-{app}.conf"
 
+    def previous_instance(self, app: str) -> Path:
+        """The same for a further socket of an instance, which lies beside the one for HTTP."""
+        return self.run / app / "previous"
+
     def settings(self, app: str, number: str) -> Path:
         return self.units / f"{app}@{number}.service.d" / "release.conf"
 

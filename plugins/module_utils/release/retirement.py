@@ -40,7 +40,8 @@ def retire(paths: Paths, step: Step, manager: Manager) -> None:
     if rest:
         time.sleep(step.desired.drain)
         manager.stop(*rest)
-    paths.previous_socket(app).unlink(missing_ok=True)
+    for link in (paths.previous_socket(app), paths.previous_instance(app)):
+        link.unlink(missing_ok=True)
     for number in others:
         forget(paths, app, number, manager)
     prune(paths, app, step.desired.keep, manager)

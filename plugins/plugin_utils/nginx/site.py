@@ -20,6 +20,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.build.inputs import PA
 from ansible_collections.webops.wsgi.plugins.module_utils.host import dns
 from ansible_collections.webops.wsgi.plugins.module_utils.proxy.purge import KEPT_OPEN
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import collection_root, per_location
+from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx import passing
 
 # Answers of nginx itself that the client gets in its own language. Not 400, of a request that nginx could not read.
 ERROR_STATUSES = (401, 403, 404, 405, 408, 413, 414, 429, 431, 500, 501, 502, 503, 504)
@@ -47,7 +48,7 @@ _RATE = re.compile(r"([1-9][0-9]{0,5})r/([sm])")
 # opening one costs a quarter of the rate.
 OPEN_FILES = 256
 
-# Bytes of an answer that nginx may be sending to the client while it reads on, of the 16 buffers of 16k in location.j2:
+# Bytes of an answer that nginx may be sending to the client while it reads on, of the 16 buffers of 16k (C(passing)):
 # at least two of them or the one with the headers, and at most all but one.
 BUSY, MOST_BUSY = 2 * 16384, 15 * 16384
 
@@ -64,7 +65,7 @@ UNLIKE_ITS_URL = (
 # By these a client gives a request another method than the one that was allowed.
 METHOD_OVERRIDES = ("X-HTTP-Method", "X-HTTP-Method-Override", "X-Method-Override")
 
-# What proxy_set_header already sets or removes in every location, in small letters; see location.j2.
+# What is already set or removed in every location, in small letters; see C(passing).
 SET_HEADERS = frozenset(
     {"connection", "forwarded", "host", "proxy", "upgrade", "x-client-cert-subject", "x-client-cert-verify"}
     | {"x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-prefix", "x-forwarded-proto"}
@@ -95,6 +96,8 @@ def site(app: Data) -> Data:
         "names": names(app),
         "aliases": [name for name in app["domains"] if name not in names(app)],
         "locations": locations,
+        "modules": passing.modules(app),
+        "speaks_uwsgi": passing.speaks_uwsgi(app),
         "limit_keys": _limit_keys(app, locations),
         "rate_zones": _zones(location["rate"] for location in locations),
         "connection_zones": _zones(location["connections"] for location in locations),
@@ -112,7 +115,7 @@ def site(app: Data) -> Data:
         "error_target": _error_target(app),
         "error_page": _error_page(app, ERROR_STATUSES),
         "other_errors": _error_page(app, [status for status in ERROR_STATUSES if status != HTTPStatus.NOT_FOUND]),
-        "client_ca": _client_ca(app),
+        "client_ca": passing.takes_certificates(app),
         "access_log": _access_log(app, app["nginx"]),
         "sample": _sample(app),
     }
@@ -310,7 +313,7 @@ def _location(app: Data, path: str, settings: Data) -> Data:
     modifier, pattern = split_location(path)
     move = _expression_below if modifier.startswith("~") else below
     rate, connections = _rate(app, settings), _connections(app, settings)
-    return {
+    location = {
         **settings,
         "path": path,
         # A backslash of a regular expression stays one; quotes are refused by the checks.
@@ -325,12 +328,14 @@ def _location(app: Data, path: str, settings: Data) -> Data:
         "dropped": _dropped(settings),
         **_guard(app, path, settings),
     }
+    hidden = [header["name"] for header in _headers(app) if header["ours"]]
+    return {**location, "passing": passing.directives(app, location, hidden)}
 
 
 def _guard(app: Data, path: str, settings: Data) -> Data:
     """Who may enter."""
     return {
-        "certified": _client_ca(app) and settings["client_verify"] == "on",
+        "certified": passing.takes_certificates(app) and settings["client_verify"] == "on",
         "deny": settings["deny"],
         "allow": settings["allow"],
         "password_file": f"wsgi/{_password_file(app, path)}" if settings["basic_auth"] else "",
@@ -350,10 +355,6 @@ def _refusals(app: Data, locations: list[Data]) -> list[int]:
         HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: True,
     }
     return [status.value for status, needed in found.items() if needed]
-
-
-def _client_ca(app: Data) -> bool:
-    return bool(app["nginx"]["client_ca"]) and app["scheme"] == "https"
 
 
 def _dropped(settings: Data) -> list[str]:

@@ -22,6 +22,9 @@ from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings imp
 
 _VERSION = re.compile(r"[0-9]+(\.[0-9]+)*((a|b|rc|\.post|\.dev)[0-9]+)?")
 
+# The protocols that nginx can speak to a server.
+HTTP, UWSGI = "http", "uwsgi"
+
 SHARED = ("behind_proxy.py", "entrypoint.py")  # of every release, whatever its server
 
 Settings = Mapping[str, t.Any]
@@ -39,6 +42,8 @@ class Server:
         files: The files of a release that are its own, each with its template. One is ``start``, which is executed,
             listens on ``$WSGI_SOCKET`` with HTTP/1.1 so that the proxy may connect, has its files in
             ``$WSGI_RELEASE_DIR/etc``, and ends by SIGTERM once the requests in flight are answered.
+        protocol: What nginx speaks to it, from its settings: ``HTTP``, or ``UWSGI`` at the socket ``uwsgi`` that is
+            beside ``$WSGI_SOCKET`` then.
         stop_timeout: Seconds after which a stop is no longer waited for, from its settings.
         backlog: The setting with the number of connections that wait.
         interfaces: What an app may be written for, C(wsgi) or C(asgi), that it runs.
@@ -58,6 +63,7 @@ class Server:
     files: Mapping[str, str]
     stop_timeout: Callable[[Settings], int]
     backlog: str
+    protocol: Callable[[Settings], str] = lambda _settings: HTTP
     interfaces: tuple[str, ...] = ("wsgi",)
     answer_timeout: str = ""
     request_line: str = ""
@@ -73,6 +79,7 @@ class Server:
         return {
             "name": self.name,
             "requirement": self.requirement(settings),
+            "protocol": self.protocol(settings),
             "stop_timeout": self.stop_timeout(settings),
             "backlog": settings[self.backlog],
             "system_calls": list(self.system_calls),

@@ -12,6 +12,7 @@ from ansible_collections.webops.wsgi.plugins.action.app_release import health_op
 from ansible_collections.webops.wsgi.plugins.plugin_utils.checks import paths
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory import settings
 from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx import site as edge
+from ansible_collections.webops.wsgi.plugins.plugin_utils.servers.model import server
 
 SCHEMA = settings.load_schema()
 
@@ -24,7 +25,7 @@ def resolved(name: str = "api", **nginx: t.Any) -> dict[str, t.Any]:
     assert not problems
     assert not found
     assert not list(paths.place([app]))
-    return app.data
+    return {**app.data, "server": server(app.data["server"]).facts(app.data)}
 
 
 def locations(**nginx: t.Any) -> dict[str, dict[str, t.Any]]:

@@ -31,6 +31,21 @@ def test_old_instance_stops_only_after_the_switch(paths: layout.Paths, systemd: 
     assert seen == ["2"]
 
 
+def test_the_sockets_of_the_one_before_can_be_found_until_it_stops(paths: layout.Paths, systemd: FakeSystemd) -> None:
+    run(paths, systemd, desired())
+    assert (paths.current(APP) / "instance").readlink() == paths.instance(APP, "1")
+    seen = []
+    original = systemd.stop
+    links = [paths.previous_socket(APP), paths.previous_instance(APP)]
+    systemd.stop = lambda *units: (
+        seen.append([link.is_symlink() and link.readlink() for link in links]),
+        original(*units),
+    )  # type: ignore[assignment,func-returns-value]
+    run(paths, systemd, desired(build="b2"))
+    assert seen == [[paths.socket(APP, "1"), paths.instance(APP, "1")]]
+    assert not any(link.is_symlink() for link in links)
+
+
 @pytest.mark.parametrize(("behaviour", "reason"), [("500", "answered 500, expected is 200"), ("refuses", "Job for")])
 def test_release_that_fails_leaves_the_old_one(
     paths: layout.Paths, systemd: FakeSystemd, behaviour: str, reason: str

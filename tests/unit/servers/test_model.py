@@ -159,6 +159,7 @@ def test_one_more_server_runs_an_app_beside_others(collections: Path) -> None:
     assert first["server"] == {
         "name": "tiny",
         "requirement": "tiny-server==1.2",
+        "protocol": "http",
         "stop_timeout": 61,
         "backlog": 99,
         "system_calls": [],
