@@ -8,6 +8,7 @@ which it replaces what the client sent.
 from __future__ import annotations
 
 import os
+import re
 import socket
 import struct
 from collections.abc import Callable, Iterable, MutableMapping
@@ -33,14 +34,16 @@ FROM_PROXY = (
     "HTTP_X_REAL_IP",
 )
 
+_UNSENDABLE = re.compile(r"[\r\n\0]|[^\0-\xff]")
 _CREDENTIALS = struct.Struct("3i")
 _OWN_USER = os.geteuid()
 
 
 class BehindProxy:
-    """WSGI middleware that sets C(REMOTE_ADDR) and C(wsgi.url_scheme) to what the client has.
+    """WSGI middleware by which an app is told the same by every server.
 
-    The headers stay as they are, so that an app which reads them itself (C(ProxyFix)) finds what it finds without this.
+    C(REMOTE_ADDR) and C(wsgi.url_scheme) are the client's, C(SERVER_NAME) and C(SERVER_PORT) those that it asked for. The
+    headers stay as they are, so that an app which reads them itself (C(ProxyFix)) finds what it finds without this.
     """
 
     def __init__(self, app: Application, from_proxy: Callable[[Environ], bool], path: str = "/") -> None:
@@ -72,7 +75,30 @@ class BehindProxy:
             environ["wsgi.url_scheme"] = "http"
             for name in FROM_PROXY:
                 environ.pop(name, None)
-        return self._app(environ, start_response)
+        _describe(environ)
+
+        def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+            for name, value in headers:
+                if _UNSENDABLE.search(f"{name}{value}"):
+                    raise ValueError(f"the app's header {name!r} has a line end in it, or is not Latin-1: {value!r}")
+            return start_response(status, headers, *more)
+
+        return self._app(environ, start)
+
+
+def _describe(environ: Environ) -> None:
+    """What servers on a unix socket say differently, or not at all."""
+    name, _colon, port = environ.get("HTTP_HOST", "").rpartition(":")
+    if not name or not port.isdigit():
+        name = environ.get("HTTP_HOST", "") or "localhost"
+        port = "443" if environ["wsgi.url_scheme"] == "https" else "80"
+    environ["SERVER_NAME"], environ["SERVER_PORT"] = name, port
+    environ["SERVER_SOFTWARE"] = environ.get("SERVER_SOFTWARE") or "wsgi"
+    uri = environ.get("RAW_URI") or environ.get("REQUEST_URI")  # as gunicorn and as others call it
+    if uri:
+        environ["RAW_URI"] = environ["REQUEST_URI"] = uri
+    for unknown in ("REMOTE_HOST", "REMOTE_PORT"):
+        environ.pop(unknown, None)
 
 
 def another_user(peer: socket.socket) -> bool:

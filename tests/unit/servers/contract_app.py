@@ -18,6 +18,12 @@ def create_app(greeting: str, *, size: int = 0) -> Callable[..., Iterable[bytes]
     """An app factory with arguments."""
 
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        def answer(told: dict[str, Any], *headers: tuple[str, str]) -> list[bytes]:
+            text = json.dumps(told).encode()
+            fixed = [("Content-Type", "application/json"), ("Content-Length", str(len(text)))]
+            start_response("200 OK", [*fixed, *headers])
+            return [text]
+
         path = environ["PATH_INFO"]
         body = environ["wsgi.input"].read()
         if path == "/slow":
@@ -25,10 +31,13 @@ def create_app(greeting: str, *, size: int = 0) -> Callable[..., Iterable[bytes]
         if path == "/large":
             start_response("200 OK", [("Content-Type", "text/plain")])
             return (b"x" * 65536 for _ in range(size // 65536))
+        if path == "/environ":
+            return answer({name: value for name, value in environ.items() if isinstance(value, str)})
+        if path == "/latin":
+            return answer({}, ("X-Latin", "caf\xe9"))
+        if path == "/split":
+            return answer({}, ("X-Kind", "good\r\nX-Evil: 1"))
         told = {name: environ.get(name, "") for name in SHOWN}
-        told |= {"scheme": environ["wsgi.url_scheme"], "body": body.decode(), "greeting": greeting}
-        text = json.dumps(told).encode()
-        start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(text)))])
-        return [text]
+        return answer(told | {"scheme": environ["wsgi.url_scheme"], "body": body.decode(), "greeting": greeting})
 
     return app
