@@ -274,6 +274,9 @@ def _failed(inputs: BuildInputs, what: str, output: str) -> BuildError:
 
 # -- the app's own commands --------------------------------------------------------------------------------------
 
+# An exception that a Python program ended with.
+_RAISED = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n)+(\S.*)", re.MULTILINE)
+
 
 def _run_commands(path: Path, inputs: BuildInputs, environment: dict[str, str]) -> None:
     """Run what the app wants to be run once for each build, and give what came of it the time of the source."""
@@ -284,6 +287,8 @@ def _run_commands(path: Path, inputs: BuildInputs, environment: dict[str, str]) 
         if done.returncode:
             how = f"exit code {done.returncode}" if done.returncode > 0 else f"signal {-done.returncode}"
             text = f"the build command {json.dumps(command, ensure_ascii=False)} failed with {how}"
+            if exceptions := _RAISED.findall(done.stdout):
+                text += f", {exceptions[-1]}"
             raise _failed(inputs, text, done.stdout)
     if inputs.commands:
         _refuse_missing(path / inputs.tree, inputs)

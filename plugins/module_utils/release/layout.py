@@ -86,6 +86,10 @@ class Paths:
         """Where the proxy keeps the app's answers."""
         return self.caches / f"nginx-{app}"
 
+    def access_logs(self, app: str) -> list[Path]:
+        """What the proxy has logged of the app, with what was rotated."""
+        return sorted(self.logs.glob(f"{app}.access.log*"))
+
     def workshops(self, app: str) -> list[Path]:
         """Where the app's builds work, see C(build.sandbox): the directory, and systemd's link to it."""
         return [self.caches / "private" / "wsgi-build" / app, self.caches / "wsgi-build" / app]

@@ -31,13 +31,18 @@ def remove(paths: Paths, app: str, purge: bool, manager: Manager) -> None:
         if not purge:
             _keep_data(paths.state / app)
         folders = [paths.run / app, paths.root / app, paths.cache(app), *paths.workshops(app)]
-        for folder in [*folders, *([paths.state / app] if purge else [])]:
+        for folder in [*folders, *_data(paths, app, purge)]:
             remove_tree(folder)
 
 
 def _files(paths: Paths, app: str) -> list[Path]:
     """The app's files that belong to no release, but for those of its manager."""
     return [paths.runtime_file(app), paths.maintenance / app]
+
+
+def _data(paths: Paths, app: str, purge: bool) -> list[Path]:
+    """What stays unless a person wants it gone: what the app has written, and what was logged of its clients."""
+    return [paths.state / app, *paths.access_logs(app)] if purge else []
 
 
 def _keep_data(home: Path) -> None:
@@ -57,7 +62,5 @@ def _keep_data(home: Path) -> None:
 def leftovers(paths: Paths, app: str, purge: bool, manager: Manager) -> list[str]:
     """What is still on the host of an app that should be absent."""
     candidates = [paths.root / app, paths.cache(app), *paths.workshops(app), *_files(paths, app)]
-    candidates += manager.files(app)
-    if purge:
-        candidates.append(paths.state / app)
+    candidates += [*manager.files(app), *_data(paths, app, purge)]
     return [str(path) for path in candidates if os.path.lexists(path)]

@@ -45,9 +45,13 @@ def _check_content(app: App, key: str, entry: dict[str, t.Any]) -> t.Iterator[Pr
 
 
 def check_places(app: App) -> t.Iterator[Problem]:
-    """What C(env) names below C({files}) and C({credentials}) is there."""
+    """What C(env) names below C({files}) and C({credentials}) is there, and it is they that are named."""
     if not app.usable("env", "files", "credentials"):
         return
+    for variable, value in app.data["env"].items():
+        for found, guess in env_places.unknown(app.data, str(value)):
+            text = f"env.{variable} has {found}, which stands for no directory of the app"
+            yield app.problem(text, f"did you mean {guess}?")
     names = {
         "files": [entry["name"] for entry in app.data["files"]],
         "credentials": list(map(str, app.data["credentials"])),

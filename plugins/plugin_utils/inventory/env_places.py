@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import nearest
+
 # Key of an app -> the directory of what it names, in systemd's words.
 DIRECTORIES = {"files": "/srv/{app}/releases/%i/files", "credentials": "%d"}
 
@@ -41,6 +43,15 @@ def _value(app: Mapping[str, Any], value: str) -> str:
         if app[key]:
             text = text.replace(word(key), directory.format(app=app["name"]))
     return text
+
+
+def unknown(app: Mapping[str, Any], value: str) -> Iterator[tuple[str, str]]:
+    """Words that stand where a directory's could, are none, and the one that may be meant."""
+    known = [key for key in DIRECTORIES if app[key]]
+    for found in re.findall(r"(?:^|:)\{([A-Za-z_]+)\}(?=/|$)", value):
+        guess = nearest(found, known, 0.75)
+        if guess and found not in DIRECTORIES:
+            yield word(found), word(guess)
 
 
 def named(key: str, value: str) -> Iterator[str]:

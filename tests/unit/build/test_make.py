@@ -430,6 +430,14 @@ def test_build_command_that_fails_shows_what_it_printed_and_leaves_nothing(tmp_p
     assert not make.is_complete(make.build_path(tmp_path, inputs))
 
 
+def test_build_command_that_fails_says_its_exception_first(tmp_path: Path) -> None:
+    script = "python3 -c 'try: 1 / 0\nexcept ArithmeticError: raise RuntimeError(chr(83))'; echo make: error"
+    inputs = dataclasses.replace(INPUTS, commands=[f"{script}; false"])
+    with pytest.raises(build_inputs.BuildError) as caught:
+        make_build(tmp_path, inputs, packed(tmp_path, {"app.py": ""}))
+    assert str(caught.value).splitlines()[0].endswith("failed with exit code 1, RuntimeError: S:")
+
+
 def test_build_that_lacks_a_program_names_the_key_in_the_first_line(tmp_path: Path) -> None:
     inputs = dataclasses.replace(INPUTS, commands=["nosuchprogram ci; seq 90"])
     with pytest.raises(build_inputs.BuildError) as caught:

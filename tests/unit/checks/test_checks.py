@@ -158,7 +158,13 @@ def test_good_input_has_no_problems(base):
                 {"name": "c", "template": "vault.ini"},
             ],
             credentials={"key.json": "{}"},
-            env={"A": "{files}/a.cfg", "B": "{files}", "C": "{credentials}/key.json:{files}/b", "D": "{files}/a.cfg/x"},
+            env={
+                "A": "{files}/a.cfg",
+                "B": "{files}",
+                "C": "{credentials}/key.json:{files}/b",
+                "D": "{files}/a.cfg/x",
+                "E": "{file}: {line}",
+            },
             system_packages=["libpq5", "libstdc++6"],
             build_packages=["build-essential", "python3.13-dev"],
             build=["npm ci && npm run build", "python manage.py collectstatic --noinput\n"],
@@ -879,6 +885,14 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
     "variable that names no file": (
         {"files": [{"name": "settings.cfg", "text": ""}], "env": {"A": "x:{files}/setings.cfg"}},
         ["env.A names", '"setings.cfg"', "which files does not have", "did you mean settings.cfg?"],
+    ),
+    "misspelt directory of files": (
+        {"files": [{"name": "a.cfg", "text": ""}], "env": {"A": "{flies}/a.cfg"}},
+        ["env.A has {flies}, which stands for no directory", "did you mean {files}?"],
+    ),
+    "misspelt directory of credentials": (
+        {"credentials": {"key": SECRET}, "env": {"A": "/etc/x:{credential}"}},
+        ["env.A has {credential}, which stands for no directory", "did you mean {credentials}?"],
     ),
     "variable that names no credential": (
         {"credentials": {"key": SECRET}, "env": {"A": "{credentials}/x"}},

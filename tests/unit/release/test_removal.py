@@ -28,6 +28,18 @@ def test_removal_keeps_the_data_unless_purged(paths: layout.Paths, systemd: Fake
     assert not [path for folder in (paths.units, paths.runtime, paths.run) for path in folder.rglob(f"*{APP}*")]
 
 
+def test_what_was_logged_of_an_app_s_clients_goes_with_its_data(paths: layout.Paths, systemd: FakeSystemd) -> None:
+    run(paths, systemd, desired())
+    paths.logs.mkdir()
+    for name in (f"{APP}.access.log", f"{APP}.access.log.2.gz", f"{APP}2.access.log", "access.log"):
+        (paths.logs / name).touch()
+    removal.remove(paths, APP, False, systemd.manager)
+    assert len(list(paths.logs.iterdir())) == 4
+    assert removal.leftovers(paths, APP, True, systemd.manager)
+    removal.remove(paths, APP, True, systemd.manager)
+    assert sorted(path.name for path in paths.logs.iterdir()) == sorted([f"{APP}2.access.log", "access.log"])
+
+
 def test_what_the_proxy_and_builds_keep_of_an_app_goes_with_it(paths: layout.Paths, systemd: FakeSystemd) -> None:
     run(paths, systemd, desired())
     for folder in (paths.cache(APP), paths.maintenance, paths.workshops(APP)[0], paths.workshops(APP)[1].parent):
