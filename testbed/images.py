@@ -38,6 +38,11 @@ def prepared_image(release: str) -> str:
     return _image("prepared", release, host_image(release), environment)
 
 
+def engines_image(release: str) -> str:
+    """Name of the image of such a host with container engines, built where missing."""
+    return _image("engines", release, prepared_image(release))
+
+
 def ca_image() -> str:
     """Name of the image of the ACME certificate authority, built where missing."""
     return _image("ca", "13")

@@ -20,7 +20,7 @@ from typing import Any
 from . import machine
 from .engine import CACHE, ROOT, docker, ensure, installed, need, only_one, say, systemd_options
 from .errors import TestbedError
-from .images import SUITES, ca_image, host_image, prepared_image, write
+from .images import SUITES, ca_image, engines_image, host_image, prepared_image, write
 
 LABEL = "webops.testbed"
 PREFIX = os.environ.get("TESTBED_PREFIX", "webops")  # of names in the engine: one a clone lets clones run side by side
@@ -44,6 +44,7 @@ class Host:
         domains: names that lead to the host: in its lab's network and for the certificate authority.
         publish: ports published on 127.0.0.1, container port to port here (0: any free one). SSH always is.
         prepared: whether it has the packages of the roles already.
+        engines: whether it has container engines of its own, and those packages.
     """
 
     name: str
@@ -51,9 +52,12 @@ class Host:
     domains: tuple[str, ...] = ()
     publish: dict[int, int] = field(default_factory=dict)
     prepared: bool = False
+    engines: bool = False
 
     def image(self) -> str:
         """Name of its image, built where missing."""
+        if self.engines:
+            return engines_image(self.release)
         return prepared_image(self.release) if self.prepared else host_image(self.release)
 
 
@@ -248,6 +252,10 @@ def _run_host(wanted: Lab, host: Host, image: str, options: list[str]) -> None:
     bundle = machine.ca_bundle()
     if bundle is not None:
         options.append(f"--volume={bundle}:{HOST_CA_BUNDLE}:ro")
+    if host.engines:
+        # Their storage cannot be stacked on the storage of the engine here.
+        options += ["--cap-add=NET_ADMIN", "--cap-add=SYS_PTRACE"]
+        options += ["--volume=/var/lib/docker", "--volume=/var/lib/containers"]
     docker("run", *systemd_options(), *options, image, "/lib/systemd/systemd")
 
 
@@ -369,8 +377,13 @@ DEMO = lab(
         publish={22: 8022, 80: 8080, 443: 8443},
     ),
 )
+CONTAINERS = lab(
+    "molecule-containers",
+    Host("d13", "13", domains=("api.d13.example.test", "docked.d13.example.test"), engines=True),
+)
 PUBLISHED = ("httpbin", "radicale", "dav", "isso", "index", "pastes", "trac", "kinto")
 SCENARIOS = {
+    "containers": CONTAINERS,
     "apps": _scenario("apps", "packages", "notes", "shop", "compiled", "another", *PUBLISHED),
     "default": _scenario("default", "api", "httpbin", "packed", prepared=False),
     "deploy": _scenario("deploy", "api", "beta", "gamma"),

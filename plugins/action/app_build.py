@@ -75,20 +75,25 @@ def build_inputs(
         BuildError: The host has no such interpreter.
     """
     python = app["python"]
-    commands = list(app["build"])
     of_packages = [folder for folder in public_folders(app) if folder.startswith(f"{PACKAGES}/")]
     version, interpreter = choose_python(
         app["name"], python["version"], host["python"], host["default_python"], refused.get(python["version"])
     )
+    stamp = first_seen(source, [*app["build"], *(python["packages"] if of_packages else [])])
+    return replace(inputs_of(app, source), stamp=stamp, python=version, interpreter=interpreter, uv=uv)
+
+
+def inputs_of(app: Mapping[str, Any], source: Source) -> BuildInputs:
+    """What shapes an app's build, wherever it is made: without the interpreter and uv of the place, and its time."""
+    python = app["python"]
+    commands = list(app["build"])
     return BuildInputs(
         app=app["name"],
         source=source.identity,
         label=source.label,
-        stamp=first_seen(source, [*commands, *(python["packages"] if of_packages else [])]),
-        python=version,
-        interpreter=interpreter,
+        python=python["version"],
+        interpreter="",
         installer=python["installer"],
-        uv=uv,
         requirements=python["requirements"],
         packages=list(python["packages"]),
         server=app["server"]["requirement"],

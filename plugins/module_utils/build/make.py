@@ -102,17 +102,14 @@ def make_build(root: Path, inputs: BuildInputs, archive: Path | None, sandbox: S
     _make_parents(root, inputs.app, path)
     try:
         sandbox.clear(inputs.app)
-        told = _run_program(path, inputs, archive, sandbox, out)
+        told = run_program(path, inputs, archive, sandbox, out)
         _collect(sandbox.workshop(inputs.app), path, inputs)
         _take_environment_over(path, str(told["recipe"]))
-        _copy_package_files(path, inputs)
         clear_workshop(sandbox.workshop(inputs.app))
-        _refuse_links_out(path, inputs)
-        _link_instance_folder(path / "venv", inputs)
-        _compress(path, inputs)
+        finish(path, inputs)
         _restrict(path, inputs)
         _keep_assets(root / inputs.app, path / inputs.tree, inputs)
-        _describe(path, inputs, told)
+        describe(path, inputs, told)
     except BaseException:
         shutil.rmtree(path, ignore_errors=True)
         # The cache too: what is wrong with it would fail the next build as well.
@@ -124,10 +121,17 @@ def make_build(root: Path, inputs: BuildInputs, archive: Path | None, sandbox: S
 # -- in the sandbox ----------------------------------------------------------------------------------------------
 
 
-def _run_program(
+def run_program(
     path: Path, inputs: BuildInputs, archive: Path | None, sandbox: Sandbox, out: Outgoing
 ) -> dict[str, Any]:
-    """Unpack, install and compile; returns the recipe of the environment, and which file decided what is in it."""
+    """Unpack, install and compile.
+
+    Returns:
+        The recipe of the environment, and which file decided what is in it.
+
+    Raises:
+        BuildError: A step failed.
+    """
     authorities = _authorities(inputs)
     here = path.parent
     try:
@@ -212,6 +216,18 @@ def _take_environment_over(path: Path, recipe: str) -> None:
         same = reuse.earlier(path.parent, recipe)
         if same:
             reuse.take_over(same, path / "venv")
+
+
+def finish(path: Path, inputs: BuildInputs) -> None:
+    """Add to a build, when nothing foreign runs any more, what is made of its own files.
+
+    Raises:
+        BuildError: Something in it cannot be served.
+    """
+    _copy_package_files(path, inputs)
+    _refuse_links_out(path, inputs)
+    _link_instance_folder(path / "venv", inputs)
+    _compress(path, inputs)
 
 
 def _copy_package_files(path: Path, inputs: BuildInputs) -> None:
@@ -325,7 +341,8 @@ def _set_mode(path: Path, group: int, shown: bool) -> None:
     path.chmod((0o755 if executable else 0o644) if shown else (0o750 if executable else 0o640))
 
 
-def _describe(path: Path, inputs: BuildInputs, told: dict[str, Any]) -> None:
+def describe(path: Path, inputs: BuildInputs, told: dict[str, Any]) -> None:
+    """Say what a build holds, which makes it a complete one."""
     description: dict[str, Any] = {
         "source": inputs.label,
         "identity": inputs.source,

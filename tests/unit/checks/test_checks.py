@@ -1293,6 +1293,26 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
         {"release": {"system_call_filter": ["~@privileged @resource"]}},
         ["release.system_call_filter", '"@resource"', "no group", "systemd.exec(5)", "@system-service"],
     ),
+    "image_pinned": ({"image": {"pin": True}}, ["image_base", "has no digest", "image.pin", "@sha256:"]),
+    "image_digest_cut_off": (
+        {"image": {"base": "debian:trixie-slim@sha256:12ab"}},
+        ["image.base", '"debian:trixie-slim@sha256:12ab"', "64 hexadecimal digits"],
+    ),
+    "image_registry_with_a_scheme": (
+        {"image": {"registry": "https://registry.example.com"}},
+        ["image.registry", '"https://registry.example.com"', "without a scheme"],
+    ),
+    "image_tag": ({"image": {"tags": ["a b"]}}, ["image.tags", '"a b"', "latest"]),
+    "image_push_nowhere": ({"image": {"push": True}}, ["image.push", "image_registry"]),
+    "image_user_without_password": (
+        {"image": {"registry_user": "ci"}},
+        ["image.registry_user", "image_registry_password", "write both"],
+    ),
+    "image_platforms": (
+        {"image": {"platforms": ["linux/amd64", "linux/arm64"]}},
+        ["image.platforms", "image_push: true"],
+    ),
+    "image_engine": ({"image": {"engine": "rkt"}}, ["image.engine", '"rkt"', "podman"]),
 }
 
 

@@ -1,0 +1,141 @@
+# Copyright (c) webops.wsgi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Controller's half of app_image: resolve the source, render what goes into the image, send it to where it is built."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.webops.wsgi.plugins.action.app_build import inputs_of
+from ansible_collections.webops.wsgi.plugins.action.app_release import health_options, processes
+from ansible_collections.webops.wsgi.plugins.action.config_tree import Renderer
+from ansible_collections.webops.wsgi.plugins.plugin_utils.image.context import (
+    CONTAINERFILE,
+    SOURCE,
+    ContextError,
+    File,
+    context,
+)
+from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import collection_root, plain
+from ansible_collections.webops.wsgi.plugins.plugin_utils.servers.model import tree_files
+from ansible_collections.webops.wsgi.plugins.plugin_utils.sources import cache
+from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.model import Source, SourceError
+from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.repositories import bring
+from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.resolve import resolve
+
+ASKED = ("path", "statuses", "host", "scheme", "body", "headers")  # of the health check: one question, by an engine
+
+
+def release_files(app: Mapping[str, Any], renderer: Renderer) -> dict[str, File]:
+    """The files of a release that its image has: none that a deployment may choose, and no secret."""
+    root = Path(collection_root())
+    templates = root / "roles" / "release" / "templates"
+    found = {name: File(_text(root / "roles/image/files" / name), 0o755) for name in ("enter",)}
+    for entry in tree_files([dict(app)]):
+        name = entry["dest"].partition("/")[2]
+        text = entry.get("content") or renderer.render(entry["template"], {"app": app})
+        found["start" if name == "start" else f"etc/{name}"] = File(text, int(entry.get("mode", "0644"), 8))
+    # nginx of a host reads no directory of a container.
+    described = {**app, "state_folders": []}
+    if app["persistent"] or app["persistent_files"]:
+        found["prepare"] = File(renderer.render(str(templates / "prepare.j2"), {"app": described}), 0o755)
+    for process in processes(app):
+        variables = {"app": described, "process": asdict(process)}
+        found[f"commands/{process.name}"] = File(renderer.render(str(templates / "command.j2"), variables), 0o755)
+    health = health_options(app)
+    asked = {name: health[name] for name in ASKED} | {"timeout": app["image"]["health_timeout"]}
+    found["check/health.json"] = File(json.dumps(asked, indent=1, sort_keys=True) + "\n")
+    found["check/healthy.py"] = File(_text(root / "roles/image/files/healthy.py"))
+    found["check/health.py"] = File(_text(root / "plugins/module_utils/release/health.py"))
+    return found
+
+
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8")
+
+
+def repository(app: Mapping[str, Any]) -> str:
+    """The image's name without a tag."""
+    settings = app["image"]
+    return "/".join(filter(None, (settings["registry"].rstrip("/") or "localhost", settings["name"] or app["name"])))
+
+
+class ActionModule(ActionBase):
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        variables = task_vars or {}
+        app = plain(self._task.args["app"])
+        try:
+            source: Source = resolve(app["source"], cache.directory())
+            made = context(
+                app,
+                inputs_of(app, source),
+                release_files(app, Renderer(self, variables)),
+                app["python"]["uv_version"],
+                source.version(),
+            )
+            remote_tmp = self._make_tmp_path()
+            try:
+                options = self._options(app)
+                options |= {"name": made.name, "stamp": made.stamp, "labels": made.labels}
+                options["files"] = {name: asdict(file) for name, file in made.files.items()}
+                options["archive"] = self._send(app, source, remote_tmp)
+                result.update(
+                    self._execute_module(module_name="webops.wsgi.app_image", module_args=options, task_vars=variables)
+                )
+            finally:
+                self._remove_tmp_path(remote_tmp)
+        except ContextError as error:
+            raise AnsibleActionFail(str(error)) from None
+        except SourceError as error:
+            raise AnsibleActionFail(f'app "{app["name"]}": {error}') from None
+        return result
+
+    def _options(self, app: Mapping[str, Any]) -> dict[str, Any]:
+        settings, python = app["image"], app["python"]
+        return {
+            "app": app["name"],
+            "engine": settings["engine"],
+            "repository": repository(app),
+            "tags": settings["tags"],
+            "platforms": settings["platforms"],
+            "push": settings["push"],
+            "registry": {
+                "user": settings["registry_user"],
+                "password": settings["registry_password"],
+                "insecure": settings["registry_insecure"],
+            },
+            "indexes": {
+                "index_url": python["index_url"],
+                "extra_index_urls": python["extra_index_urls"],
+                "ca_bundle": python["ca_bundle"],
+                "proxy": python["proxy"],
+                "no_proxy": python["no_proxy"],
+            },
+            "containerfile": CONTAINERFILE,
+            "timeout": settings["build_timeout"],
+        }
+
+    def _send(self, app: Mapping[str, Any], source: Source, remote_tmp: str) -> str:
+        """The source's archive, where the image is built; empty for a package, which has none."""
+        if source.write is None:
+            return ""
+        with tempfile.TemporaryDirectory(prefix="webops.wsgi.") as local_tmp:
+            local = Path(local_tmp) / SOURCE
+            source.write(local)
+            python = app["python"]
+            for left in bring(local, python["requirements"], python["packages"], cache.directory()):
+                self._display.warning(f'app "{app["name"]}": {left}; the build stage is left to fetch it')
+            sent = self._transfer_file(str(local), self._connection._shell.join_path(remote_tmp, local.name))
+            self._fixup_perms2([remote_tmp, sent])
+            return str(sent)

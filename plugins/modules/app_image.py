@@ -1,0 +1,206 @@
+#!/usr/bin/python
+# Copyright (c) webops.wsgi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: app_image
+short_description: Build an OCI image of an app
+version_added: 0.1.0
+author: webops.wsgi contributors (@webops)
+description:
+  - Has Podman or Docker build an image from a context that the action plugin of the same name makes of an app.
+  - An image that was made from the same things is left as it is.
+options:
+  app:
+    description: The resolved app.
+    type: raw
+    required: true
+attributes:
+  check_mode:
+    description: Says whether an image would be built or pushed.
+    support: full
+  diff_mode:
+    description: Names the image that is new.
+    support: full
+  idempotent:
+    description: The same things make no second image.
+    support: full
+  platform:
+    description: Target systems.
+    support: full
+    platforms: posix
+seealso:
+  - module: webops.wsgi.app_build
+"""
+
+EXAMPLES = r"""
+- name: Build the image of an app
+  webops.wsgi.app_image:
+    app: "{{ __wsgi_apps | selectattr('name', 'eq', 'api') | first }}"
+  delegate_to: localhost
+"""
+
+RETURN = r"""
+reference:
+  description: The image's name; by digest where it was pushed.
+  returned: success
+  type: str
+  sample: registry.example.com/api@sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+image:
+  description: Digest of its configuration, the same wherever the same things were built.
+  returned: success
+  type: str
+digest:
+  description: Digest by which the registry knows it; empty where it was not pushed.
+  returned: success
+  type: str
+layers:
+  description: Digests of its layers.
+  returned: success
+  type: list
+  elements: str
+size:
+  description: Its bytes.
+  returned: success
+  type: int
+"""
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.webops.wsgi.plugins.module_utils.image.engine import (
+    Build,
+    Engine,
+    EngineError,
+    Registry,
+    write_context,
+    write_secret,
+)
+from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
+
+TEXT: dict[str, Any] = {"type": "str", "default": ""}
+TEXTS: dict[str, Any] = {"type": "list", "elements": "str", "default": []}
+
+
+def main() -> None:
+    module = QuietModule(
+        # What the action makes of the app.
+        argument_spec={
+            "app": {"type": "raw", "required": True},
+            "engine": {"type": "str", "choices": ["podman", "docker"], "default": "podman"},
+            "repository": TEXT,
+            "name": TEXT,
+            "tags": TEXTS,
+            "labels": {"type": "dict", "default": {}},
+            "platforms": TEXTS,
+            "stamp": {"type": "int", "default": 0},
+            "files": {"type": "dict", "default": {}},
+            "archive": TEXT,
+            "containerfile": TEXT,
+            "push": {"type": "bool", "default": False},
+            "timeout": {"type": "int", "default": 3600},
+            "registry": {
+                "type": "dict",
+                "default": {},
+                "options": {
+                    "user": TEXT,
+                    "password": {"type": "str", "default": "", "no_log": True},
+                    "insecure": {"type": "bool", "default": False},
+                },
+            },
+            "indexes": {
+                "type": "dict",
+                "default": {},
+                "no_log": False,
+                "options": {
+                    "index_url": {"type": "str", "default": "", "no_log": True},
+                    "extra_index_urls": {"type": "list", "elements": "str", "default": [], "no_log": True},
+                    "ca_bundle": TEXT,
+                    "proxy": {"type": "str", "default": "", "no_log": True},
+                    "no_proxy": TEXTS,
+                },
+            },
+        },
+        supports_check_mode=True,
+    )
+    try:
+        module.exit_json(**_made(module))
+    except (EngineError, OSError) as error:
+        module.fail_json(msg=f'app "{module.params["app"]}": {error}')
+
+
+def _made(module: QuietModule) -> dict[str, Any]:
+    asked = module.params
+    engine = Engine(asked["engine"], asked["timeout"])
+    engine.check()
+    references = [f"{asked['repository']}:{tag}" for tag in (asked["name"], *asked["tags"])]
+    known = engine.inspect(references[0])
+    changed = not known
+    if changed and module.check_mode:
+        return {"changed": True, "reference": references[0], **_new(references[0])}
+    if changed:
+        _build(engine, asked, references)
+        known = engine.inspect(references[0])
+    for reference in references[1:]:
+        if engine.inspect(reference).get("Id") != known["Id"]:
+            changed = True
+            if not module.check_mode:
+                engine.tag(references[0], reference)
+    result = {"reference": references[0], "digest": "", **_told(known)}
+    if asked["push"]:
+        new, digest = _pushed(engine, references, Registry(**asked["registry"]), result["image"], module.check_mode)
+        changed = changed or new
+        result |= {"digest": digest, "reference": f"{asked['repository']}@{digest}" if digest else references[0]}
+    return {"changed": changed, **result, **(_new(references[0]) if changed else {})}
+
+
+def _pushed(engine: Engine, references: list[str], registry: Registry, image: str, check: bool) -> tuple[bool, str]:
+    """Whether the registry lacked the image under one of its names, and by which digest it knows it now."""
+    bare = image.removeprefix("sha256:")
+    new = any(engine.pushed(reference, registry).removeprefix("sha256:") != bare for reference in references)
+    digest = ""
+    if not check:
+        for reference in references:  # what the registry has is not sent again
+            digest = engine.push(reference, registry)
+    return new, digest
+
+
+def _new(reference: str) -> dict[str, Any]:
+    return {"diff": {"before_header": "image", "after_header": "image", "before": "", "after": f"{reference}\n"}}
+
+
+def _told(known: dict[str, Any]) -> dict[str, Any]:
+    return {"image": known["Id"], "layers": known["RootFS"]["Layers"], "size": known["Size"]}
+
+
+def _build(engine: Engine, asked: dict[str, Any], references: list[str]) -> None:
+    indexes = dict(asked["indexes"])
+    bundle = indexes.pop("ca_bundle")
+    secrets = {**indexes, "authorities": Path(bundle).read_text(encoding="utf-8") if bundle else ""}
+    with tempfile.TemporaryDirectory(prefix="webops.wsgi.") as scratch:
+        folder, secret = Path(scratch) / "context", Path(scratch) / "secrets.json"
+        folder.mkdir()
+        write_secret(secret, json.dumps(secrets))
+        if asked["archive"]:
+            shutil.copyfile(asked["archive"], folder / "source.tar.gz")
+        write_context(folder, asked["files"], asked["stamp"])
+        wanted = Build(
+            folder=folder,
+            containerfile=asked["containerfile"],
+            references=references,
+            labels=asked["labels"],
+            stamp=asked["stamp"],
+            secret=secret,
+            platforms=asked["platforms"],
+        )
+        engine.build(wanted)
+
+
+if __name__ == "__main__":
+    main()
