@@ -18,7 +18,7 @@ ORDINARY = ("get", "get-new", "post", "post-new")  # kinds whose answer takes no
 GOOD = ("ok", "repeated")
 
 # A switch is felt from the start of the new instance, which takes processor time, to the end of the old one, which
-# comes a second after the switch (release_drain).
+# comes once nobody is connected to it (release_drain); the longest requests of the load take three seconds.
 BEFORE, AFTER = 2.0, 3.0  # seconds
 CALM = 5.0  # seconds after that to compare with: the same run has ended and the next has not begun
 

@@ -256,9 +256,9 @@ options:
         type: float
         default: 6
       drain:
-        description: Seconds between the switch and the stop of the old instance.
+        description: Most seconds to wait, after the switch, until nobody is connected to the old instance.
         type: float
-        default: 1
+        default: 30
       keep:
         description: How many releases stay on disk.
         type: int
@@ -408,7 +408,7 @@ RELEASE_OPTIONS: dict[str, Any] = {
     "start_timeout": {"type": "float", "default": 60},
     "settle": {"type": "float", "default": 3},
     "look_after": {"type": "float", "default": 6},
-    "drain": {"type": "float", "default": 1},
+    "drain": {"type": "float", "default": 30},
     "keep": {"type": "int", "default": 5},
 }
 ABSENT_OPTIONS: dict[str, Any] = {

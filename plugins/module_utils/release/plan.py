@@ -90,7 +90,7 @@ class Desired:
         bake: How long it is watched before the old instance goes.
         settle: Seconds a worker must run without ending.
         look_after: Seconds for which it must have served when the run looks at it once more.
-        drain: Seconds between the switch and the stop of the old instance.
+        drain: Most seconds that an old instance keeps its connections after the switch.
         keep: How many releases stay on disk.
     """
 
@@ -117,7 +117,7 @@ class Desired:
     bake: Bake = field(default_factory=Bake)
     settle: float = 3.0
     look_after: float = 6.0
-    drain: float = 1.0
+    drain: float = 30.0
     keep: int = 5
 
     def parts(self) -> dict[str, str]:

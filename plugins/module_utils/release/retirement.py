@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 
 from ansible_collections.webops.wsgi.plugins.module_utils.host.files import remove_tree
-from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import JOB, TIMER, Manager
+from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import JOB, SERVER, TIMER, Manager
+from ansible_collections.webops.wsgi.plugins.module_utils.release.drain import drain
 from ansible_collections.webops.wsgi.plugins.module_utils.release.layout import (
     FAILED,
     WITHDRAWN,
@@ -25,7 +25,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.release.shares import 
 
 
 def retire(paths: Paths, step: Step, manager: Manager) -> None:
-    """Stop everything of other releases, after requests on their way to them have arrived."""
+    """Stop everything of other releases, once nobody is connected to them any more."""
     app = step.app
     others = {number: old for number, old in manager.known(app).items() if number != step.number}
     states = manager.states(process for old in others.values() for process in old)
@@ -38,7 +38,7 @@ def retire(paths: Paths, step: Step, manager: Manager) -> None:
         manager.start(*ours)
     rest = [process for process in up if process not in timers]
     if rest:
-        time.sleep(step.desired.drain)
+        drain((paths.instance(app, process.number) for process in rest if process.kind == SERVER), step.desired.drain)
         manager.stop(*rest)
     for link in (paths.previous_socket(app), paths.previous_instance(app)):
         link.unlink(missing_ok=True)

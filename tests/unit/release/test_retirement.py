@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+import time
+
 from ansible_collections.webops.wsgi.plugins.module_utils.release import layout
 from fake_systemd import APP, FakeSystemd, configure, desired, full, roll_back, run, serving
 
@@ -46,3 +50,18 @@ def test_a_release_whose_job_runs_is_kept(paths: layout.Paths, systemd: FakeSyst
         run(paths, systemd, full(environment=str(number)))
     assert layout.release_numbers(paths, APP) == ["1", "3", "4"]
     assert f"{APP}.tidy@1.service" in systemd.up, "a job was ended by a deployment"
+
+
+def test_an_old_release_is_stopped_once_nobody_is_connected_to_it(paths: layout.Paths, systemd: FakeSystemd) -> None:
+    run(paths, systemd, desired())
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(paths.socket(APP, "1")))
+        deployment = threading.Thread(target=run, args=(paths, systemd, desired(environment="2", drain=60)))
+        deployment.start()
+        deadline = time.monotonic() + 60
+        while serving(paths) != "2" and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.5)
+        assert f"{APP}@1.service" in systemd.running, "a request in progress was not waited for"
+    deployment.join(60)
+    assert list(systemd.running) == [f"{APP}@2.service"]
