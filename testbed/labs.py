@@ -358,14 +358,13 @@ def _inventory(facts: dict[str, Any]) -> str:
     return json.dumps({"wsgi": {"hosts": hosts, "vars": shared}}, indent=2) + "\n"
 
 
-def _scenario(name: str, *apps: str, prepared: bool = True) -> Lab:
-    """The lab of a Molecule scenario: a host of each Debian release, and domains for its apps on both."""
+def _scenario(name: str, *apps: str, prepared: bool = True, more: tuple[str, ...] = ()) -> Lab:
+    """The lab of a Molecule scenario: hosts of each Debian release, and domains for its apps on all of them."""
 
-    def host(release: str) -> Host:
-        name = f"d{release}"
-        return Host(name, release, tuple(f"{app}.{name}.example.test" for app in apps), prepared=prepared)
+    def host(name: str) -> Host:
+        return Host(name, name[1:], tuple(f"{app}.{name}.example.test" for app in apps), prepared=prepared)
 
-    return lab(f"molecule-{name}", *map(host, SUITES))
+    return lab(f"molecule-{name}", *map(host, [*(f"d{release}" for release in SUITES), *more]))
 
 
 DEMO = lab(
@@ -388,6 +387,7 @@ SCENARIOS = {
     "default": _scenario("default", "api", "httpbin", "packed", prepared=False),
     "deploy": _scenario("deploy", "api", "beta", "gamma"),
     "edge": _scenario("edge", "probe", "second"),
+    "hosts": _scenario("hosts", "some", more=("e13",)),
     "hostile": _scenario("hostile", "victim", "mallory", "poison"),
     "servers": _scenario("servers", "front"),
     "tls": _scenario("tls", "grow", "www.grow", "keyed", "moved", "own"),
