@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import os
 import socket
@@ -113,6 +114,72 @@ def test_a_header_that_is_none_is_not_sent(header: tuple[str, str]) -> None:
     with pytest.raises(ValueError, match="X-A"):
         wrapped({"wsgi.url_scheme": "http"}, lambda *given: sent.append(given))
     assert sent == []
+
+
+def scope_of(kind: str = "http", from_proxy: bool = True, below: str = "/", **scope: Any) -> dict[str, Any]:
+    """The scope that an ASGI app gets of a request that the server describes like this."""
+    seen: dict[str, Any] = {}
+
+    async def app(scope: dict[str, Any], _receive: Any, _send: Any) -> None:
+        seen.update(scope)
+
+    wrapped = behind_proxy.ASGIBehindProxy(app, below)
+    told = {"type": kind, "scheme": "http", "path": "/", "root_path": "", "client": None, "headers": [], **scope}
+    asyncio.run((wrapped if from_proxy else wrapped.of_this_host)(told, None, None))
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("header", "client"),
+    [
+        (b"192.0.2.7", ("192.0.2.7", 0)),
+        (b"2001:db8::7", ("2001:db8::7", 0)),
+        (b"203.0.113.1, 192.0.2.7", ("192.0.2.7", 0)),
+        (b"", None),
+    ],
+)
+def test_the_client_of_a_scope_is_who_nginx_says(header: bytes, client: tuple[str, int] | None) -> None:
+    seen = scope_of(headers=[(b"x-forwarded-for", header)])
+    assert seen["client"] == client
+    assert seen["headers"] == [(b"x-forwarded-for", header)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "header", "scheme"),
+    [
+        ("http", b"https", "https"),
+        ("http", b"http", "http"),
+        ("http", b"gopher", "http"),
+        ("websocket", b"https", "wss"),
+        ("websocket", b"http", "ws"),
+    ],
+)
+def test_the_scheme_of_a_scope_is_the_clients(kind: str, header: bytes, scheme: str) -> None:
+    assert scope_of(kind, headers=[(b"x-forwarded-proto", header)])["scheme"] == scheme
+
+
+@pytest.mark.parametrize(
+    ("path", "root"),
+    [("/admin/x", "/admin"), ("/admin", "/admin"), ("/adminx", ""), ("/healthz", ""), ("/x/admin", "")],
+)
+def test_the_path_of_a_scope_is_the_whole(path: str, root: str) -> None:
+    seen = scope_of(below="/admin", path=path)
+    assert (seen["path"], seen["root_path"]) == (path, root)
+
+
+@pytest.mark.parametrize(("kind", "scheme"), [("http", "http"), ("websocket", "ws")])
+def test_a_scope_that_does_not_come_from_nginx_is_not_believed(kind: str, scheme: str) -> None:
+    names = [name.removeprefix("HTTP_").lower() for name in behind_proxy.FROM_PROXY]
+    claims = [(name.replace("_", dash).encode(), b"192.0.2.99") for name in names for dash in "-_"]
+    seen = scope_of(kind, from_proxy=False, scheme="https", headers=[*claims, (b"host", b"127.0.0.1:8000")])
+    assert (seen["client"], seen["scheme"]) == (("127.0.0.1", 0), scheme)
+    assert seen["headers"] == [(b"host", b"127.0.0.1:8000")]
+
+
+def test_events_of_the_lifespan_are_left_as_they_are() -> None:
+    given = scope_of("lifespan", from_proxy=False)
+    assert (given["client"], given["scheme"]) == (None, "http")
+    assert scope_of("lifespan", below="/admin") == given
 
 
 class Peer:

@@ -62,12 +62,25 @@ def check_web_concurrency(app: App) -> t.Iterator[Problem]:
 def check_interface(app: App) -> t.Iterator[Problem]:
     """The app's server runs what the app is written for."""
     name, interface = app.data["server"], app.data["interface"]
-    if not app.usable("server", "interface") or interface in server(name).interfaces:
+    if not app.usable("server", "interface") or _runs(name, app):
         return
     where = "interface" if "interface" in app.given else "wsgi_interface"
-    able = [other for other in load_schema().servers if interface in server(other).interfaces]
-    text = f"{where} is {interface}, and the app's server, {name}, does not run {interface.upper()} apps"
+    able = [other for other in load_schema().servers if _runs(other, app)]
+    text = f"{where} is {interface}, and {name}, the app's server, does not run {interface.upper()} apps"
     yield app.problem(text, f"write server: {' or '.join(able)}, or correct {where}")
+
+
+def check_listen(app: App) -> t.Iterator[Problem]:
+    """What comes by the address of ``listen`` is not believed, so the server must know it from what nginx sends."""
+    name, listen = app.data["server"], app.data["listen"]
+    if listen and app.usable("server", "listen") and not server(name).tells_peers:
+        text = f"listen is {show(listen)}, and {name}, the app's server, cannot tell it from nginx"
+        able = [other for other in load_schema().servers if _runs(other, app) and server(other).tells_peers]
+        yield app.problem(text, f"remove listen, or write server: {' or '.join(able)}")
+
+
+def _runs(name: str, app: App) -> bool:
+    return app.data["interface"] in server(name).interfaces
 
 
 def check_server(app: App) -> t.Iterator[Problem]:
@@ -112,6 +125,7 @@ CHECKS: tuple[t.Callable[[App], t.Iterator[Problem]], ...] = (
     check_ports,
     check_web_concurrency,
     check_interface,
+    check_listen,
     check_server,
     check_health,
     check_health_headers,

@@ -12,9 +12,8 @@ from ansible_collections.webops.wsgi.plugins.module_utils.failures.server_log im
 from ansible_collections.webops.wsgi.plugins.plugin_utils.checks.declared import declared
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory import settings
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import App, Problem, show
-from ansible_collections.webops.wsgi.plugins.plugin_utils.servers.model import Server, check_pinned
+from ansible_collections.webops.wsgi.plugins.plugin_utils.servers.model import Server, check_pinned, check_workers
 
-_COUNT = re.compile(r"-?[0-9]+")
 _SETTING = re.compile(r"[a-z][a-z0-9_]*")
 
 # Settings of gunicorn on which the release depends.
@@ -153,20 +152,25 @@ _NAMES = frozenset(
 )
 
 
-def check_workers(app: App) -> t.Iterator[Problem]:
-    """``auto`` or a count."""
-    value = app.data["gunicorn"].get("workers")
-    if isinstance(value, str) and app.usable("gunicorn.workers") and value != "auto" and not _COUNT.fullmatch(value):
-        wrong, fix = app.roles["gunicorn"].words["gunicorn_workers"]
-        yield app.problem(f"{app.setting('gunicorn', 'workers')} is {show(value)}, {wrong}", fix)
-
-
 def check_worker_class(app: App) -> t.Iterator[Problem]:
     """The worker class exists in gunicorn."""
     value = app.data["gunicorn"].get("worker_class")
     removed = app.roles["gunicorn"].removed.get(("gunicorn_worker_class", str(value)))
     if removed and app.usable("gunicorn.worker_class"):
         yield app.problem(f"{app.setting('gunicorn', 'worker_class')} is {show(value)}, {removed[0]}", removed[1])
+
+
+def check_interface(app: App) -> t.Iterator[Problem]:
+    """One worker class runs ASGI apps, and no others."""
+    value, interface = app.data["gunicorn"].get("worker_class"), app.data["interface"]
+    if not app.usable("gunicorn.worker_class", "interface") or (value == "asgi") == (interface == "asgi"):
+        return
+    setting = app.setting("gunicorn", "worker_class")
+    if interface == "asgi":
+        fix = "write gunicorn: {worker_class: asgi}, or another server that runs ASGI apps"
+    else:
+        fix = "write interface: asgi, or gunicorn: {worker_class: gthread}"
+    yield app.problem(f"{setting} is {show(value)}, which does not run {interface.upper()} apps", fix)
 
 
 def check_extra(app: App) -> t.Iterator[Problem]:
@@ -217,13 +221,21 @@ SERVER = Server(
     # What is not done within the graceful timeout gunicorn ends itself.
     stop_timeout=lambda settings: settings["graceful_timeout"] + 10,
     backlog="backlog",
+    interfaces=("wsgi", "asgi"),
     answer_timeout="timeout",
     request_line="limit_request_line",
     request_header="limit_request_field_size",
     # It changes the owner of its socket.
     system_calls=("@chown",),
     overriding={"GUNICORN_CMD_ARGS": "write the settings below gunicorn:, such as gunicorn: {timeout: 60}"},
-    checks=(check_workers, check_worker_class, check_pinned("gunicorn", "27.0.1"), check_extra, check_gevent),
+    checks=(
+        check_workers("gunicorn"),
+        check_worker_class,
+        check_interface,
+        check_pinned("gunicorn", "27.0.1"),
+        check_extra,
+        check_gevent,
+    ),
     log=ServerLog(
         package="gunicorn",
         line=r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}\] \[\d+\] \[(?P<level>[A-Z]+)\] (?P<text>.*)",

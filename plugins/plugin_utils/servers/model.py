@@ -20,6 +20,7 @@ from pathlib import Path
 from ansible_collections.webops.wsgi.plugins.module_utils.failures.server_log import ServerLog
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import App, Problem, collection_root, show
 
+_COUNT = re.compile(r"-?[0-9]+")
 _VERSION = re.compile(r"[0-9]+(\.[0-9]+)*((a|b|rc|\.post|\.dev)[0-9]+)?")
 
 # The protocols that nginx can speak to a server.
@@ -47,6 +48,8 @@ class Server:
         stop_timeout: Seconds after which a stop is no longer waited for, from its settings.
         backlog: The setting with the number of connections that wait.
         interfaces: What an app may be written for, C(wsgi) or C(asgi), that it runs.
+        tells_peers: Whether it tells a request of the proxy's from one that a process of the app's user sends, as the
+            address of C(listen) does.
         answer_timeout: The setting with the seconds that an answer may take; empty when nothing limits them.
         request_line: The setting with the bytes of a request line that it takes, 0 for any number; empty when all that
             nginx passes is taken.
@@ -65,6 +68,7 @@ class Server:
     backlog: str
     protocol: Callable[[Settings], str] = lambda _settings: HTTP
     interfaces: tuple[str, ...] = ("wsgi",)
+    tells_peers: bool = True
     answer_timeout: str = ""
     request_line: str = ""
     request_header: str = ""
@@ -101,6 +105,18 @@ def check_pinned(name: str, example: str) -> Check:
         if isinstance(value, str) and app.usable(f"{name}.version") and not _VERSION.fullmatch(value):
             text = f"{app.setting(name, 'version')} is {show(value)}, which does not pin {name}"
             yield app.problem(text, f'write one exact version, such as "{example}"')
+
+    return check
+
+
+def check_workers(name: str) -> Check:
+    """A check that a server's C(workers) are a number, or C(auto)."""
+
+    def check(app: App) -> Iterator[Problem]:
+        value = app.data[name].get("workers")
+        if isinstance(value, str) and app.usable(f"{name}.workers") and value != "auto" and not _COUNT.fullmatch(value):
+            wrong, fix = app.roles[name].words[f"{name}_workers"]
+            yield app.problem(f"{app.setting(name, 'workers')} is {show(value)}, {wrong}", fix)
 
     return check
 

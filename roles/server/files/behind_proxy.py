@@ -11,11 +11,13 @@ import os
 import re
 import socket
 import struct
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 Environ = MutableMapping[str, Any]
 Application = Callable[..., Iterable[bytes]]
+Scope = MutableMapping[str, Any]
+ASGIApplication = Callable[..., Awaitable[None]]
 
 THIS_HOST = "127.0.0.1"
 
@@ -35,6 +37,9 @@ FROM_PROXY = (
 )
 
 _UNSENDABLE = re.compile(r"[\r\n\0]|[^\0-\xff]")
+# The same as ASGI has them; some frameworks take a name with underscores for the same.
+_HEADERS_FROM_PROXY = frozenset(name.removeprefix("HTTP_").replace("_", "-").lower().encode() for name in FROM_PROXY)
+
 _CREDENTIALS = struct.Struct("3i")
 _OWN_USER = os.geteuid()
 
@@ -99,6 +104,67 @@ def _describe(environ: Environ) -> None:
         environ["RAW_URI"] = environ["REQUEST_URI"] = uri
     for unknown in ("REMOTE_HOST", "REMOTE_PORT"):
         environ.pop(unknown, None)
+
+
+class ASGIBehindProxy:
+    """ASGI middleware that sets C(client), C(scheme) and C(root_path) to what the client has, in HTTP and in WebSocket.
+
+    The headers stay as they are, as with :class:`BehindProxy`. C(path) keeps the path below which the app is served, as
+    ASGI wants it.
+    """
+
+    def __init__(self, app: ASGIApplication, path: str = "/") -> None:
+        """Wrap an app.
+
+        Args:
+            app: The app.
+            path: The path below which nginx serves the app.
+        """
+        self._app = app
+        self._path = path.rstrip("/")
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        """A request that nginx sent."""
+        if scope["type"] in ("http", "websocket"):
+            headers = dict(scope["headers"])
+            # nginx writes one address; if a proxy's list were passed on, the last one would be nginx's word.
+            client = headers.get(b"x-forwarded-for", b"").rpartition(b",")[2].strip()
+            if client:
+                scope["client"] = (client.decode("latin-1"), 0)
+            scheme = headers.get(b"x-forwarded-proto")
+            if scheme in (b"http", b"https"):
+                scope["scheme"] = _scheme(scope, scheme.decode())
+            if self._path and f"{scope['path']}/".startswith(f"{self._path}/"):
+                scope["root_path"] = self._path
+        await self._app(scope, receive, send)
+
+    async def of_this_host(self, scope: Scope, receive: Any, send: Any) -> None:
+        """A request that this host sent itself, whose headers are not believed."""
+        if scope["type"] in ("http", "websocket"):
+            scope["client"] = (THIS_HOST, 0)
+            scope["scheme"] = _scheme(scope, "http")
+            scope["headers"] = [
+                (name, value) for name, value in scope["headers"] if name.replace(b"_", b"-") not in _HEADERS_FROM_PROXY
+            ]
+        await self._app(scope, receive, send)
+
+
+def _scheme(scope: Scope, scheme: str) -> str:
+    """The scheme of a request, which is another one for WebSocket."""
+    return scheme.replace("http", "ws") if scope["type"] == "websocket" else scheme
+
+
+def knowing_its_peer(protocol: type[Any]) -> type[Any]:
+    """A server's class of asyncio protocols that asks its C(app), an :class:`ASGIBehindProxy`, as the peer deserves."""
+
+    class KnowingItsPeer(protocol):  # type: ignore[misc]
+        def connection_made(self, transport: Any) -> None:
+            with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as peer:
+                if not another_user(peer):
+                    self.app = self.app.of_this_host
+            super().connection_made(transport)
+
+    return KnowingItsPeer
 
 
 def another_user(peer: socket.socket) -> bool:

@@ -45,7 +45,7 @@ def check(app: Any, interface: str, entrypoint: str) -> None:
 def written_for(app: Any) -> str:
     """C(asgi), C(wsgi), or nothing where only a call would tell.
 
-    A WSGI app is called with two arguments, an ASGI app with three; one of ASGI 2 with one, and then what it returns with two.
+    A WSGI app is called with two arguments, an ASGI app with three, one of ASGI 2 with one.
     """
     called = app if inspect.isroutine(app) or inspect.isclass(app) else getattr(app, "__call__", app)  # noqa: B004
     takes = [count for count in (1, 2, 3) if _takes(app, count)]

@@ -1428,6 +1428,81 @@ BAD_INVENTORIES: dict[str, tuple[t.Any, dict[str, t.Any], list[str]]] = {
         {"wsgi_servers": "waitress"},
         ["inventory", "wsgi_servers is not a variable of webops.wsgi", "did you mean wsgi_server?"],
     ),
+    "an ASGI app on a server of WSGI apps": (
+        [app(interface="asgi", server="waitress")],
+        {},
+        ["interface is asgi", "waitress, the app's server, does not run ASGI apps", "write server: ", "uvicorn"],
+    ),
+    "ASGI apps on a server of WSGI apps": (
+        [app()],
+        {"wsgi_interface": "asgi", "wsgi_server": "waitress"},
+        ["wsgi_interface is asgi", "waitress, the app's server, does not run ASGI apps", "correct wsgi_interface"],
+    ),
+    "a WSGI app on a server of ASGI apps": (
+        [app(server="uvicorn")],
+        {},
+        ["wsgi_interface is wsgi", "uvicorn, the app's server, does not run WSGI apps", "write server: ", "waitress"],
+    ),
+    "an ASGI app under gunicorn's workers for WSGI apps": (
+        [app(interface="asgi")],
+        {},
+        ['gunicorn_worker_class is "gthread"', "does not run ASGI apps", "gunicorn: {worker_class: asgi}"],
+    ),
+    "a WSGI app under gunicorn's workers for ASGI apps": (
+        [app(gunicorn={"worker_class": "asgi"})],
+        {},
+        ['gunicorn.worker_class is "asgi"', "does not run WSGI apps", "write interface: asgi"],
+    ),
+    "an interface that does not exist": (
+        [app(interface="rsgi")],
+        {},
+        ['interface is "rsgi"', "not one of its choices", "write one of wsgi, asgi"],
+    ),
+    "settings of another server": (
+        [app(uvicorn={"workers": "2"})],
+        {},
+        ["uvicorn has settings, but the app's server is gunicorn", "remove uvicorn:, or write server: uvicorn"],
+    ),
+    "workers of uvicorn": (
+        [app(interface="asgi", server="uvicorn", uvicorn={"workers": "many"})],
+        {},
+        ['uvicorn.workers is "many", neither auto nor a whole number', "such as 4, or auto"],
+    ),
+    "no workers of uvicorn": (
+        [app(interface="asgi", server="uvicorn", uvicorn={"workers": "0"})],
+        {},
+        ["uvicorn.workers is 0", "write 1 or more, or auto"],
+    ),
+    "a version of uvicorn that is none": (
+        [app(interface="asgi", server="uvicorn", uvicorn={"version": ">=0.30"})],
+        {},
+        ['uvicorn.version is ">=0.30"', "does not pin uvicorn"],
+    ),
+    "a WebSocket implementation that uvicorn does not have": (
+        [app(interface="asgi", server="uvicorn", uvicorn={"ws": "tornado"})],
+        {},
+        ['uvicorn.ws is "tornado"', "write one of auto"],
+    ),
+    "a server that cannot tell what comes by listen": (
+        [app(server="granian", listen="127.0.0.1:8000")],
+        {},
+        [
+            'listen is "127.0.0.1:8000"',
+            "granian, the app's server, cannot tell it from nginx",
+            "remove listen",
+            "gunicorn",
+        ],
+    ),
+    "workers of Granian that live too short": (
+        [app(server="granian", granian={"workers_lifetime": 30})],
+        {},
+        ["granian.workers_lifetime is 30, and Granian takes 60 s at least", "0 for no limit"],
+    ),
+    "a backlog that Granian does not take": (
+        [app(server="granian", granian={"backlog": 64})],
+        {},
+        ["granian.backlog is 64", "write 128 or more"],
+    ),
     "misspelt variable of nginx": (
         [app()],
         {"nginx_proxy_client_max_body": "1m"},
@@ -1774,6 +1849,7 @@ def test_resolved_app_has_the_shape_the_roles_expect(base):
         "workers": [],
         "timers": [],
         "listen": "",
+        "interface": "wsgi",
         "server": {
             "name": "gunicorn",
             "requirement": "gunicorn==27.0.1",

@@ -1,11 +1,12 @@
-"""A WSGI app that shows what its server tells it."""
+"""An app that shows what its server tells it, in a WSGI and in an ASGI form."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 if os.environ.get("BROKEN"):
@@ -41,3 +42,72 @@ def create_app(greeting: str, *, size: int = 0) -> Callable[..., Iterable[bytes]
         return answer(told | {"scheme": environ["wsgi.url_scheme"], "body": body.decode(), "greeting": greeting})
 
     return app
+
+
+def create_asgi(greeting: str, *, size: int = 0) -> Callable[..., Awaitable[None]]:
+    """The same app in its other form."""
+
+    async def app(scope: dict[str, Any], receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await _websocket(scope, receive, send)
+        else:
+            await _http(scope, receive, send)
+
+    async def _http(scope: dict[str, Any], receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
+        told = _told(scope) | {"body": (await _body(receive)).decode(), "greeting": greeting}
+        if told["PATH_INFO"] == "/slow":
+            await asyncio.sleep(1)
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+        if told["PATH_INFO"] == "/large":
+            for _ in range(size // 65536):
+                await send({"type": "http.response.body", "body": b"x" * 65536, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        else:
+            await send({"type": "http.response.body", "body": json.dumps(told).encode()})
+
+    return app
+
+
+async def _lifespan(scope: dict[str, Any], receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
+    while (message := await receive())["type"] == "lifespan.startup":
+        if os.environ.get("BROKEN_START"):
+            await send({"type": "lifespan.startup.failed", "message": "no start on purpose"})
+            return
+        scope["state"]["began"] = True
+        await send({"type": "lifespan.startup.complete"})
+    print("told of the end" if message["type"] == "lifespan.shutdown" else message, flush=True)
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+async def _websocket(scope: dict[str, Any], receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
+    await receive()
+    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.send", "text": json.dumps(_told(scope))})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": message["text"]})
+
+
+async def _body(receive: Callable[[], Any]) -> bytes:
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    return body
+
+
+def _told(scope: dict[str, Any]) -> dict[str, Any]:
+    """What a WSGI app is told, under the names it has there."""
+    headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+    return {
+        "REMOTE_ADDR": (scope["client"] or [""])[0],
+        "REQUEST_METHOD": scope.get("method", ""),
+        "SCRIPT_NAME": scope["root_path"],
+        "PATH_INFO": scope["path"].removeprefix(scope["root_path"]),
+        "QUERY_STRING": scope["query_string"].decode(),
+        "HTTP_HOST": headers.get("host", ""),
+        "HTTP_X_REQUEST_ID": headers.get("x-request-id", ""),
+        "scheme": scope["scheme"],
+    }

@@ -14,8 +14,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,32 @@ from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings imp
 from ansible_collections.webops.wsgi.plugins.plugin_utils.servers.model import SHARED, server
 from render import ROOT, app, render
 
-SERVERS = load_schema().servers
+
+@dataclass(frozen=True)
+class Case:
+    """A server with apps of an interface.
+
+    Attributes:
+        server: Its name.
+        interface: What the app is written for.
+        settings: What the server needs for that.
+    """
+
+    server: str
+    interface: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.server}-{self.interface}"
+
+
+NEEDED = {("gunicorn", "asgi"): {"worker_class": "asgi"}}
+CASES = [
+    Case(name, interface, NEEDED.get((name, interface), {}))
+    for name in load_schema().servers
+    for interface in server(name).interfaces
+]
+FACTORY = {"wsgi": "create_app", "asgi": "create_asgi"}
 PATIENCE = 60  # seconds until something that must happen has happened, on whatever machine
 LARGE = 20_000_000
 # As nginx names a client, see roles/nginx_proxy/templates/location.j2.
@@ -78,13 +104,15 @@ def fixture_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def running(name: str, folder: Path, environment: dict[str, str] | None = None, **settings: Any) -> Iterator[Instance]:
+def running(case: Case, folder: Path, environment: dict[str, str] | None = None, **settings: Any) -> Iterator[Instance]:
     """An instance under a server, as a release starts it; it is ended, whatever becomes of it."""
+    name = case.server
     described = app(
-        entrypoint=f"contract_app:create_app('it is \"me\"', size={LARGE})",
+        entrypoint=f"contract_app:{FACTORY[case.interface]}('it is \"me\"', size={LARGE})",
         server=name,
+        interface=case.interface,
         path=settings.pop("path", "/"),
-        **{name: settings},
+        **{name: {**case.settings, **settings}},
     )
     (folder / "etc").mkdir()
     for file in SHARED:
@@ -117,21 +145,22 @@ def until(true: Callable[[], Any], what: str, instance: Instance) -> None:
     """Wait for something."""
     deadline = time.monotonic() + PATIENCE
     while not true():
-        assert time.monotonic() < deadline, f"{what} did not happen; the log: {instance.log.read_text()}"
+        too_late = instance.process.poll() is not None or time.monotonic() > deadline
+        assert not too_late, f"{what} did not happen; the log: {instance.log.read_text()}"
         time.sleep(0.02)
 
 
 @contextmanager
-def ready(name: str, folder: Path, **settings: Any) -> Iterator[Instance]:
+def ready(case: Case, folder: Path, **settings: Any) -> Iterator[Instance]:
     """An instance that listens."""
-    with running(name, folder, **settings) as instance:
+    with running(case, folder, **settings) as instance:
         until(lambda: listens(instance.socket), "listening", instance)
         yield instance
 
 
-@pytest.mark.parametrize("name", SERVERS)
-def test_an_app_is_told_the_same_by_every_server(name: str, folder: Path) -> None:
-    with ready(name, folder) as instance:
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_an_app_is_told_the_same_by_every_server(case: Case, folder: Path) -> None:
+    with ready(case, folder) as instance:
         assert instance.ask("/a%20b/c?d=e%2Ff", "POST", b"x=1") == {
             "REMOTE_ADDR": "192.0.2.7",
             "REQUEST_METHOD": "POST",
@@ -147,42 +176,42 @@ def test_an_app_is_told_the_same_by_every_server(name: str, folder: Path) -> Non
         assert instance.ask("/", X_Forwarded_Proto="http")["scheme"] == "http"
 
 
-@pytest.mark.parametrize("name", SERVERS)
-def test_what_does_not_come_from_nginx_is_this_host_s(name: str, folder: Path) -> None:
-    with ready(name, folder) as instance:
+@pytest.mark.parametrize("case", [case for case in CASES if server(case.server).tells_peers], ids=str)
+def test_what_does_not_come_from_nginx_is_this_host_s(case: Case, folder: Path) -> None:
+    with ready(case, folder) as instance:
         told = instance.ask("/", as_nginx=False)
         assert (told["REMOTE_ADDR"], told["scheme"]) == ("127.0.0.1", "http")
 
 
-@pytest.mark.parametrize("name", SERVERS)
+@pytest.mark.parametrize("case", CASES, ids=str)
 @pytest.mark.parametrize(
     ("path", "script", "rest"),
     [("/admin/x", "/admin", "/x"), ("/admin/", "/admin", "/"), ("/admin/admin", "/admin", "/admin")],
 )
-def test_an_app_below_a_path(name: str, folder: Path, path: str, script: str, rest: str) -> None:
-    with ready(name, folder, path="/admin") as instance:
+def test_an_app_below_a_path(case: Case, folder: Path, path: str, script: str, rest: str) -> None:
+    with ready(case, folder, path="/admin") as instance:
         told = instance.ask(path, SCRIPT_NAME="/admin")
         assert (told["SCRIPT_NAME"], told["PATH_INFO"]) == (script, rest)
 
 
-@pytest.mark.parametrize("name", SERVERS)
-def test_the_health_check_asks_without_the_path(name: str, folder: Path) -> None:
-    with ready(name, folder, path="/admin") as instance:
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_health_check_asks_without_the_path(case: Case, folder: Path) -> None:
+    with ready(case, folder, path="/admin") as instance:
         told = instance.ask("/healthz")
         assert (told["SCRIPT_NAME"], told["PATH_INFO"]) == ("", "/healthz")
 
 
-@pytest.mark.parametrize("name", SERVERS)
-def test_a_body_in_pieces(name: str, folder: Path) -> None:
-    with ready(name, folder) as instance:
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_body_in_pieces(case: Case, folder: Path) -> None:
+    with ready(case, folder) as instance:
         connection = instance.connect()
         connection.request("POST", "/", iter([b"abc", b"def"]), FROM_NGINX, encode_chunked=True)
         assert json.loads(connection.getresponse().read())["body"] == "abcdef"
 
 
-@pytest.mark.parametrize("name", SERVERS)
-def test_nothing_is_lost_when_it_is_told_to_end(name: str, folder: Path) -> None:
-    with ready(name, folder, graceful_timeout=PATIENCE) as instance:
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_nothing_is_lost_when_it_is_told_to_end(case: Case, folder: Path) -> None:
+    with ready(case, folder, graceful_timeout=PATIENCE) as instance:
         upload, download = instance.connect(), instance.connect()
         upload.putrequest("POST", "/", skip_host=True)
         for header, value in {**FROM_NGINX, "Content-Length": "6"}.items():
@@ -210,9 +239,9 @@ def test_nothing_is_lost_when_it_is_told_to_end(name: str, folder: Path) -> None
         assert not listens(instance.socket)
 
 
-@pytest.mark.parametrize("name", SERVERS)
-def test_it_does_not_wait_for_ever(name: str, folder: Path) -> None:
-    with ready(name, folder, graceful_timeout=1) as instance:
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_it_does_not_wait_for_ever(case: Case, folder: Path) -> None:
+    with ready(case, folder, graceful_timeout=1) as instance:
         stuck = instance.connect()
         stuck.putrequest("POST", "/", skip_host=True)
         for header, value in {**FROM_NGINX, "Content-Length": "6"}.items():
@@ -224,16 +253,16 @@ def test_it_does_not_wait_for_ever(name: str, folder: Path) -> None:
         stuck.close()
 
 
-@pytest.mark.parametrize("name", SERVERS)
-def test_an_app_that_cannot_be_imported_ends_it(name: str, folder: Path) -> None:
-    with running(name, folder, environment={"BROKEN": "yes"}) as instance:
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_an_app_that_cannot_be_imported_ends_it(case: Case, folder: Path) -> None:
+    with running(case, folder, environment={"BROKEN": "yes"}) as instance:
         assert instance.process.wait(PATIENCE) != 0
         assert "broken on purpose" in instance.log.read_text()
 
 
-@pytest.mark.parametrize("name", SERVERS)
-def test_a_request_that_is_none_is_refused(name: str, folder: Path) -> None:
-    with ready(name, folder) as instance, socket.socket(socket.AF_UNIX) as caller:
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_request_that_is_none_is_refused(case: Case, folder: Path) -> None:
+    with ready(case, folder) as instance, socket.socket(socket.AF_UNIX) as caller:
         caller.settimeout(PATIENCE)
         caller.connect(str(instance.socket))
         caller.sendall(b"GET / HTTP/1.1\r\nHost : a\r\n\r\n")
