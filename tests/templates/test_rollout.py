@@ -89,6 +89,19 @@ class Host:
         return {release["name"]: release["run_hooks"] for release in asked}
 
 
+def test_what_is_asked_through_the_proxy_is_the_app_s_own_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the inventory's variable, which may be a template, or missing."""
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr(app_release.ActionBase, "run", lambda *_arguments, **_more: {})
+    monkeypatch.setattr(app_release, "Renderer", lambda *_arguments: renderer("release"))
+    action = app_release.ActionModule.__new__(app_release.ActionModule)
+    action._task = SimpleNamespace(args={"apps": [app("api", nginx={"http_port": 8080, "https_port": 8443})]})
+    action._execute_module = lambda **options: asked.update(options["module_args"]) or {"failures": []}
+    action.run(task_vars={"nginx_proxy_http_port": "{{ port }}", "ansible_facts": {"wsgi_failed": {}}})
+    (proxy,) = (release["proxy"] for release in asked["releases"])
+    assert (proxy["http_port"], proxy["https_port"]) == (8080, 8443)
+
+
 def test_an_app_is_activated_and_migrated_by_one_host_before_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     play: dict[str, dict[str, Any]] = {
         host: {"wsgi_present": names, "wsgi_activated": None, "wsgi_follows": {}, "wsgi_failed": {}}

@@ -886,6 +886,11 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
         {"files": [{"name": "settings.cfg", "text": ""}], "env": {"A": "x:{files}/setings.cfg"}},
         ["env.A names", '"setings.cfg"', "which files does not have", "did you mean settings.cfg?"],
     ),
+    "setting that never had an effect": ({"development": True}, ["development is not a key of an app"]),
+    "setting of a server that never had one": (
+        {"gunicorn": {"forwarded_allow_ips": "*"}},
+        ["gunicorn.forwarded_allow_ips", "is not a setting"],
+    ),
     "misspelt directory of files": (
         {"files": [{"name": "a.cfg", "text": ""}], "env": {"A": "{flies}/a.cfg"}},
         ["env.A has {flies}, which stands for no directory", "did you mean {files}?"],
