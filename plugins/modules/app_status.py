@@ -76,6 +76,9 @@ apps:
       maintenance: false
       workers: 2
       beside: {celery: active}
+      worker_memory_bytes: 34000000
+      memory_max_bytes: 400000000
+      shortage: ""
       memory_bytes: 81000000
       restarts: 0
       faults:

@@ -70,6 +70,7 @@ class State:
         since: When it was started, for a person.
         pid: Its first process; 0 where it has none.
         memory: Bytes that it has; None where that is not known.
+        memory_max: Bytes that it may have; None for any number.
     """
 
     name: str
@@ -84,6 +85,7 @@ class State:
     since: str = ""
     pid: int = 0
     memory: int | None = None
+    memory_max: int | None = None
 
     @property
     def unstable(self) -> bool:

@@ -23,6 +23,7 @@ PROPERTIES = (
     "NeedDaemonReload",
     "MainPID",
     "MemoryCurrent",
+    "MemoryMax",
     "ActiveEnterTimestamp",
     "ActiveEnterTimestampMonotonic",
 )
@@ -55,6 +56,7 @@ class UnitState:
         since: When that was, in systemd's words.
         pid: Its main process; 0 for none.
         memory: Bytes that it has; None where that is not known.
+        memory_max: Bytes that it may have; None for any number.
     """
 
     active: str
@@ -66,6 +68,7 @@ class UnitState:
     since: str = ""
     pid: int = 0
     memory: int | None = None
+    memory_max: int | None = None
 
     @property
     def runs(self) -> bool:
@@ -198,6 +201,7 @@ def _state(values: Mapping[str, str]) -> UnitState:
         since=values.get("ActiveEnterTimestamp", ""),
         pid=_number(values.get("MainPID", "")) or 0,
         memory=_number(values.get("MemoryCurrent", "")),
+        memory_max=_number(values.get("MemoryMax", "")),
     )
 
 

@@ -79,6 +79,7 @@ class SystemdManager:
             since=found.since,
             pid=found.pid,
             memory=found.memory,
+            memory_max=found.memory_max,
         )
 
     def start(self, *processes: Process) -> None:

@@ -23,6 +23,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.release import layout 
 from ansible_collections.webops.wsgi.plugins.module_utils.release.run import HISTORY
 
 HISTORY_LINES = 20
+PROC = Path("/proc")
 JOURNAL_LINES = 1000  # of each log, to look for faults in
 
 ABSENT = State("", "absent", runs=False, gone=True, broken=False)
@@ -84,7 +85,7 @@ def read(
     }
     states = manager.states(process for processes in lasting.values() for process in processes)
     with ThreadPoolExecutor(8) as pool:
-        return list(
+        rows = list(
             pool.map(
                 lambda app: {
                     **_row(
@@ -99,6 +100,34 @@ def read(
                 checks,
             )
         )
+    for app, text in shortages(rows, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")).items():
+        next(row for row in rows if row["app"] == app)["shortage"] = text
+    return rows
+
+
+def shortages(rows: Iterable[Mapping[str, Any]], total: int) -> dict[str, str]:
+    """What is to be said, by app, of workers that do not fit once each is as large as the largest of them."""
+    found = {}
+    needs = {row["app"]: max(1, row["workers"]) * (row["worker_memory_bytes"] or 0) for row in rows}
+    for row in rows:
+        most, need = row["memory_max_bytes"], needs[row["app"]]
+        if most and need > most:
+            found[row["app"]] = (
+                f"{_workers(row)} would need {_size(need)}, more than the {_size(most)} of release_memory_max. "
+                "Fix: fewer workers, or raise it"
+            )
+    largest = max(rows, key=lambda row: needs[row["app"]], default=None)
+    if largest and sum(needs.values()) > total and largest["app"] not in found:
+        found[largest["app"]] = (
+            f"the workers of all apps would need {_size(sum(needs.values()))}, more than the {_size(total)} of this "
+            f"host; most of it is {_workers(largest)} of this app. Fix: fewer workers, or release_memory_max"
+        )
+    return found
+
+
+def _workers(row: Mapping[str, Any]) -> str:
+    number = max(1, row["workers"])
+    return f"{number} process{'es' if number > 1 else ''} of {_size(row['worker_memory_bytes'])}"
 
 
 def _row(
@@ -115,7 +144,10 @@ def _row(
         "state": server.word,
         "health": probe.ask(paths.current_socket(app), check).fault if server.runs else "does not run",
         "maintenance": (paths.maintenance / app).exists(),
-        "workers": workers(server.pid),
+        "workers": len(children(server.pid)),
+        "worker_memory_bytes": max(map(proportional, children(server.pid) or [server.pid]), default=0) or None,
+        "memory_max_bytes": server.memory_max,
+        "shortage": "",
         "beside": {process.name: state.word for process, state in states.items() if process.name},
         "memory_bytes": server.memory,
         "restarts": server.restarts,
@@ -141,12 +173,21 @@ def _faults(processes: Sequence[Process], manager: Manager, log: ServerLog) -> l
     ]
 
 
-def workers(master: int, proc: Path = Path("/proc")) -> int:
-    """How many processes the server's first process has started."""
+def children(master: int, proc: Path = PROC) -> list[int]:
+    """The processes that a server's first process has started."""
     try:
-        return len((proc / str(master) / "task" / str(master) / "children").read_text().split())
+        return list(map(int, (proc / str(master) / "task" / str(master) / "children").read_text().split()))
+    except OSError:
+        return []
+
+
+def proportional(process: int, proc: Path = PROC) -> int:
+    """Bytes of a process, its share of what it has in common with others included; 0 where that is not known."""
+    try:
+        text = (proc / str(process) / "smaps_rollup").read_text()
     except OSError:
         return 0
+    return sum(int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("Pss:"))
 
 
 def disk_used(folder: Path) -> int:
@@ -203,9 +244,11 @@ def history_table(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def overview(rows: Iterable[Mapping[str, Any]]) -> str:
-    """The rows as a table, and under it every fault with what to do about it."""
+    """The rows as a table, and under it every fault and want of memory with what to do about it."""
     shown = list(rows)
-    return "\n".join([table(shown), *(_note(row, fault) for row in shown for fault in row["faults"])])
+    faults = [_note(row, fault) for row in shown for fault in row["faults"]]
+    short = [f"{row['host']}, {row['app']}: {row['shortage']}" for row in shown if row.get("shortage")]
+    return "\n".join([table(shown), *faults, *short])
 
 
 def _note(row: Mapping[str, Any], fault: Mapping[str, Any]) -> str:

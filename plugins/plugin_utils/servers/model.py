@@ -26,7 +26,7 @@ _VERSION = re.compile(r"[0-9]+(\.[0-9]+)*((a|b|rc|\.post|\.dev)[0-9]+)?")
 # The protocols that nginx can speak to a server.
 HTTP, UWSGI = "http", "uwsgi"
 
-SHARED = ("behind_proxy.py", "entrypoint.py")  # of every release, whatever its server
+SHARED = ("behind_proxy.py", "entrypoint.py", "worker_count.py")  # of every release, whatever its server
 
 Settings = Mapping[str, t.Any]
 Check = Callable[[App], Iterator[Problem]]

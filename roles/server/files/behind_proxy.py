@@ -47,8 +47,8 @@ _OWN_USER = os.geteuid()
 class BehindProxy:
     """WSGI middleware by which an app is told the same by every server.
 
-    C(REMOTE_ADDR) and C(wsgi.url_scheme) are the client's, C(SERVER_NAME) and C(SERVER_PORT) those that it asked for. The
-    headers stay as they are, so that an app which reads them itself (C(ProxyFix)) finds what it finds without this.
+    C(REMOTE_ADDR) and C(wsgi.url_scheme) are the client's, C(SERVER_NAME) and C(SERVER_PORT) those that it asked for.
+    The headers stay as they are, so that an app which reads them itself (C(ProxyFix)) finds what it finds without this.
     """
 
     def __init__(self, app: Application, from_proxy: Callable[[Environ], bool], path: str = "/") -> None:

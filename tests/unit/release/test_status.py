@@ -146,3 +146,41 @@ def test_file_with_two_names_counts_once(tmp_path: Path) -> None:
 def test_line_of_a_killed_run_is_passed_over(paths: layout.Paths) -> None:
     (paths.root / "api" / HISTORY).write_text('{"to": "1"}\n{"to": "2"}\n{"to": ')
     assert [line["to"] for line in status.history(paths, "api")] == ["1", "2"]
+
+
+def row(app: str, workers: int, worker: int | None, most: int | None = None) -> dict[str, Any]:
+    """What is known of an app's memory, in MB."""
+    sizes = (value and value * 1_000_000 for value in (worker, most))
+    return {
+        "app": app,
+        "workers": workers,
+        **dict(zip(("worker_memory_bytes", "memory_max_bytes"), sizes, strict=True)),
+    }
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([row("api", 4, 100), row("shop", 2, 200)], {}),
+        ([row("api", 4, 100, 400)], {}),
+        ([row("api", 4, None, 400)], {}),
+        ([], {}),
+        ([row("api", 4, 101, 400)], {"api": ["4 processes of 101 MB", "need 404 MB", "400 MB of release_memory_max"]}),
+        ([row("api", 0, 500, 400)], {"api": ["1 process of 500 MB", "need 500 MB"]}),
+        (
+            [row("api", 2, 100), row("shop", 4, 300)],
+            {"shop": ["all apps would need 1400 MB", "1000 MB of this host", "4 processes of 300 MB"]},
+        ),
+    ],
+)
+def test_workers_that_would_not_fit(rows: list[dict[str, Any]], words: dict[str, list[str]]) -> None:
+    found = status.shortages(rows, 1_000_000_000)
+    assert set(found) == set(words)
+    for app, texts in words.items():
+        for text in texts:
+            assert text in found[app]
+
+
+def test_the_memory_of_a_process_is_its_share() -> None:
+    assert status.proportional(os.getpid()) > 1_000_000
+    assert status.proportional(0) == 0
