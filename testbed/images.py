@@ -43,6 +43,11 @@ def engines_image(release: str) -> str:
     return _image("engines", release, prepared_image(release))
 
 
+def fleet_image(release: str) -> str:
+    """Name of the image of a prepared host that has the packages of a fleet's hosts as well, built where missing."""
+    return _image("fleet", release, prepared_image(release))
+
+
 def ca_image() -> str:
     """Name of the image of the ACME certificate authority, built where missing."""
     return _image("ca", "13")

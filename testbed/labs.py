@@ -20,7 +20,7 @@ from typing import Any
 from . import machine
 from .engine import CACHE, ROOT, docker, ensure, installed, need, only_one, say, systemd_options
 from .errors import TestbedError
-from .images import SUITES, ca_image, engines_image, host_image, prepared_image, write
+from .images import SUITES, ca_image, engines_image, fleet_image, host_image, prepared_image, write
 
 LABEL = "webops.testbed"
 PREFIX = os.environ.get("TESTBED_PREFIX", "webops")  # of names in the engine: one a clone lets clones run side by side
@@ -30,6 +30,7 @@ ACME_DIRECTORY = f"https://{CA_NAME}:14000/dir"
 ACME_BUNDLE = "/etc/ssl/acme-ca.pem"  # on hosts: the certificate of the ACME server's own HTTPS
 CA_ROOT = "/etc/pebble/root.pem"  # in the authority's container: the root of all certificates it issues
 HOST_CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+FLOATING = 100  # number, in a lab's network, of the address that none of its hosts has at first
 BOOT_TIMEOUT = 90  # seconds
 PATIENCE = 120  # seconds for what takes one or two on a machine that is not busy
 
@@ -45,6 +46,7 @@ class Host:
         publish: ports published on 127.0.0.1, container port to port here (0: any free one). SSH always is.
         prepared: whether it has the packages of the roles already.
         engines: whether it has container engines of its own, and those packages.
+        fleet: whether it has what hosts of a fleet need beside those, and may set addresses and packet filters.
     """
 
     name: str
@@ -53,11 +55,14 @@ class Host:
     publish: dict[int, int] = field(default_factory=dict)
     prepared: bool = False
     engines: bool = False
+    fleet: bool = False
 
     def image(self) -> str:
         """Name of its image, built where missing."""
         if self.engines:
             return engines_image(self.release)
+        if self.fleet:
+            return fleet_image(self.release)
         return prepared_image(self.release) if self.prepared else host_image(self.release)
 
 
@@ -69,11 +74,13 @@ class Lab:
         name: part of the names of its containers and its network.
         hosts: the hosts.
         state: directory for what the controller needs: SSH key, known hosts, CA certificates, lab.json.
+        floating: names that lead to an address that none of the hosts has at first.
     """
 
     name: str
     hosts: tuple[Host, ...]
     state: Path
+    floating: tuple[str, ...] = ()
 
     @property
     def network(self) -> str:
@@ -90,9 +97,9 @@ class Lab:
         return f"{PREFIX}-{self.name}-{host.name}"
 
 
-def lab(name: str, *hosts: Host) -> Lab:
+def lab(name: str, *hosts: Host, floating: tuple[str, ...] = ()) -> Lab:
     """A lab whose state lies under ``.cache/``, or in ``.demo`` for the demo."""
-    return Lab(name, hosts, ROOT / ".demo" if name == "demo" else CACHE / "lab" / name)
+    return Lab(name, hosts, ROOT / ".demo" if name == "demo" else CACHE / "lab" / name, floating)
 
 
 def up(wanted: Lab) -> dict[str, Any]:
@@ -163,7 +170,16 @@ def describe(wanted: Lab) -> dict[str, Any]:
         "known_hosts": str(wanted.state / "known_hosts"),
         "root": str(wanted.state / "ca.pem"),
         "hosts": hosts,
+        "floating": _floating(
+            json.loads(docker("network", "inspect", wanted.network))[0]["IPAM"]["Config"][0]["Subnet"]
+        ),
     }
+
+
+def _floating(subnet: str) -> str:
+    """The address in a lab's network that none of its hosts has, with the length of the network's prefix."""
+    network = IPv4Network(subnet)
+    return f"{network.network_address + FLOATING}/{network.prefixlen}"
 
 
 def _addresses(state: dict[str, Any], network: str) -> dict[str, str]:
@@ -249,6 +265,8 @@ def _run_host(wanted: Lab, host: Host, image: str, options: list[str]) -> None:
     options += [f"--network={wanted.network}", *(f"--network-alias={domain}" for domain in host.domains)]
     for inside, outside in {22: 0, **host.publish}.items():
         options.append(f"--publish=127.0.0.1:{outside or _free_port()}:{inside}")
+    if host.fleet:
+        options += ["--cap-add=NET_ADMIN", "--cap-add=NET_RAW"]
     bundle = machine.ca_bundle()
     if bundle is not None:
         options.append(f"--volume={bundle}:{HOST_CA_BUNDLE}:ro")
@@ -324,7 +342,13 @@ def _trust(wanted: Lab) -> None:
     (wanted.state / "ca.pem").write_text(root + "\n", encoding="utf-8")
     (wanted.state / "acme-ca.pem").write_text(acme + "\n", encoding="utf-8")
     known = []
-    for name, host in describe(wanted)["hosts"].items():
+    facts = describe(wanted)
+    if wanted.floating:
+        address = facts["floating"].partition("/")[0]
+        point(wanted.ca, address, *wanted.floating)
+        line = f"{address} {' '.join(wanted.floating)}"
+        docker("exec", wanted.ca, "sh", "-c", 'echo "$0" >>/etc/hosts', line)
+    for name, host in facts["hosts"].items():
         write(host["container"], ACME_BUNDLE, acme + "\n")
         point(wanted.ca, host["ipv4"], *host["domains"])
         public = docker("exec", host["container"], "cat", "/etc/ssh/ssh_host_ed25519_key.pub").split()
@@ -388,6 +412,12 @@ SCENARIOS = {
     "deploy": _scenario("deploy", "api", "beta", "gamma"),
     "edge": _scenario("edge", "probe", "second"),
     "hosts": _scenario("hosts", "some", more=("e13",)),
+    "fleet": lab(
+        "molecule-fleet",
+        *(Host(name, "13", fleet=True) for name in ("lb1", "lb2")),
+        *(Host(f"web{number}", "13", fleet=True) for number in (1, 2, 3)),
+        floating=("api.example.test", "once.example.test"),
+    ),
     "hostile": _scenario("hostile", "victim", "mallory", "poison"),
     "servers": _scenario("servers", "front"),
     "tls": _scenario("tls", "grow", "www.grow", "keyed", "moved", "own"),

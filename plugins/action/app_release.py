@@ -20,6 +20,7 @@ from ansible_collections.webops.wsgi.plugins.plugin_utils.app_failures import (
     earlier_failures,
     settle,
 )
+from ansible_collections.webops.wsgi.plugins.plugin_utils.fleet.members import APP_HOST
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory import env_places
 from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx.site import asked_name, names, state_folders
 from ansible_collections.webops.wsgi.plugins.plugin_utils.rollout import (
@@ -195,6 +196,7 @@ class ActionModule(ActionBase):
                 "path": app["path"],
                 "http_port": app["nginx"]["http_port"],
                 "https_port": app["nginx"]["https_port"],
+                "behind": app.get("tier") == APP_HOST,
                 "required": bool(self._task.args.get("proxy_required", False)),
             },
             "bake": {

@@ -12,6 +12,7 @@ from ansible_collections.webops.wsgi.plugins.action.config_tree import Renderer
 from ansible_collections.webops.wsgi.plugins.plugin_utils import rollout
 from ansible_collections.webops.wsgi.plugins.plugin_utils.app_failures import FACT
 from ansible_collections.webops.wsgi.plugins.plugin_utils.checks import run as checks
+from ansible_collections.webops.wsgi.plugins.plugin_utils.fleet import members, tiers
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory import misread
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.origins import directories, home, written_in
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import (
@@ -57,6 +58,7 @@ class ActionModule(ActionBase):
         inventory = self._inventory(schema, variables, problems)
         warnings: list[str] = []
         entries, homes = self._entries(variables, problems, warnings)
+        fleet = self._fleet(variables)
         findings = checks.examine(
             schema,
             variables=list(variables),
@@ -66,6 +68,8 @@ class ActionModule(ActionBase):
             homes=homes,
             defaults=self._defaults(schema, variables),
             logins=self._logins(variables),
+            fleet=fleet,
+            groups=variables.get("groups"),
         )
         problems.extend(findings.problems)
         if not problems:
@@ -78,11 +82,22 @@ class ActionModule(ActionBase):
             result.update(failed=True, msg=checks.report(problems))
             return result
         # The apps carry their secrets, so nothing of this result may be displayed, at any verbosity.
-        result.update(apps=findings.apps, on_host=findings.on_host, _ansible_no_log=True)
+        result.update(apps=findings.apps, on_host=findings.on_host, fleet=tiers.facts(fleet), _ansible_no_log=True)
         # What the play does with them from here on; facts may be cached from one run to the next.
         present = [app["name"] for app in findings.apps if app["state"] == "present"]
         result["ansible_facts"] = {rollout.PRESENT: present, rollout.ACTIVATED: None, rollout.FOLLOWS: {}, FACT: {}}
         return result
+
+    def _fleet(self, variables: dict[str, t.Any]) -> members.Fleet:
+        """The fleet that the host belongs to; of other hosts, what they have to say of themselves."""
+        own = variables.get("inventory_hostname", "")
+
+        def variables_of(host: str) -> dict[str, t.Any]:
+            found = variables if host == own else variables["hostvars"][host]
+            written = {name: found[name] for name in members.SHARED if name in found}
+            return {name: plain(self._templar.template(value)) for name, value in written.items()}
+
+        return members.read(own, variables.get("groups") or {}, variables_of)
 
     def _inventory(self, schema: Schema, variables: dict[str, t.Any], problems: list[Problem]) -> dict[str, t.Any]:
         """Evaluated values of the role variables that the inventory sets."""

@@ -185,6 +185,10 @@ options:
             description: The proxy's port for HTTP.
             type: int
             default: 80
+          behind:
+            description: Whether a balancer ends TLS, so that the proxy of this host speaks HTTP whatever clients speak.
+            type: bool
+            default: false
           https_port:
             description: The proxy's port for HTTPS.
             type: int
@@ -379,6 +383,7 @@ PROXY_OPTIONS: dict[str, Any] = {
     "path": {"type": "str", "default": "/"},
     "http_port": {"type": "int", "default": 80},
     "https_port": {"type": "int", "default": 443},
+    "behind": {"type": "bool", "default": False},
     "required": {"type": "bool", "default": False},
 }
 LOG_OPTIONS: dict[str, Any] = {field.name: {"type": "str", "default": ""} for field in fields(ServerLog)}

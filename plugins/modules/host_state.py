@@ -113,6 +113,20 @@ options:
         type: list
         elements: dict
         default: []
+  balancer:
+    description:
+      - Whether the host is a balancer, which runs no apps itself. Then the apps it has are those that nginx serves, and
+        nothing on it can be taken for an app's.
+    type: bool
+    default: false
+  address:
+    description: Address of the host whose network interface is wanted.
+    type: str
+    default: ""
+  drains:
+    description: Directory with a file for each app host that a balancer sends no new requests to.
+    type: path
+    default: /var/lib/wsgi-balancer/drained
   root:
     description: Directory of all apps.
     type: path
@@ -192,6 +206,15 @@ files:
   returned: success
   type: list
   elements: path
+drained:
+  description: Hosts that a balancer sends no new requests to.
+  returned: success
+  type: list
+  elements: str
+interface:
+  description: Network interface that has O(address), empty where none has.
+  returned: success
+  type: str
 trees:
   description:
     - By root the generation of each of O(trees) that is untouched and in service, for
@@ -243,6 +266,9 @@ def main() -> None:
             "files": {"type": "list", "elements": "path", "default": []},
             "trees": {"type": "list", "elements": "dict", "default": [], "options": TREE_OPTIONS},
             "wanted": {"type": "dict", "default": {}, "options": WANTED_OPTIONS},
+            "balancer": {"type": "bool", "default": False},
+            "address": {"type": "str", "default": ""},
+            "drains": {"type": "path", "default": "/var/lib/wsgi-balancer/drained"},
             "root": {"type": "path", "default": "/srv"},
         },
         supports_check_mode=True,
@@ -253,10 +279,11 @@ def main() -> None:
     root = Path(module.params["root"])
     problems = host.problems(release, default, held)
     problems += host.foreign_sites() if module.params["ports"] else []
-    managed = host.managed_apps(root)
+    balancer = module.params["balancer"]
+    managed = host.served_apps() if balancer else host.managed_apps(root)
     if problems:
         module.fail_json(msg="This host cannot be set up:\n" + "\n".join(f"- {problem}" for problem in problems))
-    refused = [text for app in module.params["apps"] for text in host.foreign(app, root)]
+    refused = [] if balancer else [text for app in module.params["apps"] for text in host.foreign(app, root)]
     refused += wishes.problems(module.params["wanted"], {*module.params["apps"], *managed})
     uv = module.params["uv"] or ""
     by_uv = pythons.installed(pythons.Installer(uv)) if uv else {}
@@ -272,6 +299,8 @@ def main() -> None:
         "orphans": sorted(set(managed) - set(module.params["apps"])),
         "certificates": host.with_certificate(module.params["apps"]),
         "ipv6": host.has_ipv6(),
+        "interface": host.interface_of(module.params["address"]),
+        "drained": host.names_in(Path(module.params["drains"])),
         "failures": [visible(text) for text in refused],
         "files": [path for path in module.params["files"] if Path(path).is_file()],
         "trees": {tree["root"]: in_place(Spec(files=(), **tree)) for tree in module.params["trees"]},

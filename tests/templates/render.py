@@ -32,6 +32,7 @@ HOST = {
     "users": [],
     "orphans": [],
     "ipv6": True,
+    "drained": [],
 }
 
 

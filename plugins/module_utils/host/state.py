@@ -260,6 +260,25 @@ def managed_apps(root: Path) -> list[str]:
     return sorted(releases.parent.name for releases in root.glob("*/releases"))
 
 
+def served_apps(sites: Path = Path("/etc/nginx/wsgi/sites")) -> list[str]:
+    """The apps that nginx serves on a balancer, which has nothing else of them."""
+    return sorted(path.stem for path in sites.glob("*.conf"))
+
+
+def interface_of(address: str) -> str:
+    """Name of the network interface that has an address; empty where none has, or none is asked for."""
+    if not address:
+        return ""
+    listed = subprocess.run(["ip", "-oneline", "address"], capture_output=True, text=True, check=False, timeout=10)
+    found = re.search(rf"^\d+: +(\S+) +inet6? +{re.escape(address)}/", listed.stdout, re.MULTILINE)
+    return found[1] if found else ""
+
+
+def names_in(folder: Path) -> list[str]:
+    """Names of the files in a directory, none where it is missing."""
+    return sorted(path.name for path in folder.glob("*"))
+
+
 def builds(names: Iterable[str], root: Path) -> dict[str, list[str]]:
     """The digests of the complete builds of each app."""
     return {name: sorted(path.parent.name for path in (root / name / "builds").glob("*/build.json")) for name in names}

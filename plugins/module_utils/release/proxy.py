@@ -23,6 +23,7 @@ class Proxy:
         path: Where it is served below those names.
         http_port: The proxy's port for HTTP.
         https_port: The proxy's port for HTTPS.
+        behind: Whether a balancer ends TLS, so that the proxy of this host speaks HTTP whatever clients speak.
         required: Whether a run must not end well without an answer through the proxy.
     """
 
@@ -31,6 +32,7 @@ class Proxy:
     path: str = "/"
     http_port: int = 80
     https_port: int = 443
+    behind: bool = False
     required: bool = False
 
 
@@ -42,8 +44,10 @@ def ask(paths: Paths, app: str, proxy: Proxy, health: probe.Health) -> probe.Ans
     if not name or not _is_mounted(paths, app, proxy, site):
         return None
     name = probe_name(name)
-    port = proxy.https_port if health.scheme == "https" else proxy.http_port
-    return probe.ask_through_proxy(port, name, replace(health, path=proxy.path.rstrip("/") + health.path))
+    scheme = "http" if proxy.behind else health.scheme
+    port = proxy.https_port if scheme == "https" else proxy.http_port
+    asked = replace(health, scheme=scheme, path=proxy.path.rstrip("/") + health.path)
+    return probe.ask_through_proxy(port, name, asked)
 
 
 def _is_mounted(paths: Paths, app: str, proxy: Proxy, site: str) -> bool:

@@ -27,6 +27,9 @@ from ansible_collections.webops.wsgi.plugins.plugin_utils.checks import (
     tls,
     unit,
 )
+from ansible_collections.webops.wsgi.plugins.plugin_utils.checks import fleet as checks_fleet
+from ansible_collections.webops.wsgi.plugins.plugin_utils.fleet.members import BALANCER, NO_FLEET, Fleet, hosts_of
+from ansible_collections.webops.wsgi.plugins.plugin_utils.fleet.tiers import divide
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory import settings
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import App, Problem, Schema, kind_of, show
 from ansible_collections.webops.wsgi.plugins.plugin_utils.servers.model import server as server_of
@@ -43,6 +46,7 @@ CHECKS = (
     *proxy.CHECKS,
     *sizes.CHECKS,
     *tls.CHECKS,
+    *checks_fleet.CHECKS,
 )
 
 
@@ -65,6 +69,8 @@ def examine(
     defaults: dict[str, t.Any] | None = None,
     logins: t.Collection[str] = (),
     homes: t.Sequence[str] = (),
+    fleet: Fleet = NO_FLEET,
+    groups: t.Mapping[str, t.Collection[str]] | None = None,
 ) -> Findings:
     """Resolve and check everything the inventory says about one host.
 
@@ -75,6 +81,8 @@ def examine(
     :arg defaults: values of role defaults that are templates.
     :arg logins: users that Ansible logs in as.
     :arg homes: directory of the file that each entry is written in, empty where that is not known.
+    :arg fleet: the fleet that the host belongs to.
+    :arg groups: the inventory's groups, with the names of their hosts.
     """
     host, problems = settings.merge_host(schema, inventory, defaults)
     misspelt, warnings = check_variable_names(schema, variables)
@@ -94,6 +102,8 @@ def examine(
     problems.extend(background.check_shared_addresses(apps))
     problems.extend(tls.check_shared_handshake(apps))
     problems.extend(places.check_places(apps))
+    placed = {app.data["name"]: hosts_of(str(app.data.get("hosts") or ""), groups or {}) for app in apps}
+    problems.extend(checks_fleet.check_fleet(fleet, host.values, apps, placed))
     for app in apps:
         for key in ("persistent", "persistent_files"):
             if app.usable(key):
@@ -107,8 +117,12 @@ def examine(
             app.data["server"] = server_of(app.data["server"]).facts(app.data)
     order = {app.label: number for number, app in reversed(list(enumerate(apps)))}
     problems.sort(key=lambda problem: order.get(problem.app, -1))
-    judged_there = {} if problems else places.on_host(apps)
-    return Findings([app.data for app in apps], problems, warnings, judged_there)
+    if problems:
+        return Findings([app.data for app in apps], problems, warnings)
+    ours = divide(fleet, [app.data for app in apps], placed)
+    names = {data["name"] for data in ours}
+    judged_there = {} if fleet.role == BALANCER else places.on_host(app for app in apps if app.data["name"] in names)
+    return Findings(ours, problems, warnings, judged_there)
 
 
 def check_app(app: App) -> t.Iterator[Problem]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.webops.wsgi.plugins.plugin_utils.fleet.members import APP_HOST, BALANCER
+from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx.balancing import place
 from ansible_collections.webops.wsgi.plugins.plugin_utils.servers.model import UWSGI
 
 # Headers of the connection between client and nginx, which HTTP's module replaces or leaves out by itself, and those
@@ -36,13 +38,18 @@ _REPLACED = (
     "# All of these replace what the client sent, so that it cannot forge them. Without a value a header is not sent."
 )
 
+# What the app says to nginx of an answer, the balancer's nginx is to read as well.
+_FOR_BALANCERS = ("proxy_pass_header X-Accel-Buffering;", "proxy_pass_header X-Accel-Expires;")
+
 Data = t.Mapping[str, t.Any]
 Headers = t.Iterable[tuple[str, str]]
 
 
 def modules(app: Data) -> list[str]:
     """What the names of the directives begin with that pass requests on to an app, those of its own protocol last."""
-    return ["proxy", "uwsgi"] if app["server"]["protocol"] == UWSGI else ["proxy"]
+    # Between balancers and app hosts, it is HTTP.
+    uwsgi = app["server"]["protocol"] == UWSGI and app.get("tier") != BALANCER
+    return ["proxy", "uwsgi"] if uwsgi else ["proxy"]
 
 
 def takes_certificates(app: Data) -> bool:
@@ -59,6 +66,9 @@ def directives(app: Data, location: Data, hidden: t.Iterable[str]) -> list[str]:
         hidden: Headers of the app that clients do not get, since nginx sends its own.
     """
     *_others, own = modules(app)
+    if app.get("tier") == BALANCER:
+        lines = [*_to_app_hosts(app, location), *_times_and_buffers("proxy", app, location)]
+        return [*lines, *_cache(own, app, location, hidden)]
     lines = [*_over_http(app, location), *_times_and_buffers("proxy", app, location)]
     if own == "uwsgi":
         lines += ["", *_over_uwsgi(app, location), *_times_and_buffers(own, app, location)]
@@ -87,6 +97,27 @@ def _over_http(app: Data, location: Data) -> list[str]:
         f"proxy_set_header Upgrade {'$wsgi_upgrade' if websocket else _NONE};",
         *connection,
         "proxy_redirect off;",
+        *(_FOR_BALANCERS if app.get("tier") == APP_HOST else ()),
+    ]
+
+
+def to_app_hosts(app: Data, location: Data) -> list[str]:
+    """The lines that pass requests of static files on, from a balancer to the hosts that have them."""
+    return [*_to_app_hosts(app, location), *_times_and_buffers("proxy", app, location)]
+
+
+def _to_app_hosts(app: Data, location: Data) -> list[str]:
+    return [
+        f"proxy_pass http://wsgi-{app['name']}{place(app)};",
+        "proxy_http_version 1.1;",
+        _REPLACED,
+        'proxy_set_header SCRIPT_NAME "";',
+        'proxy_set_header PATH_INFO "";',
+        *(f"proxy_set_header {name} {value};" for name, value in _headers(app, location)),
+        f"proxy_set_header Upgrade {'$wsgi_upgrade' if location['websocket'] else _NONE};",
+        "proxy_set_header Connection $wsgi_connection_between;",
+        "proxy_redirect off;",
+        f"proxy_next_upstream_tries {app['balancer']['retries'] + 1};",
     ]
 
 
@@ -126,16 +157,21 @@ def _headers(app: Data, location: Data) -> Headers:
         yield name, _NONE
     yield "Forwarded", "$wsgi_forwarded" if nginx["forwarded"] else _NONE
     yield "Proxy", _NONE
-    yield "X-Client-Cert-Verify", "$ssl_client_verify" if certified else _NONE
-    yield "X-Client-Cert-Subject", "$ssl_client_s_dn" if certified else _NONE
+    told = app.get("certified", False)  # by the balancer that the client has shown it to
+    verify = "$ssl_client_verify" if certified else "$http_x_client_cert_verify"
+    subject = "$ssl_client_s_dn" if certified else "$http_x_client_cert_subject"
+    yield "X-Client-Cert-Verify", verify if certified or told else _NONE
+    yield "X-Client-Cert-Subject", subject if certified or told else _NONE
     yield "X-Request-ID", "$wsgi_request_id"
     for name in location["dropped"]:
         yield name, _NONE
 
 
 def _times_and_buffers(module: str, app: Data, location: Data) -> list[str]:
+    between = app.get("tier") == BALANCER
+    again = "error timeout invalid_header" if between else "error"
     settings = {
-        "next_upstream": "error" if app["nginx"]["retries"] else "off",
+        "next_upstream": again if app["balancer" if between else "nginx"]["retries"] else "off",
         "connect_timeout": f"{location['connect_timeout']}s",
         "send_timeout": f"{location['send_timeout']}s",
         "read_timeout": f"{location['read_timeout']}s",

@@ -19,8 +19,10 @@ from ansible_collections.webops.wsgi.plugins.module_utils.build.assets import AS
 from ansible_collections.webops.wsgi.plugins.module_utils.build.inputs import PACKAGES
 from ansible_collections.webops.wsgi.plugins.module_utils.host import dns
 from ansible_collections.webops.wsgi.plugins.module_utils.proxy.purge import KEPT_OPEN
+from ansible_collections.webops.wsgi.plugins.plugin_utils.fleet.members import BALANCER
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import collection_root, per_location
 from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx import passing
+from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx.balancing import is_sticky
 
 # Answers of nginx itself that the client gets in its own language. Not 400, of a request that nginx could not read.
 ERROR_STATUSES = (401, 403, 404, 405, 408, 413, 414, 429, 431, 500, 501, 502, 503, 504)
@@ -90,6 +92,7 @@ def site(app: Data) -> Data:
     ``names`` are those it is served under, ``aliases`` those that redirect to it.
     """
     locations = [_location(app, path, settings) for path, settings in merged_locations(app["nginx"]).items()]
+    root = next(location for location in locations if location["path"] == "/")
     return {
         "variable": variable(app),
         "internal": internal(app),
@@ -118,6 +121,7 @@ def site(app: Data) -> Data:
         "client_ca": passing.takes_certificates(app),
         "access_log": _access_log(app, app["nginx"]),
         "sample": _sample(app),
+        "static_passing": passing.to_app_hosts(app, root) if app.get("tier") == BALANCER else [],
     }
 
 
@@ -522,6 +526,8 @@ def _headers(app: Data) -> list[Data]:
         ours["Strict-Transport-Security"] = quote(_hsts(nginx))
     ours.update({name: quote(value) for name, value in nginx["add_headers"].items()})
     headers = [{"name": name, "value": value, "ours": True} for name, value in ours.items()]
+    if app.get("tier") == BALANCER and is_sticky(app):
+        headers.append({"name": "Set-Cookie", "value": f"${variable(app)}_cookie", "ours": False})
     given = {name.lower() for name in ours}
     return headers + [
         {"name": header["header"], "value": header["variable"], "ours": False}

@@ -1855,6 +1855,7 @@ def test_resolved_app_has_the_shape_the_roles_expect(base):
         "timers": [],
         "listen": "",
         "interface": "wsgi",
+        "hosts": "",
         "server": {
             "name": "gunicorn",
             "requirement": "gunicorn==27.0.1",

@@ -21,6 +21,7 @@ from ansible.vars.manager import VariableManager
 from ansible_collections.webops.wsgi.plugins.action import app_settings
 from ansible_collections.webops.wsgi.plugins.module_utils.certificates import making, model
 from ansible_collections.webops.wsgi.plugins.plugin_utils.checks import run as checks
+from ansible_collections.webops.wsgi.plugins.plugin_utils.fleet import members
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory import origins, settings
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -210,10 +211,13 @@ def sample(name: str) -> tuple[DataLoader, InventoryManager]:
 @pytest.mark.parametrize("name", SAMPLES)
 def test_sample_inventories_have_no_problems(name):
     loader, hosts = sample(name)
-    found = hosts.get_hosts("wsgi")
+    found = hosts.get_hosts("all")
     assert found
     for host in found:
-        result = resolve(loader, VariableManager(loader, hosts).get_vars(host=host))
+        variables = VariableManager(loader, hosts)
+        given = variables.get_vars(host=host)
+        given["hostvars"] = {other.name: variables.get_vars(host=other) for other in found}
+        result = resolve(loader, given)
         assert not result.get("failed"), result["msg"]
         assert "warnings" not in result
         assert len(result["apps"]) == 2
@@ -229,7 +233,7 @@ def test_the_sample_for_one_host_shows_defaults_as_they_are():
 
 
 def test_optional_keys_in_the_sample_for_several_hosts_are_right(tmp_path):
-    text = (ROOT / "inventory" / "cluster" / "group_vars" / "wsgi" / "main.yml").read_text()
+    text = (ROOT / "inventory" / "cluster" / "group_vars" / "fleet" / "main.yml").read_text()
     uncommented = re.sub(r"^( *)# ([a-z_]+:)", r"\1\2", text, flags=re.MULTILINE)
     variables = DataLoader().load(uncommented)
     app = variables["wsgi_apps"][0]
@@ -242,7 +246,13 @@ def test_optional_keys_in_the_sample_for_several_hosts_are_right(tmp_path):
         path = tmp_path / file
         path.parent.mkdir(exist_ok=True)
         path.write_text(pair.chain if key == "cert" else pair.key)
-    findings = checks.examine(settings.load_schema(), variables, variables, variables["wsgi_apps"], [str(tmp_path)])
+    groups = {"balancers": ["lb1"], "wsgi": ["web1.example.com", "web2.example.com"]}
+    addresses = {"lb1": "10.0.0.11", "web1.example.com": "10.0.0.21", "web2.example.com": "10.0.0.22"}
+    fleet = members.read("lb1", groups, lambda host: {"balancer_address": addresses[host]})
+    entries = variables["wsgi_apps"]
+    findings = checks.examine(
+        settings.load_schema(), variables, variables, entries, [str(tmp_path)], fleet=fleet, groups=groups
+    )
     assert checks.lines(findings.problems) == []
 
 

@@ -1,0 +1,77 @@
+# Copyright (c) webops.wsgi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How nginx on a balancer spreads the requests of an app over its servers, for C(servers.j2) of nginx_proxy."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from collections.abc import Collection, Mapping
+
+from ansible_collections.webops.wsgi.plugins.plugin_utils.fleet.members import BALANCER
+
+Data = dict[str, t.Any]
+
+METHODS = {"round_robin": "", "least_conn": "least_conn", "random_two": "random two least_conn"}
+HASH_KEYS = {"client": "$remote_addr", "uri": "$request_uri"}
+
+# Seconds by which a balancer gives up a connection that stays open before the app host does.
+EARLIER = 5
+
+
+def balancing(app: Mapping[str, t.Any], drained: Collection[str] = ()) -> Data:
+    """Directives of an app's upstream blocks.
+
+    Args:
+        app: The app as a balancer has it.
+        drained: Hosts that get no new requests.
+    """
+    settings = app["balancer"]
+    method = settings["method"]
+    keyed = method == "hash"
+    failing = f" max_fails={settings['max_fails']} fail_timeout={settings['fail_timeout']}s"
+    # nginx knows no reserve beside a hash or a choice by chance.
+    reserve = method in ("round_robin", "least_conn")
+    return {
+        "method": f"hash {hash_key(settings['hash_key'])} consistent" if keyed else METHODS[method],
+        "sticky": is_sticky(app),
+        "keepalive_timeout": max(1, app["nginx"]["client_keepalive_timeout"] - EARLIER),
+        "servers": [
+            {
+                **server,
+                "failing": failing,
+                "out": server["host"] in drained,
+                "pattern": re.escape(server["at"]),
+                "parameters": _parameters(server, failing, reserve, server["host"] in drained),
+            }
+            for server in app["servers"]
+        ],
+    }
+
+
+def _parameters(server: Mapping[str, t.Any], failing: str, reserve: bool, drained: bool) -> str:
+    weight = f" weight={server['weight']}" if server["weight"] != 1 else ""
+    backup = " backup" if server["backup"] and reserve else ""
+    return f"{weight}{failing}{backup}{' down' if drained else ''}"
+
+
+def hash_key(key: str) -> str:
+    """What nginx hashes, from C(balancer_hash_key)."""
+    kind, _, name = key.partition(":")
+    if kind == "header":
+        return f"$http_{name.lower().replace('-', '_')}"
+    return f"$cookie_{name}" if kind == "cookie" else HASH_KEYS[kind]
+
+
+def place(app: Mapping[str, t.Any]) -> str:
+    """What of an upstream's name a request decides, on a balancer; see C(servers.j2)."""
+    if app.get("tier") != BALANCER:
+        return ""
+    variable = app["name"].replace("-", "_")
+    return "$wsgi_once" + (f"$wsgi_{variable}_place" if is_sticky(app) else "")
+
+
+def is_sticky(app: Mapping[str, t.Any]) -> bool:
+    """Whether a client stays with a host by a cookie of the balancer's."""
+    return bool(app["balancer"]["sticky"] == "cookie")

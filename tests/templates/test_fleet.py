@@ -1,0 +1,149 @@
+"""nginx of both tiers of a fleet: what balancers do, and what the hosts behind them do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.webops.wsgi.plugins.plugin_utils.fleet import members, tiers
+from nginx import Config
+from render import app, defaults, render
+
+GROUPS = {"balancers": ["lb1", "lb2"], "wsgi": ["web1", "web2", "web3"]}
+ADDRESSES = {"lb1": "10.0.0.11", "lb2": "10.0.0.12", "web1": "10.0.0.21", "web2": "10.0.0.22", "web3": "10.0.0.23"}
+SETTINGS: dict[str, Any] = {
+    "limit_requests": "5r/s",
+    "basic_auth": {"ann": "$6$salt$hash"},
+    "static": {"/static/": "app/static"},
+    "client_ca": "ca.pem",
+}
+
+
+def config(tmp_path: Path, host: str, drained: tuple[str, ...] = (), **settings: Any) -> Config:
+    """nginx's configuration of a host of the fleet with one app."""
+
+    def variables(name: str) -> dict[str, Any]:
+        return {"balancer_address": ADDRESSES[name], "balancer_weight": 2 if name == "web3" else 1}
+
+    fleet = members.read(host, GROUPS, variables)
+    whole = app("api", nginx=SETTINGS, balancer={**defaults("balancer"), **settings}, hosts="")
+    apps = tiers.divide(fleet, [whole], {"api": GROUPS["wsgi"]})
+    given = {"__wsgi_settings": {"fleet": tiers.facts(fleet)}, "inventory_hostname": host}
+    return Config(tmp_path, apps, {"drained": list(drained)}, given)
+
+
+def upstreams(found: Config) -> dict[str, dict[str, str]]:
+    """Parameters of each server of each upstream."""
+    return {
+        block.args[0]: {args[0]: " ".join(args[1:]) for args in block.all("server")}
+        for block in found.http.blocks("upstream")
+    }
+
+
+def test_a_balancer_has_tls_limits_and_logins_and_asks_all_app_hosts(tmp_path: Path) -> None:
+    found = config(tmp_path, "lb1", drained=("web2",))
+    server = found.server("api.example.com", "443")
+    location = server.location("/")
+    assert location.all("limit_req")
+    assert location.all("auth_basic_user_file")
+    assert location.one("proxy_pass") == "http://wsgi-api$wsgi_once"
+    assert location.one("proxy_next_upstream") == "error timeout invalid_header"
+    failing = "max_fails=1 fail_timeout=10s"
+    expected = {"10.0.0.21:80": failing, "10.0.0.22:80": f"{failing} down", "10.0.0.23:80": f"weight=2 {failing}"}
+    assert upstreams(found)["wsgi-api"] == upstreams(found)["wsgi-api-once"] == expected
+
+
+def test_what_must_not_be_repeated_has_a_connection_of_its_own(tmp_path: Path) -> None:
+    """An app host that reloads closes those that stay open, also one on which a request is on its way."""
+    blocks = {block.args[0]: block for block in config(tmp_path, "lb1").http.blocks("upstream")}
+    assert blocks["wsgi-api"].all("keepalive") == [["32"]]
+    assert blocks["wsgi-api-once"].all("keepalive") == []
+
+
+def test_the_other_balancer_answers_the_authority_as_well(tmp_path: Path) -> None:
+    found = config(tmp_path, "lb1")
+    assert upstreams(found)["wsgi-challenges"] == {"10.0.0.12:80": "max_fails=0"}
+    server = found.server("api.example.com", "80")
+    assert server.location("^~", "/.well-known/acme-challenge/").one("try_files") == "$uri @wsgi_challenge"
+
+
+def test_static_files_come_from_app_hosts_behind_the_same_guard(tmp_path: Path) -> None:
+    location = config(tmp_path, "lb1").server("api.example.com", "443").location("^~", "/static/")
+    assert location.one("proxy_pass") == "http://wsgi-api$wsgi_once"
+    assert location.all("auth_basic_user_file")
+
+
+def test_an_app_host_serves_balancers_alone(tmp_path: Path) -> None:
+    found = config(tmp_path, "web1")
+    server = found.server("api.example.com", "10.0.0.21:80")
+    assert [["443"]] not in [other.all("listen") for other in found.servers]
+    assert not any("ssl" in args for other in found.servers for args in other.all("listen"))
+    assert sorted(args[0] for args in found.http.all("set_real_ip_from")) == ["10.0.0.11", "10.0.0.12"]
+    assert found.http.one("real_ip_header") == "X-Forwarded-For"
+    (stranger,) = [block for block in server.blocks("if") if block.args == ["$wsgi_stranger"]]
+    assert stranger.one("return") == "444"
+    assert server.all("set") == [["$wsgi_scheme", "https"]]
+    location = server.location("/")
+    assert not location.all("limit_req")
+    assert not location.all("auth_basic_user_file")
+    assert location.headers()["X-Client-Cert-Verify"] == "$http_x_client_cert_verify"
+    assert server.location("^~", "/static/").one("alias") == "/srv/api/current/app/src/app/static/"
+
+
+def test_methods(tmp_path: Path) -> None:
+    for method, directive in {"random_two": "random", "hash": "hash"}.items():
+        folder = tmp_path / method
+        folder.mkdir()
+        found = config(folder, "lb1", method=method, hash_key="cookie:sid")
+        (block,) = [block for block in found.http.blocks("upstream") if block.args == ["wsgi-api"]]
+        assert block.one(directive) in ("two least_conn", "$cookie_sid consistent")
+
+
+def test_a_client_stays_with_its_host_by_a_cookie(tmp_path: Path) -> None:
+    found = config(tmp_path, "lb1", drained=("web2",), sticky="cookie", sticky_cookie="fleet")
+    marks = [name for name in upstreams(found) if name.startswith("wsgi-api-") and len(name) == len("wsgi-api-") + 12]
+    assert len(marks) == 2, "each host in service has an upstream of its own"
+    for mark in marks:
+        assert sorted(upstreams(found)[mark].values()) == ["backup", "max_fails=1 fail_timeout=10s"]
+    server = found.server("api.example.com", "443")
+    assert server.location("/").one("proxy_pass") == "http://wsgi-api$wsgi_once$wsgi_api_place"
+    assert ["Set-Cookie", "$wsgi_api_cookie", "always"] in server.all("add_header")
+
+
+def test_keepalived_has_different_priorities_and_no_preemption() -> None:
+    found = {}
+    for host in GROUPS["balancers"]:
+        fleet = members.read(host, GROUPS, lambda name: {"balancer_address": ADDRESSES[name]})
+        found[host] = render(
+            "balancer",
+            "keepalived.conf.j2",
+            __wsgi_settings={"fleet": tiers.facts(fleet)},
+            __wsgi_host={"interface": "eth0"},
+            inventory_hostname=host,
+            balancer_floating_addresses=[
+                {"address": "10.0.0.100/24", "vrrp_id": 51},
+                {"address": "10.0.0.101/24", "vrrp_id": 52, "interface": "eth1"},
+            ],
+        )
+    priorities = {
+        host: [line.split()[1] for line in text.splitlines() if "priority " in line and "garp" not in line]
+        for host, text in found.items()
+    }
+    assert priorities == {"lb1": ["120", "110"], "lb2": ["110", "120"]}
+    assert all(text.count("nopreempt") == text.count("state BACKUP") == 2 for text in found.values())
+    assert "unicast_src_ip 10.0.0.12" in found["lb2"]
+    assert "        10.0.0.11\n" in found["lb2"]
+
+
+def test_the_packet_filter_admits_balancers_and_whom_a_person_names() -> None:
+    fleet = members.read("web1", GROUPS, lambda name: {"balancer_address": ADDRESSES[name]})
+    text = render(
+        "balancer",
+        "firewall.nft.j2",
+        __wsgi_settings={"fleet": tiers.facts(fleet)},
+        inventory_hostname="web1",
+        nginx_proxy_http_port=80,
+        balancer_allow=["10.0.0.5", "fd00::/64"],
+    )
+    assert "ip saddr { 10.0.0.11, 10.0.0.12, 10.0.0.5 } accept" in text
+    assert "ip6 saddr { fd00::/64 } accept" in text
