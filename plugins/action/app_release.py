@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.webops.wsgi.plugins.action.config_tree import Renderer
 from ansible_collections.webops.wsgi.plugins.module_utils.host.lock import caller
-from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import HOOK, JOB, TIMER, WORKER
+from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import JOB, TIMER
 from ansible_collections.webops.wsgi.plugins.module_utils.managers.systemd import environment_file
 from ansible_collections.webops.wsgi.plugins.plugin_utils.app_failures import (
     ReportedError,
@@ -22,6 +22,8 @@ from ansible_collections.webops.wsgi.plugins.plugin_utils.app_failures import (
 )
 from ansible_collections.webops.wsgi.plugins.plugin_utils.fleet.members import APP_HOST
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory import env_places
+from ansible_collections.webops.wsgi.plugins.plugin_utils.managers import supervisor
+from ansible_collections.webops.wsgi.plugins.plugin_utils.managers.processes import Process, processes
 from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx.site import asked_name, names, state_folders
 from ansible_collections.webops.wsgi.plugins.plugin_utils.rollout import (
     ACTIVATED,
@@ -34,55 +36,6 @@ from ansible_collections.webops.wsgi.plugins.plugin_utils.servers.model import s
 
 MASKED_LENGTH = 6  # characters; masking a shorter secret would hide every other word of a message
 NO_BUILD = {"digest": "", "source": ""}  # a rollback has nothing to build
-HOOKS = {"before-activate": "before_activate", "after-activate": "after_activate"}  # unit -> setting
-
-
-@dataclass(frozen=True)
-class Process:
-    """Something of a release that runs beside its server, as the templates see it.
-
-    Attributes:
-        name: Name of its command.
-        unit: Name in its unit, with the replica.
-        kind: C(worker), C(job) or C(hook).
-        command: What it runs.
-        replica: Its number among several; 0 for the only one.
-        stop_timeout: Seconds it gets to stop.
-        timeout: Seconds it may take in all.
-        on_calendar: When its timer starts it.
-        random_delay: Seconds by which that is put off at most.
-    """
-
-    name: str
-    unit: str
-    kind: str
-    command: str
-    replica: int = 0
-    stop_timeout: int = 0
-    timeout: int = 0
-    on_calendar: str = ""
-    random_delay: int = 0
-
-    @property
-    def title(self) -> str:
-        """What a person calls it."""
-        return f"{self.kind} {self.unit}"
-
-
-def processes(app: Mapping[str, Any]) -> Iterator[Process]:
-    """Everything that an app runs beside its server."""
-    for worker in app["workers"]:
-        name, command, replicas = worker["name"], worker["command"], worker["replicas"]
-        for replica in range(1, replicas + 1):
-            unit, number = (name, 0) if replicas == 1 else (f"{name}.{replica}", replica)
-            yield Process(name, unit, WORKER, command, number, stop_timeout=worker["stop_timeout"])
-    for timer in app["timers"]:
-        name, when, delay = timer["name"], timer["on_calendar"], timer["random_delay"]
-        yield Process(name, name, JOB, timer["command"], timeout=timer["timeout"], on_calendar=when, random_delay=delay)
-    for name, setting in HOOKS.items():
-        command = app["release"][setting]
-        if command:
-            yield Process(name, name, HOOK, command, timeout=app["release"]["hook_timeout"])
 
 
 def environment(app: Mapping[str, Any]) -> str:
@@ -213,8 +166,8 @@ class ActionModule(ActionBase):
         }
 
 
-# Option of the module -> template of the role
-ONE_AN_APP = {"settings": "release.conf.j2", "runtime": "tmpfiles.conf.j2"}
+# Templates of the role that every app has
+SETTINGS, RUNTIME = "release.conf.j2", "tmpfiles.conf.j2"
 # Suffix of a unit -> template of the role
 FILES = {
     "@.service": "app@.service.j2",
@@ -230,15 +183,13 @@ def _described(app: dict[str, Any]) -> dict[str, Any]:
 
 
 class Units:
-    """The unit files of all apps; what every app has is rendered for all of them at once."""
+    """What the process manager reads of all apps; what every app has is rendered for all of them at once."""
 
     def __init__(self, renderer: Renderer, apps: list[dict[str, Any]]) -> None:
         self._renderer = renderer
         self._apps = {app["name"]: _described(app) for app in apps}
         described = list(self._apps.values())
-        self._texts = {
-            template: self._each(template, described) for template in [*ONE_AN_APP.values(), *FILES.values()]
-        }
+        self._texts = {template: self._each(template, described) for template in [SETTINGS, RUNTIME, *FILES.values()]}
 
     def _each(self, template: str, apps: list[dict[str, Any]]) -> dict[str, str]:
         texts = self._renderer.render_each(template, "app", apps, {})
@@ -254,13 +205,16 @@ class Units:
         files.update({f"{name}{suffix}": self._render(template, app) for suffix, template in listener.items()})
         beside = list(processes(app))
         writes = app["persistent"] or app["persistent_files"] or self._apps[name]["state_folders"]
-        return {
-            **{option: self._texts[template][name] for option, template in ONE_AN_APP.items()},
+        found = {
+            "settings": self._texts[SETTINGS][name],
+            "runtime": self._texts[RUNTIME][name],
             "prepare": self._render("prepare.j2", app) if writes else "",
-            "files": files,
-            "units": [unit for process in beside for unit in self._units(app, process)],
+            "files": files,  # under another manager too, for releases of systemd's that are gone back to
             "commands": {process.name: self._render("command.j2", app, process) for process in beside},
         }
+        if app["release"]["manager"] == supervisor.NAME:
+            return {**found, **supervisor.options(app, beside)}
+        return {**found, "units": [unit for process in beside for unit in self._units(app, process)]}
 
     def _units(self, app: Mapping[str, Any], process: Process) -> Iterator[dict[str, str]]:
         name = f"{app['name']}.{process.unit}@"

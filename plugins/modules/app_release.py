@@ -58,9 +58,22 @@ options:
         type: str
         required: true
       settings:
-        description: Text of the instance's drop-in.
+        description: What the process manager reads of the server.
         type: str
         required: true
+      manager:
+        description: The process manager.
+        type: str
+        default: systemd
+        choices: [systemd, supervisor]
+      launch:
+        description: What O(releases[].launcher) needs to know, as JSON; empty where the process manager needs none.
+        type: str
+        default: ""
+      launcher:
+        description: Text of the program that becomes each process of a release.
+        type: str
+        default: ""
       prepare:
         description: Text of what runs before each program of the app, as its user; empty for nothing.
         type: str
@@ -358,7 +371,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import Qu
 from ansible_collections.webops.wsgi.plugins.module_utils.release import look, removal, run
 from ansible_collections.webops.wsgi.plugins.module_utils.release import plan as release
 from ansible_collections.webops.wsgi.plugins.module_utils.release.health import Health
-from ansible_collections.webops.wsgi.plugins.module_utils.release.layout import KINDS, Part, Paths
+from ansible_collections.webops.wsgi.plugins.module_utils.release.layout import DEFAULT_MANAGER, KINDS, Part, Paths
 from ansible_collections.webops.wsgi.plugins.module_utils.release.proxy import Proxy
 
 HEALTH_OPTIONS: dict[str, Any] = {
@@ -396,6 +409,9 @@ RELEASE_OPTIONS: dict[str, Any] = {
     **{
         name: {"type": "str", "required": True} for name in ("name", "build", "source", "config", "settings", "runtime")
     },
+    "manager": {"type": "str", "default": DEFAULT_MANAGER, "choices": [DEFAULT_MANAGER, "supervisor"]},
+    "launch": {"type": "str", "default": ""},
+    "launcher": {"type": "str", "default": ""},
     "prepare": {"type": "str", "default": ""},
     "listen": {"type": "str", "default": ""},
     "files": {"type": "dict", "required": True},

@@ -8,9 +8,10 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import pytest
-from ansible_collections.webops.wsgi.plugins.action.app_release import Units, environment, processes
+from ansible_collections.webops.wsgi.plugins.action.app_release import Units, environment
 from ansible_collections.webops.wsgi.plugins.module_utils.release import layout
 from ansible_collections.webops.wsgi.plugins.module_utils.release.shares import shared
+from ansible_collections.webops.wsgi.plugins.plugin_utils.managers.processes import processes
 from render import app, renderer
 
 BACKGROUND = {

@@ -10,11 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import EVERY, Log, Manager, Process, State
+from ansible_collections.webops.wsgi.plugins.module_utils.managers.supervisor import SupervisorManager
 from ansible_collections.webops.wsgi.plugins.module_utils.managers.units import SystemdManager
-from ansible_collections.webops.wsgi.plugins.module_utils.release.layout import DEFAULT_MANAGER, Paths, manager_of
+from ansible_collections.webops.wsgi.plugins.module_utils.release.layout import (
+    DEFAULT_MANAGER,
+    Paths,
+    current_release,
+    manager_of,
+)
 
 if TYPE_CHECKING:
     from ansible_collections.webops.wsgi.plugins.module_utils.release.plan import Desired
+
+SUPERVISOR = "supervisor"
 
 
 class Managers:
@@ -22,7 +30,8 @@ class Managers:
 
     def __init__(self, paths: Paths, managers: Mapping[str, Manager] | None = None) -> None:
         self._paths = paths
-        self._managers = dict(managers or {DEFAULT_MANAGER: SystemdManager(paths)})
+        own: dict[str, Manager] = {DEFAULT_MANAGER: SystemdManager(paths), SUPERVISOR: SupervisorManager(paths)}
+        self._managers = managers or own
 
     def _of(self, app: str, number: str) -> Manager:
         return self._managers[manager_of(self._paths, app, number) if number else DEFAULT_MANAGER]
@@ -97,8 +106,16 @@ class Managers:
             manager.reload()
 
     def complete(self, apps: Iterable[str]) -> None:
+        own = {app: self._of(app, current_release(self._paths, app)) for app in apps}
         for manager in self._managers.values():
-            manager.complete(apps)
+            if ours := [app for app, of in own.items() if of is manager]:
+                manager.complete(ours)
+            for app in own.keys() - ours:
+                manager.withdraw(app)
+
+    def withdraw(self, app: str) -> None:
+        for manager in self._managers.values():
+            manager.withdraw(app)
 
     def files(self, app: str) -> list[Path]:
         return [path for manager in self._managers.values() for path in manager.files(app)]

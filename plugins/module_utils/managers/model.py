@@ -186,6 +186,10 @@ class Manager(Protocol):
         """Put the apps in order after their old releases are gone."""
         ...
 
+    def withdraw(self, app: str) -> None:
+        """Remove what the manager has of an app that another one runs now, as far as no release needs it."""
+        ...
+
     def files(self, app: str) -> list[Path]:
         """What the manager may have of an app that belongs to no release."""
         ...

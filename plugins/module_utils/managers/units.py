@@ -219,6 +219,16 @@ class SystemdManager:
             self._systemd.stop(f"{app}.target")
         for number in self._traces(app):
             self.forget(app, number)
+        self._remove_files(app)
+
+    def withdraw(self, app: str) -> None:
+        if self._traces(app) or not any(path.exists() for path in self.files(app)):
+            return
+        self._systemd.stop(f"{app}.listen.*")
+        self._systemd.stop(f"{app}.target")
+        self._remove_files(app)
+
+    def _remove_files(self, app: str) -> None:
         for path in self.files(app):
             path.unlink(missing_ok=True)
         remove_tree(self._paths.wants(app))

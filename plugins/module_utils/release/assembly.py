@@ -36,7 +36,13 @@ def assemble(paths: Paths, desired: Desired, number: str) -> None:
         partial.chmod(0o711)
         files.write(paths, desired, number, partial)
         check_settings(paths, desired)
-        facts = {"digest": desired.digest, "parts": desired.parts(), "build": desired.build, "source": desired.source}
+        facts = {
+            "manager": desired.manager,
+            "digest": desired.digest,
+            "parts": desired.parts(),
+            "build": desired.build,
+            "source": desired.source,
+        }
         write_file(partial / "release.json", json.dumps({**facts, "created": now()}, indent=2) + "\n", 0o600)
         partial.rename(releases / number)
     except (OSError, ReleaseError):

@@ -17,6 +17,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.release.layout import 
     COMMANDS,
     CREDENTIALS,
     FILES,
+    LAUNCH,
     PREPARE,
     SETTINGS,
     START,
@@ -64,6 +65,9 @@ def files(paths: Paths, desired: Desired) -> dict[str, File]:
     if desired.prepare:
         found[PREPARE] = File(desired.prepare, 0o750, True)
     found |= {f"{COMMANDS}/{name}": File(text, 0o750, True) for name, text in desired.commands.items()}
+    if desired.launch:  # what root reads, and then becomes a process of the app's user
+        found[LAUNCH] = File(desired.launcher, 0o700, False)
+        found[f"{LAUNCH}.json"] = File(desired.launch, 0o600, False)
     found[SETTINGS] = File(desired.settings, 0o644, False)
     found |= {f"{UNITS}/{unit.kind}/{unit.name}": File(unit.text, 0o644, False) for unit in desired.units}
     # The manager reads these as root and hands them on.

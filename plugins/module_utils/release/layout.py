@@ -23,6 +23,7 @@ START = "start"  # what starts the server
 PREPARE = "prepare"  # what runs before each program of the app, as its user; makes the directories that it writes to
 SETTINGS = "settings.conf"  # what its manager reads of the server, kept with the release for the day it is gone back to
 UNITS = "units"  # the same of what runs beside the server: <kind>/<app>.<name>@.service
+LAUNCH = "launch"  # what starts its processes for a manager that only starts programs; what it needs to know is in JSON
 COMMANDS = "commands"  # what runs there
 FILES = "files"  # the app's configuration files, which its group reads
 CREDENTIALS = "credentials"  # files that only root reads and systemd hands to the app

@@ -74,6 +74,8 @@ class Desired:
         settings: What its manager reads of the server: limits, sandbox, environment that is no secret.
         files: Texts of systemd's units that belong to no release (template, target, listener), by name.
         runtime: Text of the tmpfiles.d file.
+        launch: What starts its processes for a manager that only starts programs, as JSON; empty for none.
+        launcher: Text of the program that reads this.
         prepare: Text of what runs before each program of the app; empty for nothing.
         environment: Text of the environment file.
         manager: The process manager that runs it.
@@ -103,6 +105,8 @@ class Desired:
     runtime: str
     environment: str = field(repr=False)
     manager: str = DEFAULT_MANAGER
+    launch: str = ""
+    launcher: str = ""
     prepare: str = ""
     listen: str = ""
     credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -122,14 +126,17 @@ class Desired:
 
     def parts(self) -> dict[str, str]:
         """What a release consists of, in a person's words, each with the digest of its content."""
-        background = [[unit.kind, unit.name, unit.text] for unit in self.units], dict(self.commands)
+        background = [[unit.kind, unit.name, _words(unit.text)] for unit in self.units], dict(self.commands)
         # A release without any keeps the digest it had before there were any.
         files = {"files": _digest(dict(self.config_files))} if self.config_files else {}
+        manager = {} if self.manager == DEFAULT_MANAGER else {"manager": self.manager}
+        launch = [self.launch] if self.launch else []
         return {
             **files,
+            **manager,
             "build": self.build,
             "config": self.config,
-            "settings": _digest([self.settings, self.prepare]),
+            "settings": _digest([_words(self.settings), self.prepare, *launch]),
             "environment": _digest(self.environment),
             "credentials": _digest(dict(self.credentials)),
             "workers, timers or hooks": _digest(background),
@@ -139,6 +146,11 @@ class Desired:
     def digest(self) -> str:
         """Equal digests, equal releases."""
         return _digest(self.parts())
+
+
+def _words(text: str) -> list[str]:
+    """What a manager reads of a file: other comments are no other release."""
+    return [line for line in text.splitlines() if line and not line.startswith(("#", ";"))]
 
 
 def _digest(value: Any) -> str:

@@ -18,6 +18,7 @@ from ansible_collections.webops.wsgi.plugins.plugin_utils.checks import (
     clients,
     files,
     image,
+    manager,
     paths,
     places,
     proxy,
@@ -39,6 +40,7 @@ CHECKS = (
     *source.CHECKS,
     *server.CHECKS,
     *unit.CHECKS,
+    manager.check_supervisor,
     *background.CHECKS,
     *files.CHECKS,
     *image.CHECKS,
@@ -98,6 +100,7 @@ def examine(
         problems.extend(checks_app.check_login(app, logins))
         if app.present:
             warnings.extend([*checks_app.open_secrets(app), *clients.unreachable_domains(app)])
+    warnings.extend(manager.warnings(apps))
     problems.extend(check_duplicates(apps))
     problems.extend(background.check_shared_addresses(apps))
     problems.extend(tls.check_shared_handshake(apps))

@@ -1668,6 +1668,51 @@ BAD_INVENTORIES: dict[str, tuple[t.Any, dict[str, t.Any], list[str]]] = {
         {"nginx_proxy_trusted_proxies": ["akamai"]},
         ["nginx_proxy_trusted_proxies", '"akamai"', "or cloudflare"],
     ),
+    "credentials under Supervisor": (
+        [app(credentials={"key": "x"})],
+        {"release_manager": "supervisor"},
+        ['app "api"', "credentials is set", "Supervisor (release_manager)", "put them into secrets"],
+    ),
+    "a timer under Supervisor": (
+        [app(timers=[{"name": "tidy", "command": "flask tidy", "on_calendar": "daily"}])],
+        {"release_manager": "supervisor"},
+        ['app "api"', "timers is set", "Supervisor (release_manager)", "start them by cron"],
+    ),
+    "an address under Supervisor": (
+        [app(listen="127.0.0.1:8000")],
+        {"release_manager": "supervisor"},
+        ['app "api"', "listen is set", "Supervisor (release_manager)"],
+    ),
+    "a limit of memory for all apps under Supervisor": (
+        [app()],
+        {"release_manager": "supervisor", "release_memory_max": "512M"},
+        ["release_memory_max is set", "does not have a limit of memory", "remove it, or use systemd"],
+    ),
+    "a limit of processor time under Supervisor": (
+        [app(release={"cpu_quota": "50%"})],
+        {"release_manager": "supervisor"},
+        ["release.cpu_quota is set", "does not have a limit of processor time"],
+    ),
+    "lines of a unit under Supervisor": (
+        [app(release={"unit_extra": ["CPUWeight=50"]})],
+        {"release_manager": "supervisor"},
+        ["release.unit_extra is set", "does not have units"],
+    ),
+    "users of its own under Supervisor": (
+        [app(release={"private_users": True})],
+        {"release_manager": "supervisor"},
+        ["release.private_users is set", "does not have a name space of users"],
+    ),
+    "a process manager that there is not": (
+        [app()],
+        {"release_manager": "runit"},
+        ["release_manager", '"runit"', "supervisor"],
+    ),
+    "a process manager of one app": (
+        [app(release={"manager": "supervisor"})],
+        {},
+        ['app "api"', "release.manager is one for the whole host", "set release_manager in the inventory"],
+    ),
     "PROXY protocol from anybody": (
         [app()],
         {"nginx_proxy_proxy_protocol": True},
@@ -1750,6 +1795,18 @@ def test_a_misspelt_required_key_is_reported_once(base):
 def test_absent_app_needs_only_its_name_and_frees_its_domains(base):
     gone = app(name="gone", state="absent", source={"path": "nope"}, gunicorn={"workers": 0})
     assert found(base, [app(), gone]) == []
+
+
+def test_what_supervisor_lacks_is_named_once_for_all_apps_and_else_only_where_it_was_asked_for(base):
+    entries = [app(), app(name="b", domains=["b.example.com"], release={"tasks_max": 9, "protect_proc": False})]
+    inventory = {"release_manager": "supervisor"}
+    findings = run.examine(SCHEMA, inventory, inventory, entries, [str(base)])
+    assert findings.problems == []
+    assert [line.partition(",")[0] for line in findings.warnings] == [
+        "release_manager is supervisor",
+        'app "b": without effect under Supervisor: release.protect_proc',
+    ]
+    assert findings.warnings[1].endswith(", release.tasks_max.")
 
 
 def test_own_variables_with_a_role_s_prefix_are_only_named(base):
