@@ -213,9 +213,9 @@ def test_a_hook_that_a_killed_run_has_left_is_stopped_whichever_release_it_is_of
 
 
 def test_what_does_not_end_by_itself_is_killed(host: Host) -> None:
-    host.release("1", server="trap '' TERM\nwhile :; do sleep 1; done")
+    host.release("1", server="trap '' TERM\necho ready\nwhile :; do sleep 1; done")
     host.manager.start(SERVER)
-    wait_for(lambda: host.manager.states([SERVER])[SERVER].runs)
+    wait_for(lambda: "ready" in host.manager.log(SERVER, 1).text)
     began = time.monotonic()
     host.manager.stop(SERVER)
     assert 2.5 < time.monotonic() - began < 9
