@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 if os.environ.get("BROKEN"):
+    time.sleep(float(os.environ["BROKEN"]))
     raise RuntimeError("broken on purpose")
 
 SHOWN = ("REMOTE_ADDR", "REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "HTTP_HOST", "HTTP_X_REQUEST_ID")

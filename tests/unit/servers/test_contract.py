@@ -45,12 +45,20 @@ class Case:
         return f"{self.server}-{self.interface}"
 
 
+SCHEMA = load_schema()
 NEEDED = {("gunicorn", "asgi"): {"worker_class": "asgi"}}
 CASES = [
     Case(name, interface, NEEDED.get((name, interface), {}))
-    for name in load_schema().servers
+    for name in SCHEMA.servers
     for interface in server(name).interfaces
 ]
+
+
+def has_workers(case: Case) -> bool:
+    """Whether its server works in processes that it replaces."""
+    return "workers" in SCHEMA.roles[case.server].short()
+
+
 FACTORY = {"wsgi": "create_app", "asgi": "create_asgi"}
 PATIENCE = 60  # seconds until something that must happen has happened, on whatever machine
 LARGE = 20_000_000
@@ -108,7 +116,7 @@ def running(case: Case, folder: Path, environment: dict[str, str] | None = None,
     """An instance under a server, as a release starts it; it is ended, whatever becomes of it."""
     name = case.server
     described = app(
-        entrypoint=f"contract_app:{FACTORY[case.interface]}('it is \"me\"', size={LARGE})",
+        entrypoint=f"contract_app:{settings.pop('factory', FACTORY[case.interface])}('it is \"me\"', size={LARGE})",
         server=name,
         interface=case.interface,
         path=settings.pop("path", "/"),
@@ -255,9 +263,29 @@ def test_it_does_not_wait_for_ever(case: Case, folder: Path) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_an_app_that_cannot_be_imported_ends_it(case: Case, folder: Path) -> None:
-    with running(case, folder, environment={"BROKEN": "yes"}) as instance:
+    with running(case, folder, environment={"BROKEN": "0"}) as instance:
         assert instance.process.wait(PATIENCE) != 0
         assert "broken on purpose" in instance.log.read_text()
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_an_app_for_the_other_interface_ends_it(case: Case, folder: Path) -> None:
+    (other,) = set(FACTORY) - {case.interface}
+    with running(case, folder, factory=FACTORY[other]) as instance:
+        assert instance.process.wait(PATIENCE) != 0
+        assert f"{other.upper()} app, and the app's interface is {case.interface}" in instance.log.read_text()
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if has_workers(case)], ids=str)
+def test_a_worker_that_is_killed_is_replaced(case: Case, folder: Path) -> None:
+    with ready(case, folder, workers="1") as instance:
+        children = Path(f"/proc/{instance.process.pid}/task/{instance.process.pid}/children")
+        assert instance.ask("/")["REMOTE_ADDR"] == "192.0.2.7"
+        (killed,) = children.read_text().split()
+        os.kill(int(killed), signal.SIGKILL)
+        until(lambda: set(children.read_text().split()) - {killed}, "another worker", instance)
+        assert instance.ask("/")["REMOTE_ADDR"] == "192.0.2.7"
+        assert instance.process.poll() is None
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

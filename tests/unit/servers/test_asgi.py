@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What ASGI has and WSGI has not, under every server that runs it: events of the lifespan, and WebSocket."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from test_contract import CASES, FROM_NGINX, PATIENCE, Case, Instance, fixture_folder, ready, running
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+ASGI = [case for case in CASES if case.interface == "asgi"]
+HOST = FROM_NGINX["Host"]
+CLIENT = {name: FROM_NGINX[name] for name in ("X-Forwarded-For", "X-Forwarded-Proto")}
+
+__all__ = ["fixture_folder"]
+
+
+def websocket(instance: Instance, path: str = "/ws?a=b", as_nginx: bool = True) -> ClientConnection:
+    """A WebSocket of the app's."""
+    sock = instance.connect(as_nginx).sock
+    return connect(f"ws://{HOST}{path}", sock=sock, additional_headers=CLIENT, open_timeout=PATIENCE)
+
+
+@pytest.mark.parametrize("case", ASGI, ids=str)
+def test_an_app_is_told_of_its_end(case: Case, folder: Path) -> None:
+    with ready(case, folder, workers="1") as instance:
+        instance.ask("/")
+        instance.process.send_signal(signal.SIGTERM)
+        assert instance.process.wait(PATIENCE) == 0
+        assert instance.log.read_text().count("told of the end") == 1
+
+
+@pytest.mark.parametrize("case", ASGI, ids=str)
+def test_an_app_that_says_that_it_cannot_start_ends_it(case: Case, folder: Path) -> None:
+    with running(case, folder, environment={"BROKEN_START": "yes"}) as instance:
+        assert instance.process.wait(PATIENCE) != 0
+        assert "no start on purpose" in instance.log.read_text()
+
+
+@pytest.mark.parametrize("case", ASGI, ids=str)
+def test_a_websocket_is_told_what_a_request_is(case: Case, folder: Path) -> None:
+    with ready(case, folder, path="/admin") as instance, websocket(instance, "/admin/ws?a=b") as open_:
+        told = json.loads(open_.recv(PATIENCE))
+        assert (told["REMOTE_ADDR"], told["scheme"], told["HTTP_HOST"]) == ("192.0.2.7", "wss", HOST)
+        assert (told["SCRIPT_NAME"], told["PATH_INFO"], told["QUERY_STRING"]) == ("/admin", "/ws", "a=b")
+        open_.send("hello")
+        assert open_.recv(PATIENCE) == "hello"
+
+
+@pytest.mark.parametrize("case", [case for case in ASGI if case.server != "granian"], ids=str)
+def test_a_websocket_that_does_not_come_from_nginx_is_this_host_s(case: Case, folder: Path) -> None:
+    with ready(case, folder) as instance, websocket(instance, as_nginx=False) as open_:
+        told = json.loads(open_.recv(PATIENCE))
+        assert (told["REMOTE_ADDR"], told["scheme"]) == ("127.0.0.1", "ws")
+
+
+@pytest.mark.parametrize("case", ASGI, ids=str)
+def test_a_websocket_does_not_keep_an_instance(case: Case, folder: Path) -> None:
+    with ready(case, folder, graceful_timeout=2) as instance, websocket(instance) as open_:
+        open_.recv(PATIENCE)
+        instance.process.send_signal(signal.SIGTERM)
+        with pytest.raises(ConnectionClosed):
+            open_.recv(PATIENCE)
+        instance.process.wait(PATIENCE)
+
+
+def test_an_import_that_fails_late_ends_granian(folder: Path) -> None:
+    with running(Case("granian", "wsgi"), folder, environment={"BROKEN": "6"}) as instance:
+        assert not os.path.exists(instance.socket)
+        assert instance.process.wait(PATIENCE) != 0
+        assert instance.log.read_text().count("RuntimeError: broken on purpose") <= 2
