@@ -276,6 +276,16 @@ def test_an_app_for_the_other_interface_ends_it(case: Case, folder: Path) -> Non
         assert f"{other.upper()} app, and the app's interface is {case.interface}" in instance.log.read_text()
 
 
+@pytest.mark.parametrize("case", [case for case in CASES if case.server in ("granian", "uvicorn")], ids=str)
+def test_it_ends_while_the_app_is_imported(case: Case, folder: Path) -> None:
+    with running(case, folder, environment={"BROKEN": str(PATIENCE)}, graceful_timeout=PATIENCE) as instance:
+        time.sleep(3)
+        began = time.monotonic()
+        instance.process.send_signal(signal.SIGTERM)
+        instance.process.wait(PATIENCE)
+        assert time.monotonic() - began < PATIENCE / 2
+
+
 @pytest.mark.parametrize("case", [case for case in CASES if has_workers(case)], ids=str)
 def test_a_worker_that_is_killed_is_replaced(case: Case, folder: Path) -> None:
     with ready(case, folder, workers="1") as instance:
