@@ -14,7 +14,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.build import project a
 from ansible_collections.webops.wsgi.plugins.module_utils.build.inputs import BuildError, BuildInputs
 from ansible_collections.webops.wsgi.plugins.module_utils.build.locks import Lock
 from ansible_collections.webops.wsgi.plugins.module_utils.build.requirements import installed_packages
-from test_make import BACKEND, PROJECT, UV, make_build, packed
+from builds import BACKEND, PROJECT, UV, make_build, packed
 
 VIRTUAL = '[project]\nname = "api"\nversion = "1"\nrequires-python = ">=3.10"\ndependencies = ["greeter<2"]\n'
 

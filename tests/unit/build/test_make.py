@@ -4,45 +4,18 @@
 from __future__ import annotations
 
 import dataclasses
-import grp
 import os
 import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
 import pytest
-from ansible_collections.webops.wsgi.plugins.module_utils.build import archive as tree_archive
 from ansible_collections.webops.wsgi.plugins.module_utils.build import inputs as build_inputs
 from ansible_collections.webops.wsgi.plugins.module_utils.build import make, program
 from ansible_collections.webops.wsgi.plugins.module_utils.build import project as build_project
 from ansible_collections.webops.wsgi.plugins.module_utils.build import requirements as build_requirements
 from bare_sandbox import BareSandbox
-
-# A build belongs to the group that is named like its app; the test's own group always exists.
-APP = grp.getgrgid(os.getgid()).gr_name
-INPUTS = build_inputs.BuildInputs(
-    app=APP,
-    source={"tree": "1"},
-    label="./app",
-    python=f"3.{sys.version_info.minor}",
-    interpreter=sys.executable,
-    installer="pip",
-)
-UV = dataclasses.replace(INPUTS, installer="uv", uv=str(Path(sys.executable).parent / "uv"))
-
-
-def packed(folder: Path, files: dict[str, str]) -> Path:
-    tree = folder / "tree"
-    for name, text in files.items():
-        (tree / name).parent.mkdir(parents=True, exist_ok=True)
-        (tree / name).write_text(text)
-    tree_archive.pack(tree, files, folder / "source.tar.gz")
-    return folder / "source.tar.gz"
-
-
-def make_build(root: Path, inputs: build_inputs.BuildInputs, archive: Path | None) -> Path:
-    return make.make_build(root, inputs, archive, BareSandbox(root))
+from builds import APP, BACKEND, INPUTS, PROJECT, UV, make_build, packed
 
 
 @pytest.mark.parametrize(
@@ -145,27 +118,6 @@ def test_what_is_installed(
     ]
     found = [[part.replace(f"{tmp_path}/", "") for part in run] for run in runs]
     assert found == expected
-
-
-PROJECT = """\
-[build-system]
-requires = []
-build-backend = "own"
-backend-path = ["."]
-[project]
-name = "x"
-version = "1"
-"""
-# A build back end of no dependency, which makes an empty package.
-BACKEND = """\
-import zipfile
-def build_wheel(folder, settings=None, metadata=None):
-    with zipfile.ZipFile(f"{folder}/x-1-py3-none-any.whl", "w") as wheel:
-        wheel.writestr("x-1.dist-info/METADATA", "Metadata-Version: 2.1\\nName: x\\nVersion: 1\\n")
-        wheel.writestr("x-1.dist-info/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
-        wheel.writestr("x-1.dist-info/RECORD", "")
-    return "x-1-py3-none-any.whl"
-"""
 
 
 @pytest.mark.parametrize(
