@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import grp
 import os
 import sys
@@ -22,9 +21,8 @@ INPUTS = BuildInputs(
     label="./app",
     python=f"3.{sys.version_info.minor}",
     interpreter=sys.executable,
-    installer="pip",
+    uv=str(Path(sys.executable).parent / "uv"),  # pip takes ten times as long
 )
-UV = dataclasses.replace(INPUTS, installer="uv", uv=str(Path(sys.executable).parent / "uv"))
 PROJECT = """\
 [build-system]
 requires = []

@@ -14,7 +14,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.build import project a
 from ansible_collections.webops.wsgi.plugins.module_utils.build.inputs import BuildError, BuildInputs
 from ansible_collections.webops.wsgi.plugins.module_utils.build.locks import Lock
 from ansible_collections.webops.wsgi.plugins.module_utils.build.requirements import installed_packages
-from builds import BACKEND, PROJECT, UV, make_build, packed
+from builds import BACKEND, INPUTS, PROJECT, make_build, packed
 
 VIRTUAL = '[project]\nname = "api"\nversion = "1"\nrequires-python = ">=3.10"\ndependencies = ["greeter<2"]\n'
 
@@ -29,14 +29,14 @@ def written(folder: Path, files: dict[str, str]) -> Path:
 def locked(folder: Path, index: str, files: dict[str, str], project: str = ".") -> dict[str, str]:
     """The files of a project and the uv.lock that uv makes of them."""
     written(folder, files)
-    environment = {"PATH": os.defpath, "HOME": str(folder), "UV_DEFAULT_INDEX": index, "UV_PYTHON": UV.interpreter}
-    subprocess.run([UV.uv, "lock", "--quiet"], cwd=folder / project, env=environment, check=True)
+    environment = {"PATH": os.defpath, "HOME": str(folder), "UV_DEFAULT_INDEX": index, "UV_PYTHON": INPUTS.interpreter}
+    subprocess.run([INPUTS.uv, "lock", "--quiet"], cwd=folder / project, env=environment, check=True)
     lock = next(folder.rglob("uv.lock"))
     return files | {str(lock.relative_to(folder)): lock.read_text()}
 
 
 def inputs(index: str, **change: object) -> BuildInputs:
-    return dataclasses.replace(UV, index_url=index, **change)  # type: ignore[arg-type]
+    return dataclasses.replace(INPUTS, index_url=index, **change)  # type: ignore[arg-type]
 
 
 def test_lock_is_followed_and_named(tmp_path: Path, index: str) -> None:

@@ -15,7 +15,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.build import make, pro
 from ansible_collections.webops.wsgi.plugins.module_utils.build import project as build_project
 from ansible_collections.webops.wsgi.plugins.module_utils.build import requirements as build_requirements
 from bare_sandbox import BareSandbox
-from builds import APP, BACKEND, INPUTS, PROJECT, UV, make_build, packed
+from builds import APP, BACKEND, INPUTS, PROJECT, make_build, packed
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from builds import APP, BACKEND, INPUTS, PROJECT, UV, make_build, packed
     [
         {"source": {"tree": "2"}},
         {"python": "3.99"},
-        {"installer": "uv"},
+        {"installer": "pip"},
         {"packages": ["gevent==26.4.0"]},
         {"server": "gunicorn==1"},
         {"public": ["static"]},
@@ -143,7 +143,7 @@ def test_server_is_installed_unless_the_app_brings_it(
     tmp_path: Path, index: str, files: dict[str, str], change: dict[str, object], version: str
 ) -> None:
     """Whether it does is seen in the environment, wherever its requirements come from."""
-    inputs = dataclasses.replace(UV, index_url=index, server="greeter==2.0", **change)  # type: ignore[arg-type]
+    inputs = dataclasses.replace(INPUTS, index_url=index, server="greeter==2.0", **change)  # type: ignore[arg-type]
     path = make_build(tmp_path, inputs, packed(tmp_path, files | {"app.py": ""}))
     assert build_requirements.installed_packages(path / "venv")["greeter"] == version
 
@@ -163,7 +163,7 @@ def test_project_is_told_what_git_says_of_it_unless_a_person_says_it(
     tmp_path: Path, installer: str, own: dict[str, str], version: str
 ) -> None:
     files = {"pyproject.toml": PROJECT, "own.py": VERSIONED, "setup.py": "# use_scm_version\n"}
-    inputs = dataclasses.replace(UV, installer=installer, version="2.3.0", environment=own, server="")
+    inputs = dataclasses.replace(INPUTS, installer=installer, version="2.3.0", environment=own, server="")
     path = make_build(tmp_path, inputs, packed(tmp_path, files))
     assert build_requirements.installed_packages(path / "venv")["x"] == version
 
@@ -195,7 +195,7 @@ API = {"subdirectory": "services/api", "public": ["static"], "persistent": ["ins
 
 @pytest.mark.parametrize("installer", ["uv", "pip"])
 def test_app_in_a_subdirectory_with_relative_requirements(tmp_path: Path, installer: str) -> None:
-    inputs = dataclasses.replace(UV, installer=installer, **API)  # type: ignore[arg-type]
+    inputs = dataclasses.replace(INPUTS, installer=installer, **API)  # type: ignore[arg-type]
     path = make_build(tmp_path, inputs, packed(tmp_path, MONOREPO))
     assert build_requirements.installed_packages(path / "venv")["x"] == "1"
     assert os.readlink(path / "src/services/api/instance") == f"/var/lib/{APP}/instance"
@@ -206,7 +206,7 @@ def test_app_in_a_subdirectory_with_relative_requirements(tmp_path: Path, instal
 
 
 def test_subdirectory_that_is_not_there(tmp_path: Path) -> None:
-    inputs = dataclasses.replace(UV, subdirectory="services/nope")
+    inputs = dataclasses.replace(INPUTS, subdirectory="services/nope")
     with pytest.raises(build_inputs.BuildError, match=r'subdirectory is "services/nope", which is not a directory of'):
         make_build(tmp_path, inputs, packed(tmp_path, MONOREPO))
 
@@ -216,7 +216,7 @@ def test_build_that_moves_its_subdirectory_elsewhere_is_refused(tmp_path: Path) 
     own = "import pathlib\nhere = pathlib.Path(__file__).parent\n"
     own += "if here.name == 'api':\n    here.rename(here.parent / 'was')\n    here.symlink_to('was')\n"
     files = {"services/api/pyproject.toml": PROJECT, "services/api/own.py": own + BACKEND}
-    inputs = dataclasses.replace(UV, subdirectory="services/api")
+    inputs = dataclasses.replace(INPUTS, subdirectory="services/api")
     with pytest.raises(build_inputs.BuildError, match=r"has replaced services/api"):
         make_build(tmp_path, inputs, packed(tmp_path, files))
 
@@ -255,12 +255,12 @@ def test_files_carry_the_time_of_their_source(made: Path) -> None:
 
 
 def test_persistent_files_are_links_and_what_the_source_has_is_kept_as_seed(tmp_path: Path) -> None:
-    inputs = dataclasses.replace(UV, persistent_files=["data/seen.json", "db.sqlite3"])
+    inputs = dataclasses.replace(INPUTS, persistent_files=["data/seen.json", "db.sqlite3"])
     path = make_build(tmp_path, inputs, packed(tmp_path, {"db.sqlite3": "s", "app.py": ""}))
     assert os.readlink(path / "src/db.sqlite3") == f"/var/lib/{APP}/db.sqlite3"
     assert os.readlink(path / "src/data/seen.json") == f"/var/lib/{APP}/data/seen.json"
     assert (path / "seed/db.sqlite3").read_text() == "s"
-    assert inputs.digest != UV.digest
+    assert inputs.digest != INPUTS.digest
 
 
 def test_persistent_directory_is_a_link_and_its_content_kept_as_seed(made: Path) -> None:
@@ -288,12 +288,12 @@ def test_installer_finds_a_setup_py_beside_a_lone_setup_cfg(
     """Without one they refuse: "neither pyproject.toml nor setup.py are present"."""
     (tmp_path / "src").mkdir()
     (tmp_path / "src/setup.cfg").write_text("[metadata]\nname = x\n")
-    plan = program._plan(tmp_path, UV)
+    plan = program._plan(tmp_path, INPUTS)
     if own:
         (tmp_path / "src/setup.py").write_text(own)
     found = []
     monkeypatch.setattr(program, "_run", lambda *_arguments: found.append(sorted(os.listdir(tmp_path / "src"))))
-    program._install(tmp_path, UV, plan, {})
+    program._install(tmp_path, INPUTS, plan, {})
     assert found[1:] == [["setup.cfg", "setup.py"]]
     assert (tmp_path / "src/setup.py").read_text() == (own or "import setuptools\n\nsetuptools.setup()\n")
 
