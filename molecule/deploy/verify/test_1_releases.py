@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 
-import pytest
 from testbed import labs
 
 CREDENTIAL = "planted-in-credentials"
@@ -20,15 +19,20 @@ def test_hooks_ran_in_the_release(host):
     assert host.run("stat -c %U /var/lib/api/activated") == "api"
 
 
-def test_jobs_are_done_by_the_release_in_service_and_outlive_it(on_all, client, deploy, whole):
+def test_over_a_deployment_jobs_are_done_and_the_address_on_loopback_refuses_nothing(
+    on_all, client, deploy, under_load, whole
+):
     """A job that the old worker is at is finished by it, those after it are done by the new one."""
 
     def through(host):
         old = host.release("api")
-        client.get(host.url("api", "/job/long?seconds=4"), "-X", "POST")
-        labs.wait_for(lambda: "celery" in host.run("systemctl list-units --plain 'api.celery@*'"), "the worker")
-        run = deploy(host.name, env={"CHANGE": "jobs"})
-        assert run.code == 0, run.output
+        with under_load(host, "--port", "8000") as outcomes:
+            client.get(host.url("api", "/job/long?seconds=4"), "-X", "POST")
+            labs.wait_for(lambda: "celery" in host.run("systemctl list-units --plain 'api.celery@*'"), "the worker")
+            run = deploy(host.name, env={"CHANGE": "jobs"})
+            assert run.code == 0, run.output
+        assert outcomes["ok"] > 100, outcomes
+        assert set(outcomes) <= {"ok", "repeated"}, f"not all answered: {outcomes}"
         assert host.release("api") != old
         client.get(host.url("api", "/job/short"), "-X", "POST")
         both = "cd /var/lib/api && test -e job-short && test -e job-long"
@@ -47,17 +51,6 @@ def test_timers_run_the_release_in_service(host):
 
 def test_credentials_reach_the_app_and_nobody_else(host, client):
     assert client.get(host.url("api", "/credential")).json == {"length": len(CREDENTIAL)}
-
-
-def test_the_address_on_loopback_refuses_nothing_over_a_deployment(on_all, deploy, under_load):
-    def through(host):
-        with under_load(host, "--port", "8000") as outcomes:
-            run = deploy(host.name, env={"CHANGE": "listen"})
-            assert run.code == 0, run.output
-        assert outcomes["ok"] > 100, outcomes
-        assert set(outcomes) <= {"ok", "repeated"}, f"not all answered: {outcomes}"
-
-    on_all(through)
 
 
 def test_an_app_moves_to_another_server_and_back_without_losing_a_request(on_all, play, api, under_load, whole):
@@ -80,23 +73,6 @@ def test_an_app_moves_to_another_server_and_back_without_losing_a_request(on_all
         assert outcomes["ok"] > 100, outcomes
         assert set(outcomes) <= {"ok", "repeated"}, f"not all answered: {outcomes}"
         whole(host)
-
-    on_all(through)
-
-
-def test_an_ended_worker_process_does_not_take_the_app_down(on_all, client, deploy):
-    """The kernel ends a process that eats more than the instance may have; the server starts another."""
-
-    def through(host):
-        run = deploy(host.name, release={"memory_max": "160M"}, env={"CHANGE": "memory"})
-        assert run.code == 0, run.output
-        unit = host.instance("api")
-        if host.run(f"systemctl show -P MemoryMax {unit}") == "infinity":
-            pytest.fail("the limit is not in force")
-        main = host.run(f"systemctl show -P MainPID {unit}")
-        client.get(host.url("api", "/eat?megabytes=600"), "-X", "POST")
-        labs.wait_for(lambda: client.get(host.url("api")).status == 200, "an answer")
-        assert host.run(f"systemctl show -P MainPID {unit}") == main, "the whole instance was restarted"
 
     on_all(through)
 
@@ -126,12 +102,22 @@ def test_a_second_deployment_at_the_same_time_says_who_is_at_it(on_all, deploy):
     on_all(through)
 
 
-def test_going_back_brings_everything_back(on_all, play, deploy, whole):
+def test_a_release_that_is_short_of_memory_serves_and_going_back_brings_everything_back(
+    on_all, play, client, deploy, whole
+):
+    """The kernel ends a process that eats more than the instance may have; the server starts another."""
+
     def through(host):
         before = host.release("api")
-        deployed = deploy(host.name, env={"CHANGE": "back"}, workers=[])
+        deployed = deploy(host.name, env={"CHANGE": "back"}, workers=[], release={"memory_max": "160M"})
         assert deployed.code == 0, f"the lock of the test before, whose holder is gone, blocks? {deployed.output}"
         assert "api.celery" not in host.run("systemctl list-units --plain --no-legend 'api.*'")
+        unit = host.instance("api")
+        assert host.run(f"systemctl show -P MemoryMax {unit}") != "infinity", "the limit is not in force"
+        main = host.run(f"systemctl show -P MainPID {unit}")
+        client.get(host.url("api", "/eat?megabytes=600"), "-X", "POST")
+        labs.wait_for(lambda: client.get(host.url("api")).status == 200, "an answer")
+        assert host.run(f"systemctl show -P MainPID {unit}") == main, "the whole instance was restarted"
         back = play("--limit", host.name, "-e", "app=api", playbook="rollback")
         assert back.code == 0, back.output
         assert host.release("api") == before

@@ -11,7 +11,7 @@ import time
 from testbed import labs
 
 KILLS = 3  # on each host, spread over all effects of an activation; tests/unit/release kills before each of them
-RANDOM_KILLS = 2  # of the controller, on each host
+RANDOM_KILLS = 1  # of the controller, on each host
 LONGEST = 6.0  # seconds of a deployment within which the controller is killed
 
 
