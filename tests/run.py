@@ -1,8 +1,9 @@
 """Run the checks and end in one summary: ``python tests/run.py [lint|unit|molecule]``.
 
 Two run at a time, one in the terminal, the output of the other one following as a whole: the scenarios wait for
-networks, package managers and time limits every now and then. Exit code 0 only when all have passed. The last line is
-``N passed, N failed``; before it are what each step took, and the tests that took longest.
+networks, package managers and time limits every now and then, as does the making of their images. Exit code 0 only when
+all have passed. The last line is ``N passed, N failed``; before it are what each step took, and the tests that took
+longest.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
+from threading import Event
 from typing import IO
 from xml.etree import ElementTree
 
@@ -157,21 +159,30 @@ def run_all(chosen: list[Step]) -> list[Outcome]:
     images = [step for step in chosen if step.name == IMAGES]
     if not images:
         return [run(step) for step in chosen]
-    outcomes = [run(step) for step in images]
     # Long ones first, or the last of them would run with nothing beside it.
     waiting = deque(sorted((step for step in chosen if step not in images), key=Step.turn))
+    built = Event()
     with ThreadPoolExecutor(1) as pool:
-        beside = pool.submit(lambda: [run_beside(step) for step in taken(waiting)])
-        outcomes += [run(step) for step in taken(waiting)]
+        beside = pool.submit(lambda: [run_beside(step) for step in taken(waiting, built)])
+        try:
+            outcomes = [run(step) for step in images]
+        finally:
+            built.set()
+        outcomes += [run(step) for step in taken(waiting, built)]
         outcomes += beside.result()
     return outcomes
 
 
-def taken(waiting: deque[Step]) -> Iterator[Step]:
-    """The steps that nobody else has taken, one after the other."""
+def taken(waiting: deque[Step], built: Event) -> Iterator[Step]:
+    """The steps that nobody else has taken, one after the other; those without hosts while their images are built."""
     with suppress(IndexError):
         while True:
-            yield waiting.popleft()
+            if built.is_set():
+                yield waiting.popleft()
+            elif waiting[-1].group != "molecule":
+                yield waiting.pop()
+            else:
+                built.wait()
 
 
 def summary(outcomes: list[Outcome], seconds: float) -> str:
