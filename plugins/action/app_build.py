@@ -112,6 +112,7 @@ def inputs_of(app: Mapping[str, Any], source: Source) -> BuildInputs:
         groups=list(python["groups"]),
         persistent_files=sorted(app["persistent_files"]),
         environment=dict(python["build_environment"]),
+        build_packages=[*app["build_packages"], *app["system_packages"]],
     )
 
 

@@ -56,6 +56,7 @@ class BuildInputs:
         groups: Its dependency groups that are.
         environment: Environment variables of everything that runs in the build.
         version: What git says of the source; not part of the digest, the source's identity is.
+        build_packages: Debian packages that the host has for the build; not part of the digest.
     """
 
     app: str
@@ -84,6 +85,7 @@ class BuildInputs:
     persistent_files: list[str] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
     version: str = ""
+    build_packages: list[str] = field(default_factory=list)
 
     @property
     def tree(self) -> str:
@@ -94,7 +96,7 @@ class BuildInputs:
     def digest(self) -> str:
         """The build's name: equal inputs, same build."""
         inputs = asdict(self)
-        for cosmetic in ("label", "stamp", "uv", "ca_bundle", "version"):
+        for cosmetic in ("label", "stamp", "uv", "ca_bundle", "version", "build_packages"):
             del inputs[cosmetic]
         # What came later changes the names of no builds that do without it.
         for later in ("subdirectory", "commands", "variables", "extras", "groups", "persistent_files", "environment"):

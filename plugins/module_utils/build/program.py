@@ -264,7 +264,7 @@ def _run(command: list[str], inputs: BuildInputs, environment: dict[str, str], f
 
 def _failed(inputs: BuildInputs, what: str, output: str) -> BuildError:
     """What failed, what to do about it where that is known, and the end of what it printed."""
-    fix = build_remedy(output)
+    fix = build_remedy(output, inputs.build_packages)
     lines = output.strip().splitlines()
     # uv says first which package it was, and prints the traceback of that package's back end after it.
     named = [line for line in lines[:-25] if line.startswith("error: ")][:1]

@@ -214,9 +214,22 @@ def remedy(words: str, code: Iterable[str] = ()) -> str:
     return _first(_COMPILED, words)
 
 
-def build_remedy(words: str) -> str:
-    """What to do about a build that failed; empty when what it printed is not known."""
-    return _first(_COMPILED_OF_BUILDS, words)
+def build_remedy(words: str, packages: Iterable[str] = ()) -> str:
+    """What to do about a build that failed; empty when what it printed is not known.
+
+    Args:
+        words: What the build printed.
+        packages: Debian packages that the host has for it.
+    """
+    fix = _first(_COMPILED_OF_BUILDS, words)
+    added = re.search(r"add (\S+) to the app's build_packages$|write build_packages: \[(.+)\] for the app$", fix)
+    named = re.split(", ", added[1] or added[2]) if added else []
+    if not named or set(named) - set(packages):
+        return fix
+    return (
+        f"{fix.partition(':')[0]} although {' and '.join(named)} is there: name another Debian package that has it in "
+        "the app's build_packages, or where to look, such as CFLAGS, in python.build_environment"
+    )
 
 
 def _first(remedies: Iterable[tuple[re.Pattern[str], str]], words: str) -> str:

@@ -101,6 +101,16 @@ BUILDS = {
 }
 
 
+def test_a_build_is_told_no_package_that_it_has() -> None:
+    words = "a.c:1:10: fatal error: libpq-fe.h: No such file or directory"
+    assert "add libpq-dev" in build_remedy(words, ["gcc"])
+    fix = build_remedy(words, ["gcc", "libpq-dev"])
+    assert fix.startswith("a header is missing although libpq-dev is there: name another")
+    assert "python.build_environment" in fix
+    compiler = "error: command 'gcc' failed: No such file or directory"
+    assert "build-essential" in build_remedy(compiler, ["python3-dev"])
+
+
 @pytest.mark.parametrize("words", BUILDS)
 def test_a_build_is_told_which_key_to_write(words: str) -> None:
     assert BUILDS[words] in build_remedy(words)
