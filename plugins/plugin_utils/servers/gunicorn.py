@@ -239,7 +239,8 @@ SERVER = Server(
     log=ServerLog(
         package="gunicorn",
         line=r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}\] \[\d+\] \[(?P<level>[A-Z]+)\] (?P<text>.*)",
-        routine=r"Exception in worker process|Error handling request|Shutting down: Master|Reason: Worker ",
+        routine=r"Exception in worker process|Error handling request|Error in ASGI application"
+        r"|ASGI lifespan startup failed|Shutting down: Master|Reason: Worker ",
         ending=r"gunicorn\.errors\.HaltServer\b",
         worker_ended=r"Worker \(pid:(?P<pid>\d+)\) was sent (?P<signal>SIG[A-Z0-9]+)!",
         worker_late=r"WORKER TIMEOUT \(pid:(?P<pid>\d+)\)",

@@ -93,6 +93,33 @@ TRACEBACKS: dict[str, tuple[str, list[str], str]] = {
     ),
 }
 
+# Journal, named after its server: the first line after the app's name, one more, words of the fix.
+OF_OTHER_SERVERS: dict[str, tuple[str, str, str]] = {
+    **dict.fromkeys(
+        ("uvicorn_asgi_start", "granian_asgi_start", "gunicorn_asgi_start"),
+        ("ConnectionError: no database at db.example.com", "trouble.py:13 in life: ", ""),
+    ),
+    **dict.fromkeys(
+        ("uvicorn_asgi_request", "granian_asgi_request", "gunicorn_asgi_request"),
+        ("ConnectionError: no database at db.example.com", "trouble.py:16 in health: ", ""),
+    ),
+    "granian_wsgi_module": (
+        "ModuleNotFoundError: No module named 'no_such_module'",
+        "trouble.py:8 in <module>: ",
+        "the module no_such_module",
+    ),
+    "uvicorn_asgi_other": (
+        "TypeError: trouble:wsgi is a WSGI app, and the app's interface is asgi",
+        "",
+        "write interface: wsgi",
+    ),
+    "granian_wsgi_other": (
+        "TypeError: trouble:app is an ASGI app, and the app's interface is wsgi",
+        "",
+        "write interface: asgi",
+    ),
+}
+
 # Journal: why the release was given up, the first line after the app's name, words of the fix.
 OTHERS: dict[str, tuple[str, str, str]] = {
     "worker_segfault": ("not healthy within 5 s", "a worker was ended by SIGSEGV (15 times)", MACHINE_CODE),
@@ -166,6 +193,17 @@ def fix_of(lines: list[str]) -> str:
     return next((line.removeprefix("Fix: ") for line in lines if line.startswith("Fix: ")), "")
 
 
+@pytest.mark.parametrize("name", OF_OTHER_SERVERS)
+def test_the_cause_comes_first_under_other_servers(name: str) -> None:
+    cause, place, fix = OF_OTHER_SERVERS[name]
+    log = server(name.partition("_")[0]).log
+    failure = Failure("trouble", STATE, ENDED, told("trouble@5.service", journal(name)), "web1", log)
+    lines = report(failure).splitlines()
+    assert lines[0] == f'app "trouble": {cause}'
+    assert place in lines[1]
+    assert fix in fix_of(lines)
+
+
 @pytest.mark.parametrize("name", TRACEBACKS)
 def test_the_cause_comes_first_and_then_the_app_s_own_frames_once(name: str) -> None:
     cause, details, fix = TRACEBACKS[name]
@@ -203,7 +241,7 @@ def test_every_message_is_short_and_says_where_the_rest_is(name: str) -> None:
 
 def test_each_journal_is_looked_at() -> None:
     requests = {"requests_machine_code_12", "requests_machine_code_13"}
-    assert {path.stem for path in JOURNALS.iterdir()} == {*TRACEBACKS, *OTHERS, *requests}
+    assert {path.stem for path in JOURNALS.iterdir()} == {*TRACEBACKS, *OTHERS, *OF_OTHER_SERVERS, *requests}
 
 
 def test_a_time_limit_shows_where_the_worker_was() -> None:

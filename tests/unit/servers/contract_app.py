@@ -60,6 +60,10 @@ def create_asgi(greeting: str, *, size: int = 0) -> Callable[..., Awaitable[None
         told = _told(scope) | {"body": (await _body(receive)).decode(), "greeting": greeting}
         if told["PATH_INFO"] == "/slow":
             await asyncio.sleep(1)
+        if told["PATH_INFO"] == "/error":  # as frameworks do it
+            await send({"type": "http.response.start", "status": 500, "headers": [(b"content-length", b"0")]})
+            await send({"type": "http.response.body", "body": b""})
+            raise RuntimeError("an error on purpose")
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
         if told["PATH_INFO"] == "/large":
             for _ in range(size // 65536):

@@ -9,7 +9,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from test_contract import CASES, FROM_NGINX, PATIENCE, Case, Instance, fixture_folder, ready, running
+from test_contract import CASES, FROM_NGINX, PATIENCE, Case, Instance, fixture_folder, ready, running, until
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
@@ -40,6 +40,15 @@ def test_an_app_that_says_that_it_cannot_start_ends_it(case: Case, folder: Path)
     with running(case, folder, environment={"BROKEN_START": "yes"}) as instance:
         assert instance.process.wait(PATIENCE) != 0
         assert "no start on purpose" in instance.log.read_text()
+
+
+@pytest.mark.parametrize("case", ASGI, ids=str)
+def test_an_error_that_the_app_has_answered_is_in_the_journal(case: Case, folder: Path) -> None:
+    with ready(case, folder) as instance:
+        connection = instance.connect()
+        connection.request("GET", "/error", headers=FROM_NGINX)
+        assert connection.getresponse().status == 500
+        until(lambda: "RuntimeError: an error on purpose" in instance.log.read_text(), "a traceback", instance)
 
 
 @pytest.mark.parametrize("case", ASGI, ids=str)
