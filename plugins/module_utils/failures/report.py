@@ -92,7 +92,8 @@ def _cause(failure: Failure, reason: str) -> _Cause:
     words = _last_words(contents)
     fix = remedy("\n".join([reason, *words]))
     # That a program has ended says little; what it said last, more.
-    return _Cause(f"{reason}: {words.pop()}" if words and _ENDED.search(reason) else reason, words, fix)
+    ended = _ENDED.search(reason) or any(log.match(log.worker_exited, line) for line in contents.server)
+    return _Cause(f"{reason}: {words.pop()}" if words and ended else reason, words, fix)
 
 
 def _ends(traceback: Traceback, log: ServerLog) -> bool:

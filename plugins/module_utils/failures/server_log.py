@@ -21,6 +21,7 @@ class ServerLog:
         worker_ended: A worker was ended by a signal: C(signal), and C(pid) if it is told.
         worker_late: The server ended a worker that took too long: C(pid).
         late_fix: What to do about that.
+        worker_exited: The beginning of a C(text) that says that a worker has ended by itself, and another is started.
     """
 
     package: str = ""
@@ -30,6 +31,7 @@ class ServerLog:
     worker_ended: str = ""
     worker_late: str = ""
     late_fix: str = ""
+    worker_exited: str = ""
 
     def match(self, pattern: str, text: str) -> re.Match[str] | None:
         """What a pattern finds at the beginning of a text."""

@@ -245,5 +245,6 @@ SERVER = Server(
         worker_ended=r"Worker \(pid:(?P<pid>\d+)\) was sent (?P<signal>SIG[A-Z0-9]+)!",
         worker_late=r"WORKER TIMEOUT \(pid:(?P<pid>\d+)\)",
         late_fix="raise gunicorn_timeout, or answer sooner",
+        worker_exited="Worker exited with code ",
     ),
 )

@@ -227,6 +227,12 @@ def test_without_a_traceback_the_signal_or_the_last_words_come_first(name: str) 
     assert bool(fix) == bool(fix_of(lines))
 
 
+def test_of_workers_that_end_again_and_again_the_last_words_come_first() -> None:
+    """As those of an app that calls sys.exit when it is imported: the server goes on starting others."""
+    reason = "not healthy within 4 s: GET / got no answer: timed out"
+    assert message("exit_with_words", reason)[0] == f'app "trouble": {reason}: please set API_KEY'
+
+
 @pytest.mark.parametrize("name", sorted(path.stem for path in JOURNALS.iterdir()))
 def test_every_message_is_short_and_says_where_the_rest_is(name: str) -> None:
     lines = message(name)
