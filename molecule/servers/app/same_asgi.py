@@ -30,7 +30,7 @@ def environ(scope: dict[str, Any]) -> dict[str, Any]:
     told = {
         "REMOTE_ADDR": (scope.get("client") or [""])[0],
         "wsgi.url_scheme": scope["scheme"],
-        "REQUEST_METHOD": scope["method"],
+        "REQUEST_METHOD": scope.get("method", ""),
         "SCRIPT_NAME": root,
         "PATH_INFO": scope["path"].removeprefix(root),
         "QUERY_STRING": scope["query_string"].decode("latin-1"),
@@ -72,6 +72,15 @@ async def answer(told: dict[str, Any], receive: Receive) -> dict[str, Any] | Non
     return same.ANSWERS[path](told) if path in same.ANSWERS else None
 
 
+async def talk(told: dict[str, Any], receive: Receive, send: Send) -> None:
+    """A WebSocket: what the app was told of it and which release it is, then what comes, back again."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.send", "text": json.dumps(told | same.hello(told))})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": message["text"]})
+
+
 async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     """ASGI."""
     if scope["type"] == "lifespan":
@@ -80,6 +89,9 @@ async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
         await send({"type": "lifespan.shutdown.complete"})
         return
     told = environ(scope)
+    if scope["type"] == "websocket":
+        await talk(told, receive, send)
+        return
     if told["PATH_INFO"] == "/stream":
         await lines(told, send)
         return
