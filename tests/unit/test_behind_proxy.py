@@ -167,6 +167,19 @@ def test_the_path_of_a_scope_is_the_whole(path: str, root: str) -> None:
     assert (seen["path"], seen["root_path"]) == (path, root)
 
 
+@pytest.mark.parametrize(
+    ("host", "kind", "server"),
+    [
+        (b"api.example.com", "http", ("api.example.com", 443)),
+        (b"api.example.com:8443", "http", ("api.example.com", 8443)),
+        (b"api.example.com", "websocket", ("api.example.com", 443)),
+        (b"[2001:db8::7]:8443", "http", ("[2001:db8::7]", 8443)),
+    ],
+)
+def test_the_server_of_a_scope_is_the_one_asked_for(host: bytes, kind: str, server: tuple[str, int]) -> None:
+    assert scope_of(kind, headers=[(b"host", host), (b"x-forwarded-proto", b"https")])["server"] == server
+
+
 @pytest.mark.parametrize(("kind", "scheme"), [("http", "http"), ("websocket", "ws")])
 def test_a_scope_that_does_not_come_from_nginx_is_not_believed(kind: str, scheme: str) -> None:
     names = [name.removeprefix("HTTP_").lower() for name in behind_proxy.FROM_PROXY]

@@ -93,11 +93,8 @@ class BehindProxy:
 
 def _describe(environ: Environ) -> None:
     """What servers on a unix socket say differently, or not at all."""
-    name, _colon, port = environ.get("HTTP_HOST", "").rpartition(":")
-    if not name or not port.isdigit():
-        name = environ.get("HTTP_HOST", "") or "localhost"
-        port = "443" if environ["wsgi.url_scheme"] == "https" else "80"
-    environ["SERVER_NAME"], environ["SERVER_PORT"] = name, port
+    asked = _asked_for(environ.get("HTTP_HOST", ""), environ["wsgi.url_scheme"])
+    environ["SERVER_NAME"], environ["SERVER_PORT"] = asked
     environ["SERVER_SOFTWARE"] = environ.get("SERVER_SOFTWARE") or "wsgi"
     uri = environ.get("RAW_URI") or environ.get("REQUEST_URI")  # as gunicorn and as others call it
     if uri:
@@ -106,8 +103,18 @@ def _describe(environ: Environ) -> None:
         environ.pop(unknown, None)
 
 
+def _asked_for(host: str, scheme: str) -> tuple[str, str]:
+    """The name and the port that a client asked for."""
+    name, _colon, port = host.rpartition(":")
+    if name and port.isdecimal():
+        return name, port
+    return host or "localhost", "443" if scheme in ("https", "wss") else "80"
+
+
 class ASGIBehindProxy:
-    """ASGI middleware that sets C(client), C(scheme) and C(root_path) to what the client has, in HTTP and in WebSocket.
+    """ASGI middleware by which an app is told the same by every server, in HTTP and in WebSocket.
+
+    C(client), C(scheme) and C(root_path) are the client's, C(server) is what it asked for.
 
     The headers stay as they are, as with :class:`BehindProxy`. C(path) keeps the path below which the app is served, as
     ASGI wants it.
@@ -136,6 +143,7 @@ class ASGIBehindProxy:
                 scope["scheme"] = _scheme(scope, scheme.decode())
             if self._path and f"{scope['path']}/".startswith(f"{self._path}/"):
                 scope["root_path"] = self._path
+            _name_server(scope)
         await self._app(scope, receive, send)
 
     async def of_this_host(self, scope: Scope, receive: Any, send: Any) -> None:
@@ -146,7 +154,14 @@ class ASGIBehindProxy:
             scope["headers"] = [
                 (name, value) for name, value in scope["headers"] if name.replace(b"_", b"-") not in _HEADERS_FROM_PROXY
             ]
+            _name_server(scope)
         await self._app(scope, receive, send)
+
+
+def _name_server(scope: Scope) -> None:
+    host = next((value for name, value in scope["headers"] if name == b"host"), b"").decode("latin-1")
+    name, port = _asked_for(host, scope["scheme"])
+    scope["server"] = (name, int(port))
 
 
 def _scheme(scope: Scope, scheme: str) -> str:

@@ -51,6 +51,17 @@ def test_an_error_that_the_app_has_answered_is_in_the_journal(case: Case, folder
         until(lambda: "RuntimeError: an error on purpose" in instance.log.read_text(), "a traceback", instance)
 
 
+@pytest.mark.parametrize("case", [case for case in CASES if case.server == "gunicorn"], ids=str)
+def test_gunicorn_s_access_log_has_the_client(case: Case, folder: Path) -> None:
+    with ready(case, folder, access_log="json") as instance:
+        instance.ask("/x?a=b")
+        until(lambda: '{"time"' in instance.log.read_text(), "a line of the access log", instance)
+        (line,) = [line for line in instance.log.read_text().splitlines() if line.startswith('{"time"')]
+        told = json.loads(line)
+        assert (told["client"], told["path"], told["status"]) == ("192.0.2.7", "/x?a=b", 200)
+        assert (told["request_id"], told["seconds"] < PATIENCE) == ("r1", True)
+
+
 @pytest.mark.parametrize("case", ASGI, ids=str)
 def test_a_websocket_is_told_what_a_request_is(case: Case, folder: Path) -> None:
     with ready(case, folder, path="/admin") as instance, websocket(instance, "/admin/ws?a=b") as open_:
