@@ -121,8 +121,18 @@ class Host:
         """What has been deployed of an app so far."""
         return [json.loads(line) for line in self.run(f"cat /srv/{app}/history.jsonl").splitlines()]
 
+    @property
+    def supervised(self) -> bool:
+        """Whether Supervisor runs the apps."""
+        return self.try_("test -d /etc/supervisor").returncode == 0
+
     def instance(self, app: str) -> str:
-        """The unit that runs an app now; fail the test unless it is exactly one."""
+        """The unit, or Supervisor's program, that runs an app now; fail the test unless it is exactly one."""
+        if self.supervised:
+            told = self.try_("supervisorctl status").stdout.splitlines()
+            programs = [line.split()[0] for line in told if line.startswith(f"{app}@") and "RUNNING" in line]
+            assert len(programs) == 1, f"{self.name}: expected one running instance of {app}, found {programs}"
+            return programs[0]
         listed = self.run(f"systemctl list-units --plain --no-legend --state=active '{app}@*.service'")
         units = [line.split()[0] for line in listed.splitlines()]
         assert len(units) == 1, f"{self.name}: expected one running instance of {app}, found {units}"

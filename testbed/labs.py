@@ -419,6 +419,6 @@ SCENARIOS = {
         floating=("api.example.test", "once.example.test"),
     ),
     "hostile": _scenario("hostile", "victim", "mallory", "poison"),
-    "servers": _scenario("servers", "front"),
+    "servers": _scenario("servers", "front", more=("s13",)),
     "tls": _scenario("tls", "grow", "www.grow", "keyed", "moved", "own"),
 }

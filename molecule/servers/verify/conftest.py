@@ -23,6 +23,12 @@ RATE = 0.6  # of the full rates of the load's clients, shared by all apps of a h
 MOST_RATE = 0.1  # of one app
 
 
+@pytest.fixture(params=["d12", "d13", "s13"])
+def host(request: pytest.FixtureRequest, hosts: list[Any]) -> Any:
+    """Each host in turn, that of Supervisor among them."""
+    return next(host for host in hosts if host.name == request.param)
+
+
 @pytest.fixture(params=SERVERS)
 def name(request: pytest.FixtureRequest) -> str:
     """Each app that is served below a path, under a server of its own."""

@@ -41,7 +41,7 @@ def test_a_broken_release_is_refused_with_its_cause(on_all, apps, play, ask):
             assert begin >= 0, f"{name} is not told of: {run.output[-6000:]}"
             first = run.output[begin:].splitlines()[0]
             assert "in trouble on purpose" in first, f"the cause does not come first for {name}: {first}"
-            assert host.instance(name) == f"{name}@{before[name]}.service"
+            assert host.instance(name).removesuffix(".service") == f"{name}@{before[name]}"
             assert ask(host, name).json["release"] == before[name]
             assert app["env"] == {"TROUBLE": ""}
 

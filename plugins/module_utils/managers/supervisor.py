@@ -142,7 +142,7 @@ class SupervisorManager:
             self.end(hook)
             raise ManagerError(f"{hook.title} took longer to start than its settings allow ({limit:g} s)") from None
         finally:
-            self._drop(hook.title)
+            self._drop(hook)
 
     def restart(self, process: Process) -> None:
         self.stop(process)
@@ -261,10 +261,11 @@ class SupervisorManager:
 
     def forget(self, app: str, number: str) -> None:
         for process in self.known(app).get(number, []):
-            self._drop(process.title)
+            self._drop(process)
 
-    def _drop(self, name: str) -> None:
-        """Have nothing of a program but its log."""
+    def _drop(self, process: Process) -> None:
+        """Have nothing of a process but its log."""
+        name = process.title
         with suppress(AbsentError):
             while not self._supervisord.remove(name):
                 self._supervisord.tell_to_stop(name)
@@ -272,6 +273,7 @@ class SupervisorManager:
         for path in (self._places.programs / f"{name}.conf", self._places.trial / f"{name}.conf"):
             path.unlink(missing_ok=True)
         (self._places.programs / f".{name}.conf.partial").unlink(missing_ok=True)
+        self._record(process).unlink(missing_ok=True)
 
     def discard(self, app: str, number: str) -> None:
         folder = self._places.logs / app

@@ -243,7 +243,10 @@ def test_removing_an_app_leaves_nothing_of_it(host: Host) -> None:
     host.manager.start(SERVER, Process("api", "1", "w", WORKER))
     host.manager.enable(SERVER)
     assert host.manager.known("api") == {"1": [SERVER, Process("api", "1", "w", WORKER)]}
+    note = host.paths.run / "api" / ".api@1.started"
+    note.write_text('{"count": 1}')
     host.manager.remove("api")
+    assert not note.exists()
     assert (host.supervisord.processes(), host.manager.known("api")) == ({}, {})
     assert not list(host.places.programs.iterdir()) + list(host.places.logs.iterdir())
 
