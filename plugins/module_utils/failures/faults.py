@@ -22,6 +22,9 @@ _SHELL = {"132": "SIGILL", "134": "SIGABRT", "135": "SIGBUS", "137": "SIGKILL", 
 _OUT_OF_MEMORY = re.compile(r"killed by the OOM killer|Failed with result 'oom-kill'")
 _KILLED = re.compile(r"Main process exited, code=(?:killed|dumped), status=\d+/(?P<signal>[A-Z]+)")
 _SHELL_STATUS = re.compile(r"Main process exited, code=exited, status=(?P<status>\d+)/")
+# What supervisord says of the same; of what it stopped itself it says something else.
+_TERMINATED = re.compile(r"supervisord: exited: \S+ \(terminated by SIG(?P<signal>[A-Z]+)")
+_EXIT_STATUS = re.compile(r"supervisord: exited: \S+ \(exit status (?P<status>\d+)")
 _STOPPED_BY_SYSTEMD = re.compile(r"State '[a-z-]+' timed out|[a-z] operation timed out|SIGKILL to .* on client request")
 
 
@@ -88,9 +91,9 @@ def _ended(lines: Iterable[str], log: ServerLog, late: set[str]) -> Iterator[tup
         if found := log.search(log.worker_ended, line):
             if found.groupdict().get("pid") not in late:
                 yield "a worker", found["signal"]
-        elif found := _KILLED.search(line):
+        elif found := _KILLED.search(line) or _TERMINATED.search(line):
             yield "the process", f"SIG{found['signal']}"
-        elif (found := _SHELL_STATUS.search(line)) and found["status"] in _SHELL:
+        elif (found := _SHELL_STATUS.search(line) or _EXIT_STATUS.search(line)) and found["status"] in _SHELL:
             yield "the command", _SHELL[found["status"]]
 
 

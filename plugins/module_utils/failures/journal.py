@@ -1,7 +1,7 @@
 # Copyright (c) webops.wsgi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the journal of an app holds: Python's tracebacks, the server's own lines, systemd's, and the app's."""
+"""What the log of an app holds: tracebacks of Python, the server's own lines, its process manager's, and the app's."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ _CHAINED = re.compile(r"(?:The above exception was the direct cause|During handl
 _MARKERS = re.compile(r"[\s~^]*$")
 _GROUP = re.compile(r"\s+\| ?")
 _GROUP_RULE = re.compile(r"\s+\+[-+]+")
-_SYSTEMD = re.compile(
+_MANAGER = re.compile(
     r"(?:(?:Starting|Started|Stopping|Stopped|Finished|Reloading|Reloaded|Failed to start|Dependency failed for) "
     r"\S+\.(?:service|socket|timer|target) - "
     r"|\S+\.(?:service|socket|timer): "
-    r"|Failed to attach \d+ to compat systemd cgroup )"
+    r"|Failed to attach \d+ to compat systemd cgroup "
+    r"|supervisord: )"
 )
 _PID = re.compile(r" \(pid:\d+\)")
 
@@ -101,7 +102,7 @@ class Contents:
 
 
 def read(journal: str, log: ServerLog) -> Contents:
-    """Take the text of a journal apart, without systemd's lines and the server's routine."""
+    """Take the text of a journal apart, without the process manager's lines and the server's routine."""
     lines = _flat(journal.splitlines())
     contents = Contents([], [], [])
     chained = False
@@ -127,7 +128,7 @@ def _sort(line: str, contents: Contents, log: ServerLog) -> None:
     told = log.match(log.line, line)
     if not told:
         repeated = any(line.startswith(traceback.message) for traceback in contents.tracebacks[-1:])
-        if line.strip() and not _SYSTEMD.match(line) and not repeated:
+        if line.strip() and not _MANAGER.match(line) and not repeated:
             contents.own.append(line.rstrip())
     elif told["level"] in ("ERROR", "CRITICAL") and not log.match(log.routine, told["text"]):
         contents.server.append(_PID.sub("", told["text"]))
@@ -179,5 +180,5 @@ def _ends_message(first: str, line: str) -> bool:
         or line.startswith(first)
         or _CHAINED.match(line.strip())
         or _HEADER.search(line)
-        or _SYSTEMD.match(line)
+        or _MANAGER.match(line)
     )

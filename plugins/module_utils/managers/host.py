@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,7 +84,7 @@ class Managers:
     def drift(self, desired: Desired, number: str) -> list[str]:
         own = self._of(desired.name, number)
         others = [manager for manager in self._managers.values() if manager is not own]
-        left = [path for manager in others for path in manager.files(desired.name) if path.exists()]
+        left = [path for manager in others for path in manager.files(desired.name) if os.path.lexists(path)]
         return own.drift(desired, number) + [f"{path} is left over" for path in left]
 
     def known(self, app: str) -> dict[str, list[Process]]:

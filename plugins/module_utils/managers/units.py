@@ -215,23 +215,22 @@ class SystemdManager:
     def remove(self, app: str) -> None:
         for pattern in (f"{app}.listen.*", f"{app}.*@*.timer", f"{app}.*@*.service", f"{app}@*.service"):
             self._systemd.stop(pattern)
-        if (self._paths.units / f"{app}.target").exists():
-            self._systemd.stop(f"{app}.target")
         for number in self._traces(app):
             self.forget(app, number)
         self._remove_files(app)
 
     def withdraw(self, app: str) -> None:
-        if self._traces(app) or not any(path.exists() for path in self.files(app)):
+        if self._traces(app) or not any(map(os.path.lexists, self.files(app))):
             return
         self._systemd.stop(f"{app}.listen.*")
-        self._systemd.stop(f"{app}.target")
         self._remove_files(app)
 
     def _remove_files(self, app: str) -> None:
-        for path in self.files(app):
-            path.unlink(missing_ok=True)
+        if (self._paths.units / f"{app}.target").exists():
+            self._systemd.stop(f"{app}.target")
         remove_tree(self._paths.wants(app))
+        for path in self.files(app):  # by which a run that is killed here is known
+            path.unlink(missing_ok=True)
         self._systemd.reload()
 
 

@@ -10,7 +10,12 @@ from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import 
 from ansible_collections.webops.wsgi.plugins.module_utils.managers.systemd import create_runtime_files
 from ansible_collections.webops.wsgi.plugins.module_utils.release import assembly
 from ansible_collections.webops.wsgi.plugins.module_utils.release import files as release_files
-from ansible_collections.webops.wsgi.plugins.module_utils.release.layout import Paths, read_text, release_numbers
+from ansible_collections.webops.wsgi.plugins.module_utils.release.layout import (
+    Paths,
+    manager_of,
+    read_text,
+    release_numbers,
+)
 from ansible_collections.webops.wsgi.plugins.module_utils.release.plan import Step
 
 
@@ -32,7 +37,8 @@ def prepare(paths: Paths, step: Step, manager: Manager) -> None:
         assembly.check_settings(paths, step.desired)
         release_files.restore(paths, step.desired, step.number)
     manager.install(step.desired, step.number)
-    if step.previous:  # while the new one is on trial, the one before may have to start again
+    if step.previous and manager_of(paths, app, step.previous) == manager_of(paths, app, step.number):
+        # While the new one is on trial, the one before may have to start again. Another manager has what it needs.
         manager.install(step.desired, step.previous)
     runtime = paths.runtime_file(app)
     if read_text(runtime) != step.desired.runtime:

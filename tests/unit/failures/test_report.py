@@ -318,3 +318,17 @@ def test_lines_of_the_app_are_kept_apart_from_those_of_the_server_and_of_systemd
     assert set(contents.own) == {"please set API_KEY"}
     assert set(contents.server) == {"Worker exited with code 1."}
     assert contents.tracebacks == []
+
+
+@pytest.mark.parametrize(
+    ("said", "first"),
+    [
+        ("terminated by SIGSEGV; not expected", "the process was ended by SIGSEGV"),
+        ("exit status 139; not expected", "the command was ended by SIGSEGV"),
+        ("exit status 3; not expected", f"{ENDED}: the last word"),
+    ],
+)
+def test_what_supervisord_says_of_a_process_that_ended(said: str, first: str) -> None:
+    text = f"the last word\nsupervisord: exited: trouble@5 ({said})\n"
+    lines = report(Failure("trouble", STATE, ENDED, told("trouble@5", text), log=LOG)).splitlines()
+    assert lines[0] == f'app "trouble": {first}'
