@@ -16,7 +16,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.webops.wsgi.plugins.module_utils.host.files import remove_tree, replace_link, write_file
 from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import (
+    EVERY,
     HOOK,
     WORKER,
     Log,
@@ -150,7 +151,8 @@ class SupervisorManager:
         self.start(process)
 
     def stop(self, *processes: Process) -> None:
-        names = self._named(processes)
+        if not (names := self._named(processes)):
+            return
         for name in names:
             self._supervisord.tell_to_stop(name)
         limit = max((self._patience(name) for name in names), default=0.0)
@@ -160,7 +162,8 @@ class SupervisorManager:
             raise ManagerError(f"{error} took longer to stop than its settings allow ({limit:g} s)") from None
 
     def end(self, *processes: Process) -> None:
-        names = self._named(processes)
+        if not (names := self._named(processes)):
+            return
         for name in names:
             self._supervisord.tell_to_stop(name)
         with suppress(_LateError):
@@ -171,9 +174,14 @@ class SupervisorManager:
                     os.killpg(info["pid"], signal.SIGKILL)
         self.stop(*processes)
 
-    def _named(self, processes: Iterable[Process]) -> list[str]:
+    def _named(self, processes: Sequence[Process]) -> list[str]:
         """The programs that are meant, of those that supervisord has."""
-        infos = self._supervisord.processes()
+        try:
+            infos = self._supervisord.processes()
+        except AbsentError:
+            if all(process.number == EVERY for process in processes):  # most hosts have no supervisord, and so none
+                return []
+            raise
         patterns = [process.title for process in processes]
         return [name for name in infos if any(fnmatchcase(name, pattern) for pattern in patterns)]
 

@@ -268,6 +268,9 @@ def test_without_supervisord_a_look_says_so_and_nothing_else_fails(host: Host) -
     assert host.manager.known("api") == {"1": [SERVER]}
     host.manager.forget("api", "1")
     assert host.manager.known("api") == {}
+    host.manager.stop(Process("api", EVERY, "before-activate", HOOK))  # as for an app of systemd's, on most hosts
+    with pytest.raises(AbsentError):
+        host.manager.stop(SERVER)
     with pytest.raises(AbsentError):
         host.supervisord.read_configuration()
 
