@@ -183,6 +183,12 @@ def test_secrets_are_in_no_unit() -> None:
     assert len(list(processes(made))) == 4
 
 
+def test_an_app_may_be_restarted_as_often_as_a_person_wants() -> None:
+    made = units()["files"]
+    for name in ("api@.service", "api.instance@.service"):
+        assert sections(made[name])["Unit"]["StartLimitIntervalSec"] == ["0"]
+
+
 def test_an_instance_writes_to_no_other_place_in_run_than_its_own() -> None:
     made = units()
     server = sections(made["settings"])

@@ -24,6 +24,13 @@ _MANAGED = frozenset(
 # gunicorn's own names of settings that have another one here.
 _RENAMED = {"preload_app": "preload", "loglevel": "log_level", "accesslog": "access_log"}
 
+# The worker classes that have a setting, the usual one first, and what the others do instead.
+_OF_CLASSES = {"threads": ("gthread",), "worker_connections": ("gthread", "gevent", "asgi")}
+_WITHOUT = {
+    "threads": "a worker of another class serves its requests in one thread",
+    "worker_connections": "a sync worker serves one connection at a time",
+}
+
 # gunicorn passes over a name that it does not know in its configuration file; these are its KNOWN_SETTINGS.
 _NAMES_OF = "27.0.1"  # that has these in gunicorn.config.KNOWN_SETTINGS
 _NAMES = frozenset(
@@ -173,6 +180,15 @@ def check_interface(app: App) -> t.Iterator[Problem]:
     yield app.problem(f"{setting} is {show(value)}, which does not run {interface.upper()} apps", fix)
 
 
+def check_without_effect(app: App) -> t.Iterator[Problem]:
+    """An app's own settings that its worker class does not have."""
+    value = app.data["gunicorn"].get("worker_class")
+    for name, classes in _OF_CLASSES.items():
+        if f"gunicorn.{name}" in app.given and app.usable("gunicorn.worker_class") and value not in classes:
+            text = f"gunicorn.{name} has no effect with {app.setting('gunicorn', 'worker_class')} {show(value)}"
+            yield app.problem(f"{text}: {_WITHOUT[name]}", f"remove {name}, or write worker_class: {classes[0]}")
+
+
 def check_extra(app: App) -> t.Iterator[Problem]:
     """Free settings of gunicorn that have a variable, or that belong to the release."""
     gunicorn = app.data["gunicorn"]
@@ -231,6 +247,7 @@ SERVER = Server(
     checks=(
         check_workers("gunicorn"),
         check_worker_class,
+        check_without_effect,
         check_interface,
         check_pinned("gunicorn", "27.0.1"),
         check_extra,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How many processes serve an app, found out where its server starts; C(python worker_count.py auto 150% 400M) says it."""
+"""How many processes serve an app, found out where its server starts: C(python worker_count.py auto 150% 400M)."""
 
 from __future__ import annotations
 

@@ -398,6 +398,25 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
         {"gunicorn": {"worker_class": "eventlet"}},
         ['app "api"', 'gunicorn.worker_class is "eventlet"', "which gunicorn 26 removed", "use gevent or gthread"],
     ),
+    "tornado": (
+        {"gunicorn": {"worker_class": "tornado"}},
+        ['app "api"', 'gunicorn.worker_class is "tornado"', "one request at a time", "use gthread or gevent"],
+    ),
+    "threads with gevent": (
+        {
+            "gunicorn": {"worker_class": "gevent", "threads": 4},
+            "python": {"packages": ["gevent==26.9.0", "packaging==26.3"]},
+        },
+        ["gunicorn.threads has no effect", 'gunicorn.worker_class "gevent"', "in one thread", "worker_class: gthread"],
+    ),
+    "threads with sync": (
+        {"gunicorn": {"worker_class": "sync", "threads": 4}},
+        ["gunicorn.threads has no effect", 'gunicorn.worker_class "sync"', "remove threads"],
+    ),
+    "connections with sync": (
+        {"gunicorn": {"worker_class": "sync", "worker_connections": 4}},
+        ["gunicorn.worker_connections has no effect", "one connection at a time"],
+    ),
     "gevent without the package": (
         {"gunicorn": {"worker_class": "gevent"}},
         [

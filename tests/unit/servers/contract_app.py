@@ -116,3 +116,20 @@ def _told(scope: dict[str, Any]) -> dict[str, Any]:
         "HTTP_X_REQUEST_ID": headers.get("x-request-id", ""),
         "scheme": scope["scheme"],
     }
+
+
+def create_caller(_greeting: str, *, size: int = 0) -> Callable[..., Iterable[bytes]]:
+    """An app that asks a database and another HTTP server, by libraries that know nothing of its own server."""
+    import psycopg
+    import requests
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == "/database":
+            with psycopg.connect(os.environ["DATABASE"]) as connection:
+                connection.execute("select pg_sleep(1)")
+        if environ["PATH_INFO"] == "/http":
+            requests.get(os.environ["OTHER"], timeout=60).raise_for_status()
+        start_response("200 OK", [("Content-Type", "application/json")])
+        return [json.dumps({"size": size}).encode()]
+
+    return app
