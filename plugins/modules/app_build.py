@@ -166,6 +166,11 @@ options:
         description: Environment variables of everything that runs in the build.
         type: dict
         default: {}
+      build_packages:
+        description: Debian packages that the host has for the build.
+        type: list
+        elements: str
+        default: []
       version:
         description: What git says of the source, for projects that ask it for their version.
         type: str
@@ -268,6 +273,7 @@ BUILD_OPTIONS: dict[str, Any] = {
     "groups": {"type": "list", "elements": "str", "default": []},
     "persistent_files": {"type": "list", "elements": "str", "default": []},
     "environment": {"type": "dict", "default": {}},
+    "build_packages": {"type": "list", "elements": "str", "default": []},
     "version": {"type": "str", "default": ""},
 }
 

@@ -14,6 +14,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.build import inputs as
 from ansible_collections.webops.wsgi.plugins.module_utils.build import make, program
 from ansible_collections.webops.wsgi.plugins.module_utils.build import project as build_project
 from ansible_collections.webops.wsgi.plugins.module_utils.build import requirements as build_requirements
+from ansible_collections.webops.wsgi.plugins.modules import app_build
 from bare_sandbox import BareSandbox
 from builds import APP, BACKEND, INPUTS, PROJECT, make_build, packed
 
@@ -441,3 +442,8 @@ def test_a_source_cannot_lead_the_copy_of_a_package_elsewhere(tmp_path: Path) ->
     inputs = of_package("admin/static", "ln -s /tmp .packages")
     with pytest.raises(build_inputs.BuildError, match=r"has \.packages, a name that the build needs itself"):
         make_build(tmp_path, inputs, packed(tmp_path, {"app.py": ""}))
+
+
+def test_the_module_takes_every_input_of_a_build() -> None:
+    fields = {field.name for field in dataclasses.fields(build_inputs.BuildInputs)}
+    assert set(app_build.BUILD_OPTIONS) == fields
