@@ -112,14 +112,14 @@ CLIENTS = ["get", "get", "get-new", "get-new", "post", "post-new", "slow", "stre
 
 
 class OverTls(http.client.HTTPSConnection):
-    """A connection to this host under an app's name."""
+    """A connection to an address under an app's name."""
 
-    def __init__(self, name: str, port: int, trust: ssl.SSLContext) -> None:
-        self.trust, self.at = trust, port
+    def __init__(self, name: str, address: str, port: int, trust: ssl.SSLContext) -> None:
+        self.trust, self.address, self.at = trust, address, port
         super().__init__(name, timeout=TIMEOUT, context=trust)
 
     def connect(self) -> None:
-        plain = socket.create_connection((ADDRESS, self.at), timeout=TIMEOUT)
+        plain = socket.create_connection((self.address, self.at), timeout=TIMEOUT)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock = self.trust.wrap_socket(plain, server_hostname=self.host)
 
@@ -215,6 +215,7 @@ def stop_with_input(records: Records) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--name", default=ADDRESS, help="the app's domain, for TLS and the Host header")
+    parser.add_argument("--address", default=ADDRESS, help="where the app is reached over TLS")
     parser.add_argument("--port", type=int, default=443)
     parser.add_argument("--ca", help="certificate of the authority to trust; without it, plain HTTP is spoken")
     parser.add_argument("--watch", metavar="LINK", help="record when this link leads elsewhere")
@@ -233,7 +234,7 @@ def main() -> None:
 
     def connect() -> http.client.HTTPConnection:
         if options.ca:
-            return OverTls(options.name, options.port, ssl.create_default_context(cafile=options.ca))
+            return OverTls(options.name, options.address, options.port, ssl.create_default_context(cafile=options.ca))
         return http.client.HTTPConnection(options.name, options.port, timeout=TIMEOUT)
 
     Thread(target=stop_with_input, args=(records,), daemon=True).start()

@@ -27,9 +27,16 @@ from ansible_collections.webops.wsgi.plugins.plugin_utils.managers.processes imp
 from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx.site import asked_name, names, state_folders
 from ansible_collections.webops.wsgi.plugins.plugin_utils.rollout import (
     ACTIVATED,
+    BATCHES,
+    BEFORE,
     FOLLOWS,
     PRESENT,
+    TURNS,
+    batches,
     leaders,
+    size_of,
+    to_take_back,
+    turn_of,
     withheld,
 )
 from ansible_collections.webops.wsgi.plugins.plugin_utils.servers.model import server
@@ -65,16 +72,57 @@ def _facts_of(host: str, variables: Mapping[str, Any]) -> Mapping[str, Any]:
     return variables["hostvars"][host].get("ansible_facts") or {}
 
 
-def _follows(names: list[str], variables: Mapping[str, Any]) -> dict[str, str]:
-    """The apps that another host activates first, and that host."""
+class Order:
+    """Whose turn it is in a play, as one of its hosts sees it."""
 
-    def present_on(host: str) -> list[str]:
-        names: list[str] = _facts_of(host, variables).get(PRESENT) or []
+    def __init__(self, variables: Mapping[str, Any], batch: str) -> None:
+        self.host: str = variables.get("inventory_hostname", "")
+        self.hosts: list[str] = list(variables.get("ansible_play_hosts") or [self.host])
+        self._all: list[str] = list(variables.get("ansible_play_hosts_all") or self.hosts)
+        self._batch = batch
+        self._variables = variables
+
+    def facts_of(self, host: str) -> Mapping[str, Any]:
+        return _facts_of(host, self._variables)
+
+    def _present_on(self, host: str) -> list[str]:
+        names: list[str] = self.facts_of(host).get(PRESENT) or []
         return names
 
-    host = variables["inventory_hostname"]
-    first = leaders(host, variables["ansible_play_hosts"], present_on, names)
-    return {name: leader for name, leader in first.items() if leader != host}
+    def follows(self, names: list[str]) -> dict[str, str]:
+        """The apps that another host activates first, and that host."""
+        first = leaders(self.host, self.hosts, self._present_on, names)
+        return {name: leader for name, leader in first.items() if leader != self.host}
+
+    def batches(self) -> int:
+        """How many turns the hosts take that follow."""
+        return batches(self._batch, len(self._all) - 1)
+
+    def turns(self, names: list[str]) -> dict[str, int]:
+        """The host's turn with each app, 0 for the first. It stays, also when hosts before it leave the play."""
+        size = size_of(self._batch, len(self._all) - 1)
+        return {name: turn_of(self.host, name, self.hosts, self._present_on, size) for name in names}
+
+    def _turns_of(self, host: str) -> Mapping[str, int]:
+        return self.facts_of(host).get(TURNS) or {}
+
+    def withheld(self, follows: Mapping[str, str], number: int) -> dict[str, str]:
+        """Apps of a batch that failed before, and why they are not activated."""
+        mine = {name: follows[name] for name in self.of_batch(follows, number)}
+        earlier = {
+            name: [other for other in self.hosts if 0 < self._turns_of(other).get(name, 0) < number] for name in mine
+        }
+        return withheld(self.host, mine, self.facts_of, earlier)
+
+    def of_batch(self, follows: Mapping[str, str], number: int) -> set[str]:
+        """Apps whose turn it is on this host."""
+        turns = self._turns_of(self.host)
+        return {name for name in follows if turns[name] == number}
+
+    def taken_back(self, names: list[str]) -> dict[str, str]:
+        """Apps that this host goes back with, and why."""
+        lost = [host for host in self._all if host not in self.hosts]
+        return to_take_back(self.host, names, self.hosts, self.facts_of, lost)
 
 
 class ActionModule(ActionBase):
@@ -85,16 +133,27 @@ class ActionModule(ActionBase):
         turn = arguments.get("turn", "")
         facts: dict[str, Any] = {}
         failures: dict[str, str] = {}
+        rollback = dict(arguments.get("rollback", {}))
+        order = Order(variables, str(arguments.get("batch", "100%")))
+        number = int(arguments.get("number", 1))
         if turn == "first":
-            follows = _follows([app["name"] for app in present], variables)
+            names = [app["name"] for app in present]
+            follows = order.follows(names)
             present = [app for app in present if app["name"] not in follows]
-            facts[FOLLOWS] = follows
+            facts |= {FOLLOWS: follows, BATCHES: order.batches(), TURNS: order.turns(names)}
             if not present:
                 return {**result, "changed": False, "ansible_facts": facts}
         elif turn == "others":
             follows = variables["ansible_facts"][FOLLOWS]
-            failures = withheld(variables["inventory_hostname"], follows, lambda host: _facts_of(host, variables))
-            present = [app for app in present if app["name"] in follows and app["name"] not in failures]
+            failures = order.withheld(follows, number)
+            mine = order.of_batch(follows, number) - set(failures)
+            present = [app for app in present if app["name"] in mine]
+        elif turn == "back":
+            failures = order.taken_back([app["name"] for app in present if app["release"]["all_or_nothing"]])
+            rollback = {name: variables["ansible_facts"][BEFORE][name] for name in failures}
+            present = [app for app in present if rollback.get(app["name"])]
+            if not present:
+                return settle(self, {**result, "changed": False}, failures, variables)
         builds, configs = arguments.get("builds", {}), arguments.get("configs", {})
         units = Units(Renderer(self, variables), present)
         options = {
@@ -111,7 +170,7 @@ class ActionModule(ActionBase):
             "absent": [
                 {"name": app["name"], "purge": app["purge"]} for app in arguments["apps"] if app["state"] == "absent"
             ],
-            "rollback": arguments.get("rollback", {}),
+            "rollback": rollback,
             "activated": arguments.get("activated"),
             "who": caller(),
         }
@@ -122,7 +181,9 @@ class ActionModule(ActionBase):
         activated = {name: done["action"] for name, done in releases.items() if done["action"] != "none"}
         if turn:
             earlier = variables["ansible_facts"].get(ACTIVATED) or {}
-            result["ansible_facts"] = {**facts, ACTIVATED: {**earlier, **activated}}
+            before = variables["ansible_facts"].get(BEFORE) or {}
+            new = {name: done.get("previous") or "" for name, done in releases.items() if done["action"] == "deploy"}
+            result["ansible_facts"] = {**facts, ACTIVATED: {**earlier, **activated}, BEFORE: {**before, **new}}
         failures |= by_app(result.pop("failures", []))
         if failures and options["activated"] is not None:  # nothing comes after it that would report them
             earlier = earlier_failures(variables)
@@ -141,7 +202,7 @@ class ActionModule(ActionBase):
             "credentials": app["credentials"],
             "config_files": app["files"],
             "masked": [value for value in app["secrets"].values() if len(value) >= MASKED_LENGTH],
-            "run_hooks": self._task.args.get("turn") != "others",
+            "run_hooks": self._task.args.get("turn") not in ("others", "back"),
             "health": health_options(app),
             "proxy": {
                 "domains": names(app) if app["domains"] else [],

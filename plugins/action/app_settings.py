@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import typing as t
 
@@ -58,7 +59,8 @@ class ActionModule(ActionBase):
         inventory = self._inventory(schema, variables, problems)
         warnings: list[str] = []
         entries, homes = self._entries(variables, problems, warnings)
-        fleet = self._fleet(variables)
+        program = inventory.get("wsgi_balancer", schema.common["wsgi_balancer"]["default"])
+        fleet = dataclasses.replace(self._fleet(variables), program=str(program))
         findings = checks.examine(
             schema,
             variables=list(variables),
@@ -86,6 +88,7 @@ class ActionModule(ActionBase):
         # What the play does with them from here on; facts may be cached from one run to the next.
         present = [app["name"] for app in findings.apps if app["state"] == "present"]
         result["ansible_facts"] = {rollout.PRESENT: present, rollout.ACTIVATED: None, rollout.FOLLOWS: {}, FACT: {}}
+        result["ansible_facts"] |= {rollout.BATCHES: 1, rollout.BEFORE: {}}
         return result
 
     def _fleet(self, variables: dict[str, t.Any]) -> members.Fleet:

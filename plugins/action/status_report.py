@@ -12,6 +12,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.webops.wsgi.plugins.module_utils.release.status import history_table, overview
+from ansible_collections.webops.wsgi.plugins.plugin_utils.fleet import view
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import plain
 
 FORMATS: dict[str, Callable[[list[dict[str, Any]]], str]] = {
@@ -27,9 +28,15 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         rows, wanted = plain(self._task.args["rows"]), self._task.args.get("format", "table")
+        views = plain(self._task.args.get("views") or {})
+        if views:
+            rows = [{**row, "rotation": view.rotation(row, views)} for row in rows]
         if wanted not in FORMATS:
             choice = " or ".join(f"-e format={name}" for name in FORMATS)
             raise AnsibleActionFail(f'format is "{wanted}"; write {choice}')
         self._display.display(FORMATS[wanted](rows))
+        if wanted == "table":
+            for line in view.skew(rows):
+                self._display.warning(line)
         result["changed"] = False
         return result

@@ -303,9 +303,18 @@ options:
   turn:
     description:
       - V(first) does the apps of which this is the first host of the play that has them, V(others) those that another
-        host did first and that have not failed there. Without it all of them are done. The action plugin reads this.
+        host did first and that have not failed there. V(back) goes back with those that are to be the same on all hosts
+        and failed on some. Without it all of them are done. The action plugin reads this.
     type: str
-    choices: [first, others]
+    choices: [first, others, back]
+  batch:
+    description: How many of the others go at once, a number or a share. The action plugin reads this.
+    type: str
+    default: 100%
+  number:
+    description: Which batch of the others goes now, counted from one. The action plugin reads this.
+    type: int
+    default: 1
   who:
     description: The person and machine that asked for it; the action plugin sets this.
     type: str

@@ -207,10 +207,9 @@ files:
   type: list
   elements: path
 drained:
-  description: Hosts that a balancer sends no new requests to.
+  description: Hosts that a balancer sends no new requests to, and whether a C(person) or a C(run) has said so.
   returned: success
-  type: list
-  elements: str
+  type: dict
 interface:
   description: Network interface that has O(address), empty where none has.
   returned: success
@@ -231,6 +230,7 @@ uv:
 
 from pathlib import Path
 
+from ansible_collections.webops.wsgi.plugins.module_utils.balancer.drained import drained
 from ansible_collections.webops.wsgi.plugins.module_utils.config_tree.spec import Spec
 from ansible_collections.webops.wsgi.plugins.module_utils.config_tree.state import in_place
 from ansible_collections.webops.wsgi.plugins.module_utils.host import pythons, wishes
@@ -300,7 +300,7 @@ def main() -> None:
         "certificates": host.with_certificate(module.params["apps"]),
         "ipv6": host.has_ipv6(),
         "interface": host.interface_of(module.params["address"]),
-        "drained": host.names_in(Path(module.params["drains"])),
+        "drained": drained(Path(module.params["drains"])),
         "failures": [visible(text) for text in refused],
         "files": [path for path in module.params["files"] if Path(path).is_file()],
         "trees": {tree["root"]: in_place(Spec(files=(), **tree)) for tree in module.params["trees"]},

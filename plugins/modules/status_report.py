@@ -30,6 +30,12 @@ options:
     type: list
     elements: dict
     required: true
+  views:
+    description:
+      - What each balancer thinks of the hosts, as M(webops.wsgi.balancer_drain) returns it, by balancer. Then the table
+        says which of them send requests to a host.
+    type: dict
+    default: {}
   format:
     description: How to show them.
     type: str

@@ -32,7 +32,7 @@ HOST = {
     "users": [],
     "orphans": [],
     "ipv6": True,
-    "drained": [],
+    "drained": {},
 }
 
 

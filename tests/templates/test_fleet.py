@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.webops.wsgi.plugins.plugin_utils.fleet import members, tiers
+from ansible_collections.webops.wsgi.plugins.plugin_utils.fleet import haproxy, members, tiers
 from nginx import Config
 from render import app, defaults, render
 
@@ -29,7 +30,7 @@ def config(tmp_path: Path, host: str, drained: tuple[str, ...] = (), **settings:
     whole = app("api", nginx=SETTINGS, balancer={**defaults("balancer"), **settings}, hosts="")
     apps = tiers.divide(fleet, [whole], {"api": GROUPS["wsgi"]})
     given = {"__wsgi_settings": {"fleet": tiers.facts(fleet)}, "inventory_hostname": host}
-    return Config(tmp_path, apps, {"drained": list(drained)}, given)
+    return Config(tmp_path, apps, {"drained": dict.fromkeys(drained, "person")}, given)
 
 
 def upstreams(found: Config) -> dict[str, dict[str, str]]:
@@ -147,3 +148,36 @@ def test_the_packet_filter_admits_balancers_and_whom_a_person_names() -> None:
     )
     assert "ip saddr { 10.0.0.11, 10.0.0.12, 10.0.0.5 } accept" in text
     assert "ip6 saddr { fd00::/64 } accept" in text
+
+
+def test_haproxy_has_the_same_servers_and_asks_them_for_their_health(tmp_path: Path) -> None:
+    fleet = replace(members.read("lb1", GROUPS, lambda name: {"balancer_address": ADDRESSES[name]}), program="haproxy")
+    settings = {**defaults("balancer"), "method": "hash", "hash_key": "cookie:sid", "retries": 2}
+    health = {"health_path": "/healthz", "health_status": [200, "204-299"], "health_headers": {"X-Probe": "it's"}}
+    whole = app("api", nginx=SETTINGS, balancer=settings, release=health, hosts="")
+    (divided,) = tiers.divide(fleet, [whole], {"api": ["web1", "web2"]})
+    text = render(
+        "balancer",
+        "haproxy-app.cfg.j2",
+        app=divided,
+        __wsgi_host={"drained": {"web2": "person"}},
+    )
+    lines = [line.strip() for line in text.splitlines()]
+    assert "balance hash req.cook(sid)" in lines
+    check = "http-check send meth GET uri /healthz ver HTTP/1.1 hdr Host api.example.com hdr User-Agent webops.wsgi"
+    assert f"{check} hdr X-Probe 'it'\\''s'" in lines
+    assert "http-check expect status 200,204-299" in lines
+    assert "server web1 10.0.0.21:80 check weight 1" in lines
+    assert "server web2 10.0.0.22:80 check weight 0" in lines
+    given = {"__wsgi_settings": {"fleet": tiers.facts(fleet)}, "inventory_hostname": "lb1"}
+    beside = upstreams(Config(tmp_path, [divided], {"drained": {}}, given))
+    assert beside["wsgi-api"] == beside["wsgi-api-once"] == {"unix:/run/haproxy/wsgi-api.sock": "max_fails=0"}
+
+
+def test_haproxy_keeps_clients_with_a_cookie_from_a_drained_host() -> None:
+    """One that has only lost its weight would go on getting them."""
+    fleet = replace(members.read("lb1", GROUPS, lambda name: {"balancer_address": ADDRESSES[name]}), program="haproxy")
+    settings = {**defaults("balancer"), "sticky": "cookie", "sticky_cookie": "fleet"}
+    (divided,) = tiers.divide(fleet, [app("api", balancer=settings, hosts="")], {"api": ["web1", "web2"]})
+    found = haproxy.backend(divided, ["web2"])
+    assert [(server["weight"], server["disabled"]) for server in found["servers"]] == [(1, False), (1, True)]

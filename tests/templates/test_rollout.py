@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 from ansible_collections.webops.wsgi.plugins.action import app_release
-from ansible_collections.webops.wsgi.plugins.plugin_utils.rollout import leaders, withheld
+from ansible_collections.webops.wsgi.plugins.plugin_utils.rollout import (
+    batches,
+    leaders,
+    size_of,
+    to_take_back,
+    turn_of,
+    withheld,
+)
 from render import app, renderer
 
 
@@ -57,6 +64,42 @@ def test_an_app_that_failed_where_it_went_first_goes_nowhere_else() -> None:
         "a": 'app "a": was not activated on me, since it failed on first, which goes first',
         "c": 'app "c": was not activated on me, since gone, which goes first, failed',
     }
+
+
+@pytest.mark.parametrize(
+    ("batch", "hosts", "size", "turns"),
+    [("100%", 19, 19, 1), ("100%", 0, 1, 1), ("25%", 19, 5, 4), ("2", 5, 2, 3), ("10%", 2, 1, 2), ("8", 3, 8, 1)],
+)
+def test_the_others_follow_in_batches(batch: str, hosts: int, size: int, turns: int) -> None:
+    assert (size_of(batch, hosts), batches(batch, hosts)) == (size, turns)
+
+
+def test_each_host_has_its_turn_with_an_app() -> None:
+    present = {"h1": ["b"], "h2": ["a"], "h3": ["a"], "h4": ["a"], "h5": ["a"], "h6": ["a"]}
+    found = {host: turn_of(host, "a", list(present), present.__getitem__, 2) for host in list(present)[1:]}
+    assert found == {"h2": 0, "h3": 1, "h4": 1, "h5": 2, "h6": 2}
+
+
+def test_a_failure_in_an_earlier_batch_stops_the_later_ones() -> None:
+    facts: dict[str, dict[str, Any]] = {
+        "first": {"wsgi_activated": {"a": "deploy"}},
+        "second": {"wsgi_activated": {}, "wsgi_failed": {"a": "broken"}},
+    }
+    kept = withheld("me", {"a": "first"}, facts.__getitem__, {"a": ["second"]})
+    assert kept == {"a": 'app "a": was not activated on me, since it failed on second, whose turn was before'}
+
+
+def test_hosts_that_have_an_app_already_go_back_when_it_is_to_be_the_same_everywhere() -> None:
+    facts: dict[str, dict[str, Any]] = {
+        "h1": {"wsgi_before": {"a": "3", "b": "1"}},
+        "h2": {"wsgi_before": {}, "wsgi_failed": {"a": "broken"}},
+        "h3": {"wsgi_present": ["b"]},
+    }
+    found = to_take_back("h1", ["a"], ["h1", "h2"], facts.__getitem__, [])
+    assert found == {"a": 'app "a": went back on h1, since it failed on h2'}
+    assert to_take_back("h1", ["b"], ["h1", "h2"], facts.__getitem__, []) == {}
+    assert list(to_take_back("h1", ["b"], ["h1", "h2"], facts.__getitem__, ["h3"])) == ["b"]
+    assert to_take_back("h2", ["a"], ["h1", "h2"], facts.__getitem__, []) == {}, "it has gone back by itself"
 
 
 class Host:

@@ -274,11 +274,6 @@ def interface_of(address: str) -> str:
     return found[1] if found else ""
 
 
-def names_in(folder: Path) -> list[str]:
-    """Names of the files in a directory, none where it is missing."""
-    return sorted(path.name for path in folder.glob("*"))
-
-
 def builds(names: Iterable[str], root: Path) -> dict[str, list[str]]:
     """The digests of the complete builds of each app."""
     return {name: sorted(path.parent.name for path in (root / name / "builds").glob("*/build.json")) for name in names}

@@ -130,6 +130,11 @@ def ask_through_proxy(port: int, name: str, health: Health) -> Answer:
     return _ask(connection, replace(health, host=name), {})
 
 
+def ask_over(connection: http.client.HTTPConnection, health: Health) -> Answer:
+    """Ask once over a connection, under the name that C(health) says."""
+    return _ask(connection, health, {})
+
+
 def _ask(connection: http.client.HTTPConnection, health: Health, headers: Mapping[str, str]) -> Answer:
     fixed = {"Host": health.host, "User-Agent": USER_AGENT, "Connection": "close"}
     # The timeout of a connection begins again with each byte.

@@ -20,6 +20,7 @@ from ansible_collections.webops.wsgi.plugins.plugin_utils.fleet.members import (
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import App, Problem, show
 
 _HASH_KEY = re.compile(r"client|uri|cookie:[A-Za-z0-9_]+|header:[A-Za-z][A-Za-z0-9-]*")
+_BATCH = re.compile(r"[1-9][0-9]*|([1-9]|[1-9][0-9]|100)%")
 _COOKIE = re.compile(r"[A-Za-z0-9_]+")  # what is part of a variable's name in nginx
 
 
@@ -169,4 +170,11 @@ def check_balancing(app: App) -> t.Iterator[Problem]:
         yield app.problem(text, "choose one of them")
 
 
-CHECKS: tuple[t.Callable[[App], t.Iterator[Problem]], ...] = (check_balancing,)
+def check_batch(app: App) -> t.Iterator[Problem]:
+    """A number of hosts, or a share of them."""
+    batch = app.data["release"].get("batch", "")
+    if app.usable("release.batch") and not _BATCH.fullmatch(batch):
+        yield app.problem(f"release_batch is {show(batch)}, neither a number nor a share", 'write such as "2" or "25%"')
+
+
+CHECKS: tuple[t.Callable[[App], t.Iterator[Problem]], ...] = (check_balancing, check_batch)

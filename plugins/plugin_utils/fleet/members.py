@@ -18,6 +18,7 @@ from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
 
 BALANCERS, APP_HOSTS = "balancers", "wsgi"
+NGINX, HAPROXY = "nginx", "haproxy"
 BALANCER, APP_HOST, ALONE = "balancer", "app", ""
 HTTP_PORT = 80  # default of nginx_proxy_http_port
 
@@ -54,6 +55,7 @@ class Fleet:
         balancers: All balancers.
         app_hosts: All app hosts; on one of them, their names alone are told.
         present: Whether the inventory has a group of balancers, be it empty.
+        program: What spreads requests, C(nginx) or C(haproxy).
     """
 
     role: str = ALONE
@@ -61,6 +63,7 @@ class Fleet:
     balancers: tuple[Member, ...] = ()
     app_hosts: tuple[Member, ...] = ()
     present: bool = False
+    program: str = NGINX
 
     def member(self) -> Member:
         """The host itself."""

@@ -75,7 +75,7 @@ def before(fleet: Fleet, app: Data, hosts: Collection[str]) -> Data:
             settings["read_timeout"] += LATER
         settings.pop("connect_timeout", None)
     nginx["connect_timeout"] = app["balancer"]["connect_timeout"]
-    return {**app, "nginx": nginx, "tier": BALANCER, "servers": servers(fleet, hosts)}
+    return {**app, "nginx": nginx, "tier": BALANCER, "program": fleet.program, "servers": servers(fleet, hosts)}
 
 
 def servers(fleet: Fleet, hosts: Collection[str]) -> list[Data]:
@@ -83,6 +83,8 @@ def servers(fleet: Fleet, hosts: Collection[str]) -> list[Data]:
     return [
         {
             "host": member.name,
+            "address": member.address,
+            "port": member.port,
             "at": f"{bracketed(member.address)}:{member.port}",
             "weight": member.weight,
             "backup": member.backup,
@@ -105,6 +107,7 @@ def facts(fleet: Fleet) -> Data:
             {"name": one.name, "address": one.address, "at": f"{bracketed(one.address)}:{one.port}"}
             for one in fleet.balancers
         ],
+        "program": fleet.program,
         "first": fleet.balancers[0].name,
         "app_hosts": [one.name for one in fleet.app_hosts],
     }

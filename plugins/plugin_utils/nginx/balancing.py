@@ -9,7 +9,7 @@ import re
 import typing as t
 from collections.abc import Collection, Mapping
 
-from ansible_collections.webops.wsgi.plugins.plugin_utils.fleet.members import BALANCER
+from ansible_collections.webops.wsgi.plugins.plugin_utils.fleet.members import BALANCER, NGINX
 
 Data = dict[str, t.Any]
 
@@ -28,12 +28,15 @@ def balancing(app: Mapping[str, t.Any], drained: Collection[str] = ()) -> Data:
         drained: Hosts that get no new requests.
     """
     settings = app["balancer"]
+    if app["program"] != NGINX:
+        return {"beside": f"/run/haproxy/wsgi-{app['name']}.sock", "tries": settings["retries"] + 1, "sticky": False}
     method = settings["method"]
     keyed = method == "hash"
     failing = f" max_fails={settings['max_fails']} fail_timeout={settings['fail_timeout']}s"
     # nginx knows no reserve beside a hash or a choice by chance.
     reserve = method in ("round_robin", "least_conn")
     return {
+        "beside": "",
         "method": f"hash {hash_key(settings['hash_key'])} consistent" if keyed else METHODS[method],
         "sticky": is_sticky(app),
         "keepalive_timeout": max(1, app["nginx"]["client_keepalive_timeout"] - EARLIER),
@@ -73,5 +76,5 @@ def place(app: Mapping[str, t.Any]) -> str:
 
 
 def is_sticky(app: Mapping[str, t.Any]) -> bool:
-    """Whether a client stays with a host by a cookie of the balancer's."""
-    return bool(app["balancer"]["sticky"] == "cookie")
+    """Whether a client stays with a host by a cookie that nginx sets."""
+    return bool(app["balancer"]["sticky"] == "cookie" and app["program"] == NGINX)

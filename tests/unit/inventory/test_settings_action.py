@@ -83,6 +83,7 @@ def test_templates_are_evaluated_and_the_result_is_hidden(inventory):
     assert result["changed"] is False
     assert result["_ansible_no_log"] is True
     facts = {"wsgi_present": ["api"], "wsgi_activated": None, "wsgi_follows": {}, "wsgi_failed": {}}
+    facts |= {"wsgi_batches": 1, "wsgi_before": {}}
     assert result["ansible_facts"] == facts, "secrets are no facts"
     app = result["apps"][0]
     assert app["domains"] == ["api.example.com"]

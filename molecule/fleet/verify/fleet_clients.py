@@ -1,0 +1,43 @@
+"""What clients of the fleet have seen, and what its hosts have."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+SAFE = ("get", "get-new", "slow", "stream")  # kinds of requests that may be sent again
+DOMAIN = "api.example.test"
+
+
+@dataclass
+class Load:
+    """What clients have seen: for each request when it began, how long it took, its kind and its outcome."""
+
+    lines: list[tuple[float, float, str, str]] = field(default_factory=list)
+
+    def failed(self, *kinds: str, after: float = 0) -> Counter[str]:
+        """Outcomes that were not good, of these kinds or of all, of requests that began after a time."""
+        return Counter(
+            f"{kind} {outcome}"
+            for began, _took, kind, outcome in self.lines
+            if outcome not in ("ok", "repeated") and (not kinds or kind in kinds) and began > after
+        )
+
+    def gap(self, kind: str = "get-new") -> float:
+        """The longest time in seconds in which no request of a kind was answered."""
+        good = [line for line in self.lines if line[2] == kind and line[3] == "ok"]
+        ends = sorted(began + took / 1000 for began, took, _kind, _outcome in good)
+        return max((later - earlier for earlier, later in itertools.pairwise(ends)), default=0)
+
+    def percentile(self, share: float, since: float, until: float) -> float:
+        """Milliseconds that a share of the short requests took at most which began in a time."""
+        short = [line for line in self.lines if since < line[0] < until and line[2].startswith(("get", "post"))]
+        took = sorted(line[1] for line in short)
+        return took[int(len(took) * share)] if took else 0
+
+
+def served(host: Any) -> int:
+    """How many requests of the app an app host has answered, by its log."""
+    return int(host.run("cat /var/log/nginx/api.access.log 2>/dev/null | wc -l") or 0)

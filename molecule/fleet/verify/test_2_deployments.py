@@ -1,0 +1,78 @@
+"""Deployments, under load at the floating address."""
+
+from __future__ import annotations
+
+import time
+
+from fleet_clients import served
+
+
+def releases(webs) -> list[str]:
+    """The release in service on each host."""
+    return [host.release("api") for host in webs]
+
+
+def test_a_rolling_deployment_loses_nothing(play, under_load, floating, webs, changed_app):
+    before = releases(webs)
+    with under_load(floating, pace=1.0) as load:
+        ran = play(playbook="deploy", wsgi_apps=changed_app(env={"TROUBLE": "", "ROUND": "2"}))
+        time.sleep(1)
+    assert ran.code == 0, ran.output
+    assert all(now != old for now, old in zip(releases(webs), before, strict=True))
+    assert load.failed() == {}
+
+
+def test_a_broken_release_is_stopped_at_the_first_host(play, under_load, floating, webs, changed_app):
+    before = releases(webs)
+    with under_load(floating) as load:
+        ran = play(playbook="deploy", wsgi_apps=changed_app(entrypoint="app:no_such_factory()"))
+    assert ran.code != 0
+    assert releases(webs) == before
+    assert [host.run("ls /srv/api/releases | wc -l") for host in webs[1:]] == ["2", "2"], "others were touched"
+    assert load.failed() == {}
+
+
+def test_nginx_of_app_hosts_may_reload(under_load, floating, webs):
+    with under_load(floating) as load:
+        for _ in range(5):
+            for host in webs:
+                host.run("systemctl reload nginx")
+                time.sleep(0.3)
+    assert load.failed() == {}
+
+
+def test_a_drained_host_gets_nothing_new_and_finishes_what_it_has(play, under_load, floating, named):
+    host = named["web2"]
+    with under_load(floating) as load:
+        ran = play("-e", "host=web2", playbook="drain")
+        assert ran.code == 0, ran.output
+        time.sleep(2)
+        before = served(host)
+        time.sleep(3)
+        assert served(host) == before, "it got requests after it was drained"
+        again = play("-e", "host=web2", playbook="drain")
+        assert (again.code, again.changed) == (0, [])
+        back = play("-e", "host=web2", playbook="undrain")
+        assert back.code == 0, back.output
+        time.sleep(3)
+        assert served(host) > before
+    assert load.failed() == {}
+
+
+def test_a_host_that_is_needed_is_not_drained(play):
+    """The app of two hosts would have none."""
+    assert play("-e", "host=web2", playbook="drain").code == 0
+    refused = play("-e", "host=web3", playbook="drain")
+    assert refused.code != 0
+    assert 'app "once": without web3' in refused.output
+    assert play("-e", "host=web2", playbook="undrain").code == 0
+
+
+def test_a_host_that_an_interrupted_run_has_drained_is_put_back(play, balancers):
+    for host in balancers:
+        host.run("mkdir -p /var/lib/wsgi-balancer/drained && echo run >/var/lib/wsgi-balancer/drained/web3")
+    ran = play(playbook="site")
+    assert ran.code == 0, ran.output
+    for host in balancers:
+        assert host.run("ls /var/lib/wsgi-balancer/drained") == ""
+        assert host.try_("grep -w down /etc/nginx/wsgi/sites/api.conf").returncode != 0

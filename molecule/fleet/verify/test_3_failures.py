@@ -1,0 +1,107 @@
+"""Hosts that fail, under load at the floating address."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from contextlib import suppress
+
+from fleet_clients import SAFE
+
+
+def docker(*arguments: str) -> None:
+    subprocess.run(["docker", *arguments], check=True, capture_output=True)
+
+
+def wait_until(condition, seconds: float = 60) -> float:
+    """Wait until a condition holds; how long it took."""
+    began = time.monotonic()
+    while time.monotonic() < began + seconds:
+        with suppress(AssertionError):
+            if condition():
+                return time.monotonic() - began
+        time.sleep(0.1)
+    raise AssertionError(f"waited {seconds} s in vain")
+
+
+def booted(host) -> bool:
+    state = host.try_("systemctl is-system-running").stdout.strip()
+    return state in ("running", "degraded")
+
+
+def test_a_host_is_killed(under_load, floating, named):
+    host = named["web3"]
+    with under_load(floating) as load:
+        killed = time.time()
+        docker("kill", host.container)
+        time.sleep(8)
+        docker("start", host.container)
+        wait_until(lambda: booted(host))
+        time.sleep(3)
+    assert load.failed(*SAFE[:2], after=killed + 3) == {}, "safe requests failed after the host was known to be dead"
+    print(f"failed in all: {load.failed()}")
+    assert sum(load.failed().values()) <= 20, load.failed()
+
+
+def test_the_link_to_a_host_is_cut(under_load, floating, named):
+    host = named["web2"]
+    with under_load(floating) as load:
+        cut = time.time()
+        host.run(
+            "nft add table inet cut; nft add chain inet cut i '{ type filter hook input priority -10; policy drop; }'"
+        )
+        time.sleep(8)
+        host.run("nft delete table inet cut")
+        time.sleep(3)
+    assert load.failed(after=cut + 5) == {}
+    slow = load.percentile(0.99, cut + 4, cut + 8)
+    print(f"p99 from 4 s after the cut: {slow:.0f} ms")
+
+
+def test_the_balancer_with_the_address_is_killed(under_load, floating, holder):
+    (active,) = holder()
+    with under_load(floating, "get-new", "get-new", "post-new", pace=1.0) as load:
+        docker("kill", active.container)
+        took = wait_until(lambda: holder() and active not in holder(), 10)
+        time.sleep(2)
+        docker("start", active.container)
+        wait_until(lambda: booted(active))
+        time.sleep(3)
+    print(f"the address moved in {took:.2f} s, clients were without answers for {load.gap():.2f} s")
+    assert load.gap() <= 2
+    assert len(holder()) == 1, "the one that came back did not take the address"
+    assert holder() != [active]
+
+
+def test_nginx_of_the_balancer_with_the_address_fails(holder):
+    (active,) = holder()
+    active.run("systemctl stop nginx")
+    took = wait_until(lambda: active not in holder() and len(holder()) == 1, 10)
+    print(f"the address moved in {took:.2f} s")
+    active.run("systemctl start nginx")
+    time.sleep(3)
+    assert len(holder()) == 1
+
+
+def test_keepalived_restarts(balancers, holder):
+    """However it is restarted, one balancer has the address in the end."""
+    for host in balancers:
+        host.run("systemctl restart keepalived")
+        time.sleep(3)
+        assert len(holder()) == 1
+    for host in balancers:
+        host.run("systemctl reload keepalived")
+    time.sleep(3)
+    assert len(holder()) == 1
+
+
+def test_balancers_that_did_not_hear_of_each_other_agree_again(balancers, holder):
+    one, other = balancers
+    rule = "nft add table inet split; nft add chain inet split i '{ type filter hook input priority -10; }'"
+    for host in balancers:
+        host.run(f"{rule}; nft add rule inet split i ip protocol vrrp drop")
+    wait_until(lambda: len(holder()) == 2, 10)
+    for host in balancers:
+        host.run("nft delete table inet split")
+    wait_until(lambda: len(holder()) == 1, 10)
+    assert one is not other
