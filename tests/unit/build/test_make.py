@@ -57,6 +57,10 @@ def test_digest_of_a_build_that_uses_nothing_new_stays() -> None:
     assert inputs.digest == "2c501fbc26f502f5"
 
 
+def test_the_module_takes_all_that_shapes_a_build() -> None:
+    assert set(app_build.BUILD_OPTIONS) == {field.name for field in dataclasses.fields(build_inputs.BuildInputs)}
+
+
 def test_new_password_of_the_index_is_no_new_build() -> None:
     one = dataclasses.replace(INPUTS, index_url="https://user:old@packages.example.com/simple")
     two = dataclasses.replace(INPUTS, index_url="https://user:new@packages.example.com/simple")
