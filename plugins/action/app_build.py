@@ -97,6 +97,7 @@ def inputs_of(app: Mapping[str, Any], source: Source) -> BuildInputs:
         requirements=python["requirements"],
         packages=list(python["packages"]),
         server=app["server"]["requirement"],
+        server_packages=list(app["server"]["packages"]),
         index_url=python["index_url"],
         extra_index_urls=list(python["extra_index_urls"]),
         ca_bundle=python["ca_bundle"],

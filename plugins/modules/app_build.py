@@ -103,6 +103,11 @@ options:
         description: Requirement of the application server, used unless the app brings its own.
         type: str
         default: ""
+      server_packages:
+        description: Packages of which an app may bring any one, where they are more than that of the requirement.
+        type: list
+        elements: str
+        default: []
       index_url:
         description: Package index.
         type: str
@@ -259,6 +264,7 @@ BUILD_OPTIONS: dict[str, Any] = {
     "requirements": {"type": "str", "default": ""},
     "packages": {"type": "list", "elements": "str", "default": []},
     "server": {"type": "str", "default": ""},
+    "server_packages": {"type": "list", "elements": "str", "default": []},
     "index_url": {"type": "str", "default": "", "no_log": True},
     "extra_index_urls": {"type": "list", "elements": "str", "default": [], "no_log": True},
     "ca_bundle": {"type": "str", "default": ""},

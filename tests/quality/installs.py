@@ -14,7 +14,18 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRATCH = ROOT / ".cache" / "installs"
-ROLES = ("python_app", "server", "gunicorn", "waitress", "uvicorn", "granian", "release", "nginx_proxy", "certbot")
+ROLES = (
+    "python_app",
+    "server",
+    "gunicorn",
+    "waitress",
+    "uvicorn",
+    "granian",
+    "uwsgi",
+    "release",
+    "nginx_proxy",
+    "certbot",
+)
 NEEDED = ("README.md", "LICENSE", "meta/runtime.yml", "playbooks/site.yml", "plugins/modules", "plugins/module_utils")
 DEVELOPMENT_ONLY = (
     ".*",

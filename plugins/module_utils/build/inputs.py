@@ -40,6 +40,7 @@ class BuildInputs:
         requirements: Requirements file, lock or pyproject.toml within the source; empty to find it.
         packages: Further requirements, such as C(gevent==26.4.0).
         server: The requirement of the application server, installed unless the app brings its own.
+        server_packages: The packages of which the app may bring any one, where they are more than that of C(server).
         index_url: Package index, with credentials if it takes any.
         extra_index_urls: Further indexes.
         ca_bundle: CA bundle on the host that the indexes are verified with.
@@ -84,6 +85,7 @@ class BuildInputs:
     groups: list[str] = field(default_factory=list)
     persistent_files: list[str] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
+    server_packages: list[str] = field(default_factory=list)
     version: str = ""
     build_packages: list[str] = field(default_factory=list)
 
@@ -99,7 +101,16 @@ class BuildInputs:
         for cosmetic in ("label", "stamp", "uv", "ca_bundle", "version", "build_packages"):
             del inputs[cosmetic]
         # What came later changes the names of no builds that do without it.
-        for later in ("subdirectory", "commands", "variables", "extras", "groups", "persistent_files", "environment"):
+        for later in (
+            "subdirectory",
+            "commands",
+            "variables",
+            "extras",
+            "groups",
+            "persistent_files",
+            "environment",
+            "server_packages",
+        ):
             if not inputs[later]:
                 del inputs[later]
         # A new password for the same index is no new build.

@@ -41,6 +41,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.build.requirements imp
     environment_recipe,
     further,
     installed_packages,
+    lacks_server,
     locked_recipe,
     requirement_name,
     requirement_sets,
@@ -182,7 +183,7 @@ def _install(path: Path, inputs: BuildInputs, plan: Plan, environment: dict[str,
     for requirements in further(inputs) if plan.lock else plan.runs:
         _run([*_installer(venv, inputs), *requirements], inputs, environment, source)
     # What the app brings wins. Its requirements need not say so: an included file, a lock, a dependency may bring it.
-    if inputs.server and requirement_name(inputs.server) not in installed_packages(venv):
+    if lacks_server(inputs, installed_packages(venv)):
         _run([*_installer(venv, inputs), inputs.server], inputs, environment, source)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from ansible_collections.webops.wsgi.plugins.module_utils.build.inputs import (
@@ -81,6 +82,12 @@ def further(inputs: BuildInputs) -> list[list[str]]:
     """
     extra = [*inputs.packages, *([inputs.source["package"]] if "package" in inputs.source else [])]
     return [extra] if extra else []
+
+
+def lacks_server(inputs: BuildInputs, installed: Collection[str]) -> bool:
+    """Whether the app has not brought a server; any of the server's packages is one."""
+    packages = inputs.server_packages or [requirement_name(inputs.server)]
+    return bool(inputs.server) and not any(package in installed for package in packages)
 
 
 def installed_packages(venv: Path) -> dict[str, str]:

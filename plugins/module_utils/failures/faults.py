@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import signal as signals
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -90,11 +91,16 @@ def _ended(lines: Iterable[str], log: ServerLog, late: set[str]) -> Iterator[tup
     for line in lines:
         if found := log.search(log.worker_ended, line):
             if found.groupdict().get("pid") not in late:
-                yield "a worker", found["signal"]
+                yield "a worker", _name(found["signal"])
         elif found := _KILLED.search(line) or _TERMINATED.search(line):
             yield "the process", f"SIG{found['signal']}"
         elif (found := _SHELL_STATUS.search(line) or _EXIT_STATUS.search(line)) and found["status"] in _SHELL:
             yield "the command", _SHELL[found["status"]]
+
+
+def _name(signal: str) -> str:
+    """The name of a signal; some servers tell its number."""
+    return signals.Signals(int(signal)).name if signal.isdecimal() else signal
 
 
 def _death(who: str, signal: str, count: int, memory: bool) -> Fault:

@@ -79,7 +79,7 @@ def check_request_sizes(app: App) -> t.Iterator[Problem]:
         if not app.usable(".".join(taker), ".".join(passer)):
             continue
         taken = read_taken(app.data[taker[0]].get(taker[1]))
-        passed = read_passed(app.data[passer[0]].get(passer[1]))
+        passed = _at_most(app, taker, read_passed(app.data[passer[0]].get(passer[1])))
         unlimited = taken == 0 and taker != _BUFFERS  # where a server takes 0 at all
         if taken is None or passed is None or taken >= passed or unlimited:
             continue
@@ -87,6 +87,12 @@ def check_request_sizes(app: App) -> t.Iterator[Problem]:
         values = show(app.data[taker[0]][taker[1]]), show(app.data[passer[0]][passer[1]])
         text = f"{first} is {values[0]}, too small for {second} ({values[1]}), so {order.otherwise}"
         yield app.problem(text, f"{_enough(app, taker, passed)}, or lower {second}")
+
+
+def _at_most(app: App, taker: Setting, passed: int | None) -> int | None:
+    """What is let through, as far as the other can take it at all: then nobody can write more."""
+    least, most = app.roles[taker[0]].limit(taker[1])
+    return min(passed, int(most)) if passed and least and most else passed
 
 
 def _enough(app: App, taker: Setting, wanted: int) -> str:

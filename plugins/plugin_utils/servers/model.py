@@ -39,6 +39,7 @@ class Server:
     Attributes:
         name: Of its role, of the app's key for its settings, and of its module in this package.
         requirement: What is installed for it with an app that does not bring it, from its settings.
+        packages: The packages of which an app may bring any one, where they are more than that of the requirement.
         oldest_python: The oldest minor version of Python 3 that it runs on.
         files: The files of a release that are its own, each with its template. One is ``start``, which is executed,
             listens on ``$WSGI_SOCKET`` with HTTP/1.1 so that the proxy may connect, has its files in
@@ -66,6 +67,7 @@ class Server:
     files: Mapping[str, str]
     stop_timeout: Callable[[Settings], int]
     backlog: str
+    packages: tuple[str, ...] = ()
     protocol: Callable[[Settings], str] = lambda _settings: HTTP
     interfaces: tuple[str, ...] = ("wsgi",)
     tells_peers: bool = True
@@ -83,6 +85,7 @@ class Server:
         return {
             "name": self.name,
             "requirement": self.requirement(settings),
+            "packages": list(self.packages),
             "protocol": self.protocol(settings),
             "stop_timeout": self.stop_timeout(settings),
             "backlog": settings[self.backlog],

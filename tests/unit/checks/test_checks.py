@@ -1935,6 +1935,7 @@ def test_resolved_app_has_the_shape_the_roles_expect(base):
         "server": {
             "name": "gunicorn",
             "requirement": "gunicorn==27.0.1",
+            "packages": [],
             "protocol": "http",
             "stop_timeout": 40,
             "backlog": 2048,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
@@ -14,6 +15,13 @@ if os.environ.get("BROKEN"):
     raise RuntimeError("broken on purpose")
 
 SHOWN = ("REMOTE_ADDR", "REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "HTTP_HOST", "HTTP_X_REQUEST_ID")
+
+
+def late(start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """An answer of which nothing comes."""
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    raise RuntimeError("in the answer")
+    yield b""
 
 
 def create_app(greeting: str, *, size: int = 0) -> Callable[..., Iterable[bytes]]:
@@ -27,9 +35,14 @@ def create_app(greeting: str, *, size: int = 0) -> Callable[..., Iterable[bytes]
             return [text]
 
         path = environ["PATH_INFO"]
+        print("begun", path, file=sys.stderr, flush=True)
         body = environ["wsgi.input"].read()
         if path == "/slow":
             time.sleep(1)
+        if path == "/raise":
+            raise RuntimeError("in the app")
+        if path == "/raise-late":
+            return late(start_response)
         if path == "/large":
             start_response("200 OK", [("Content-Type", "text/plain")])
             return (b"x" * 65536 for _ in range(size // 65536))
@@ -57,6 +70,7 @@ def create_asgi(greeting: str, *, size: int = 0) -> Callable[..., Awaitable[None
             await _http(scope, receive, send)
 
     async def _http(scope: dict[str, Any], receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
+        print("begun", scope["path"], file=sys.stderr, flush=True)
         told = _told(scope) | {"body": (await _body(receive)).decode(), "greeting": greeting}
         if told["PATH_INFO"] == "/slow":
             await asyncio.sleep(1)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -19,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from ansible_collections.webops.wsgi.plugins.module_utils.release.health import UnixConnection, listens
@@ -42,15 +44,24 @@ class Case:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return f"{self.server}-{self.interface}"
+        return "-".join([self.server, self.interface, *self.settings.values()])
 
 
 SCHEMA = load_schema()
 NEEDED = {("gunicorn", "asgi"): {"worker_class": "asgi"}}
+
+
+def protocols(name: str) -> list[dict[str, str]]:
+    """The settings of a server for each protocol that nginx may speak to it."""
+    choices = SCHEMA.roles[name].options.get(f"{name}_protocol", {}).get("choices", [])
+    return [{"protocol": protocol} for protocol in choices] or [{}]
+
+
 CASES = [
-    Case(name, interface, NEEDED.get((name, interface), {}))
+    Case(name, interface, {**NEEDED.get((name, interface), {}), **protocol})
     for name in SCHEMA.servers
     for interface in server(name).interfaces
+    for protocol in protocols(name)
 ]
 
 
@@ -73,15 +84,50 @@ FROM_NGINX = {
 NOBODY = 65534
 
 
+class UwsgiConnection(UnixConnection):
+    """Questions in the protocol uwsgi, as nginx asks them; answers are those of HTTP."""
+
+    def connect(self) -> None:
+        super().connect()
+        self._asked = False
+
+    def send(self, data: Any) -> None:
+        """Send what makes up a request, whose line and headers come first and at once."""
+        first, self._asked = not self._asked, True
+        super().send(uwsgi_packet(data) if first else data)
+
+
+def uwsgi_packet(head: bytes) -> bytes:
+    """The line and the headers of a request of HTTP/1.1 in the protocol uwsgi."""
+    line, *headers = head.decode("latin-1").rstrip("\r\n").split("\r\n")
+    method, uri, version = line.split(" ")
+    path, _mark, query = uri.partition("?")
+    decoded = re.sub("/+", "/", unquote(path, "latin-1"))
+    told = {"REQUEST_METHOD": method, "REQUEST_URI": uri, "PATH_INFO": decoded, "QUERY_STRING": query}
+    told |= {"SERVER_PROTOCOL": version, "REMOTE_ADDR": "192.0.2.7", "HTTPS": "on"}
+    for header in headers:
+        name, _colon, value = header.partition(":")
+        name = name.upper().replace("-", "_")
+        told[name if name in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{name}"] = value.strip()
+    words = [word.encode("latin-1") for pair in told.items() for word in pair]
+    body = b"".join(len(word).to_bytes(2, "little") + word for word in words)
+    return b"\0" + len(body).to_bytes(2, "little") + b"\0" + body
+
+
 class Instance:
     """A running server."""
 
-    def __init__(self, folder: Path, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, folder: Path, process: subprocess.Popen[bytes], protocol: str) -> None:
         self.socket, self.process, self.log = folder / "sock", process, folder / "log"
+        self._folder, self._protocol = folder, protocol
 
     def connect(self, as_nginx: bool = True) -> UnixConnection:
         """A connection, of another user as nginx's are."""
-        connection = UnixConnection(self.socket, PATIENCE)
+        connection = (
+            UwsgiConnection(self._folder / "uwsgi", PATIENCE)
+            if self._protocol == "uwsgi"
+            else UnixConnection(self.socket, PATIENCE)
+        )
         if as_nginx:
             os.seteuid(NOBODY)
         try:
@@ -89,6 +135,14 @@ class Instance:
         finally:
             os.seteuid(os.getuid())
         return connection
+
+    def lets_in(self) -> bool:
+        """Whether nginx may connect; a server may listen before it says so."""
+        try:
+            self.connect().close()
+        except OSError:
+            return False
+        return True
 
     def ask(self, path: str, method: str = "GET", body: bytes | None = None, as_nginx: bool = True, **more: str) -> Any:
         """What the app was told of a request."""
@@ -143,7 +197,7 @@ def running(case: Case, folder: Path, environment: dict[str, str] | None = None,
             umask=0o077,
         )
     try:
-        yield Instance(folder, process)
+        yield Instance(folder, process, case.settings.get("protocol", ""))
     finally:
         process.kill()
         process.wait()
@@ -162,7 +216,7 @@ def until(true: Callable[[], Any], what: str, instance: Instance) -> None:
 def ready(case: Case, folder: Path, **settings: Any) -> Iterator[Instance]:
     """An instance that listens."""
     with running(case, folder, **settings) as instance:
-        until(lambda: listens(instance.socket), "listening", instance)
+        until(lambda: listens(instance.socket) and instance.lets_in(), "listening", instance)
         yield instance
 
 
@@ -234,6 +288,7 @@ def test_nothing_is_lost_when_it_is_told_to_end(case: Case, folder: Path) -> Non
         ]
         for thread in asking:
             thread.start()
+        until(lambda: instance.log.read_text().count("begun") >= 1 + len(asking), "all being worked on", instance)
         time.sleep(0.3)
         instance.process.send_signal(signal.SIGTERM)
         time.sleep(0.3)
@@ -276,7 +331,7 @@ def test_an_app_for_the_other_interface_ends_it(case: Case, folder: Path) -> Non
         assert f"{other.upper()} app, and the app's interface is {case.interface}" in instance.log.read_text()
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.server in ("granian", "uvicorn")], ids=str)
+@pytest.mark.parametrize("case", [case for case in CASES if case.server in ("granian", "uvicorn", "uwsgi")], ids=str)
 def test_it_ends_while_the_app_is_imported(case: Case, folder: Path) -> None:
     with running(case, folder, environment={"BROKEN": str(PATIENCE)}, graceful_timeout=PATIENCE) as instance:
         time.sleep(3)
@@ -307,3 +362,46 @@ def test_a_request_that_is_none_is_refused(case: Case, folder: Path) -> None:
         answer = http.client.HTTPResponse(caller)
         answer.begin()
         assert answer.status == 400
+
+
+WSGI = [case for case in CASES if case.interface == "wsgi"]
+
+
+# Granian sends the headers before it asks for the first part.
+@pytest.mark.parametrize("case", [case for case in WSGI if case.server != "granian"], ids=str)
+@pytest.mark.parametrize("path", ["/raise", "/raise-late"])
+def test_what_fails_before_anything_is_sent_is_answered(case: Case, folder: Path, path: str) -> None:
+    with ready(case, folder) as instance:
+        connection = instance.connect()
+        connection.request("GET", path, headers=FROM_NGINX)
+        assert connection.getresponse().status == 500
+        until(lambda: "RuntimeError: in the" in instance.log.read_text(), "a traceback", instance)
+        assert instance.ask("/")["PATH_INFO"] == "/"
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_long_lines_reach_the_app(case: Case, folder: Path) -> None:
+    """What nginx lets through: 8000 bytes of a URL, and about 64 KB of headers in all."""
+    with ready(case, folder) as instance:
+        told = instance.ask(f"/{'p' * 3900}?{'q' * 3900}", X_Long="x" * 20_000, X_Request_ID="i" * 20_000)
+        assert (len(told["PATH_INFO"]), len(told["QUERY_STRING"])) == (3901, 3900)
+        assert told["HTTP_X_REQUEST_ID"] == "i" * 20_000
+
+
+@pytest.mark.parametrize("case", WSGI, ids=str)
+def test_slashes_reach_the_app_as_they_were_written(case: Case, folder: Path) -> None:
+    with ready(case, folder) as instance:
+        told = instance.ask("/fetch/http://a.example//b%2Fc/%C3%A4/")
+        assert told["PATH_INFO"] == "/fetch/http://a.example//b/c/\xc3\xa4/"
+
+
+# gunicorn's ASGI worker may take its graceful timeout then.
+@pytest.mark.parametrize("case", [case for case in CASES if case.settings.get("worker_class") != "asgi"], ids=str)
+@pytest.mark.parametrize("later", [0, 0.02, 0.1])
+def test_it_ends_when_told_so_in_the_instant_it_listens(case: Case, folder: Path, later: float) -> None:
+    with ready(case, folder) as instance:
+        time.sleep(later)
+        began = time.monotonic()
+        instance.process.send_signal(signal.SIGTERM)
+        instance.process.wait(PATIENCE)
+        assert time.monotonic() - began < 20, "it has waited for nothing"

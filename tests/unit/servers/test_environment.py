@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.webops.wsgi.plugins.module_utils.release.health import UnixConnection
 from ansible_collections.webops.wsgi.plugins.plugin_utils.servers.model import server
 from test_contract import CASES, FROM_NGINX, PATIENCE, Case, Instance, ready
 
@@ -145,7 +146,8 @@ def test_a_line_end_in_a_header_is_an_error_of_the_app(served: tuple[str, Instan
 
 def test_who_waits_for_a_sign_to_go_on_gets_it(served: tuple[str, Instance]) -> None:
     _name, instance = served
-    connection = instance.connect()
+    connection = UnixConnection(instance.socket, PATIENCE)  # HTTP, whatever nginx speaks
+    connection.connect()
     wire = connection.sock
     head = {**FROM_NGINX, "Content-Length": "3", "Expect": "100-continue"}
     lines = "".join(f"{name}: {value}\r\n" for name, value in head.items())
