@@ -35,6 +35,12 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(params=[name for name in SERVERS if APPS[name].get("interface") == "asgi"])
+def asgi(request: pytest.FixtureRequest) -> str:
+    """Each of them that is an ASGI app."""
+    return str(request.param)
+
+
 @pytest.fixture
 def ask(client) -> Callable[..., Any]:
     """Ask an app of a host through nginx."""

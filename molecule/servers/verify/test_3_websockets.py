@@ -11,10 +11,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from conftest import APPS, FRONT
 from testbed import labs
 
-ASGI = [name for name, app in APPS.items() if app.get("interface") == "asgi"]
 DRAIN = 20  # seconds that a connection may live on after a switch
 # A client of the standard library's: says what comes, sends what it is given, answers pings.
 CLIENT = r"""
@@ -94,7 +92,7 @@ def fixture_websocket(client) -> Callable[..., Any]:
     @contextmanager
     def opened(host: Any, name: str) -> Iterator[Socket]:
         command = ["docker", "exec", "-i", client.container, "python3", "-c", CLIENT]
-        command += [host.domain(FRONT), client.root, f"{APPS[name]['path']}/ws?a=b"]
+        command += [host.domain("front"), client.root, f"/{name}/ws?a=b"]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         with subprocess.Popen(command, **pipes) as process:
             try:
@@ -105,25 +103,23 @@ def fixture_websocket(client) -> Callable[..., Any]:
     return opened
 
 
-@pytest.mark.parametrize("name", ASGI)
-def test_a_websocket_is_told_what_a_request_is(host, client, websocket, name):
-    with websocket(host, name) as open_:
+def test_a_websocket_is_told_what_a_request_is(host, client, websocket, asgi):
+    with websocket(host, asgi) as open_:
         assert open_.told["wsgi.url_scheme"] == "wss"
         assert open_.told["REMOTE_ADDR"] in (client.ipv4, client.ipv6)
-        assert (open_.told["SCRIPT_NAME"], open_.told["PATH_INFO"]) == (f"/{name}", "/ws")
+        assert (open_.told["SCRIPT_NAME"], open_.told["PATH_INFO"]) == (f"/{asgi}", "/ws")
         assert open_.echo("hello") == "hello"
 
 
-@pytest.mark.parametrize("name", ASGI)
-def test_a_websocket_lives_over_a_deployment_until_the_drain_ends(host, apps, play, websocket, name):
-    before = host.release(name)
-    wanted = {**apps[name], "env": {"CHANGE": str(time.time())}, "release": {**apps[name]["release"], "drain": DRAIN}}
-    with websocket(host, name) as old, ThreadPoolExecutor() as pool:
+def test_a_websocket_lives_over_a_deployment_until_the_drain_ends(host, apps, play, websocket, asgi):
+    before = host.release(asgi)
+    wanted = {**apps[asgi], "env": {"CHANGE": str(time.time())}, "release": {**apps[asgi]["release"], "drain": DRAIN}}
+    with websocket(host, asgi) as old, ThreadPoolExecutor() as pool:
         assert old.told["release"] == before
-        run = pool.submit(play, "--limit", host.name, playbook="deploy", wsgi_apps=[wanted])
-        labs.wait_for(lambda: host.release(name) != before, "a switch", timeout=600)
+        run = pool.submit(play, "--limit", host.name, playbook="deploy", wsgi_apps=[apps["front"], wanted])
+        labs.wait_for(lambda: host.release(asgi) != before, "a switch", timeout=600)
         assert old.echo("still there") == "still there"
-        with websocket(host, name) as new:
-            assert new.told["release"] == host.release(name)
+        with websocket(host, asgi) as new:
+            assert new.told["release"] == host.release(asgi)
         assert run.result().code == 0, run.result().output[-6000:]
         assert old.heard().split()[0] in ("closed", "gone")
