@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-LATER = str(Path(__file__).parents[1] / "later.yml")
+LATER = str(Path(__file__).parents[1] / "later.ini")
 HOLDER = """
 import fcntl, sys
 file = open("/var/lib/dpkg/lock-frontend", "w")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-LATER = str(Path(__file__).parents[1] / "later.yml")
+LATER = str(Path(__file__).parents[1] / "later.ini")
 
 
 @pytest.fixture
