@@ -162,8 +162,10 @@ VERSIONED = (
 )
 
 
-@pytest.mark.parametrize("installer", ["uv", "pip"])
-@pytest.mark.parametrize(("own", "version"), [({}, "2.3.0"), ({"SETUPTOOLS_SCM_PRETEND_VERSION_FOR_X": "9"}, "9")])
+@pytest.mark.parametrize(
+    ("installer", "own", "version"),
+    [("uv", {}, "2.3.0"), ("pip", {}, "2.3.0"), ("uv", {"SETUPTOOLS_SCM_PRETEND_VERSION_FOR_X": "9"}, "9")],
+)
 def test_project_is_told_what_git_says_of_it_unless_a_person_says_it(
     tmp_path: Path, installer: str, own: dict[str, str], version: str
 ) -> None:

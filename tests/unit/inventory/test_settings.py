@@ -211,7 +211,7 @@ def test_show(value, key, expected):
 
 def test_every_default_of_the_collection_satisfies_its_own_spec():
     schema = settings.load_schema()
-    assert list(schema.roles)[:4] == ["python", "release", "nginx", "certbot"]
+    assert schema.roles.keys() >= {"python", "release", "nginx", "certbot"}
     for role in schema.roles.values():
         for name, value in role.defaults.items():
             if isinstance(value, str) and "{{" in value:

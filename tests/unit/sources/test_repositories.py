@@ -83,8 +83,9 @@ def built(folder: Path, source: Path, installer: str) -> Path:
     return make.make_build(folder, inputs, source, BareSandbox(folder))
 
 
-@pytest.mark.parametrize("installer", ["uv", "pip"])
-@pytest.mark.parametrize("revision", ["", "@v1", "@main", "@commit"])
+@pytest.mark.parametrize(
+    ("installer", "revision"), [("uv", ""), ("uv", "@v1"), ("uv", "@main"), ("uv", "@commit"), ("pip", "@v1")]
+)
 def test_requirement_by_ssh_is_installed_where_there_is_no_key(
     tmp_path: Path, library: Path, ssh: str, installer: str, revision: str
 ) -> None:
