@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,12 @@ def test_an_import_that_fails_late_ends_granian(folder: Path) -> None:
         assert not os.path.exists(instance.socket)
         assert instance.process.wait(PATIENCE) != 0
         assert instance.log.read_text().count("RuntimeError: broken on purpose") <= 2
+
+
+def test_a_worker_of_uvicorn_that_has_had_enough_is_replaced(folder: Path) -> None:
+    with ready(Case("uvicorn", "asgi"), folder, workers="1", limit_max_requests=2) as instance:
+        for _ in range(6):
+            assert instance.ask("/")["REMOTE_ADDR"] == "192.0.2.7"
+            time.sleep(0.2)
+        until(lambda: instance.log.read_text().count("Started server process") > 1, "another worker", instance)
+        assert instance.process.poll() is None
