@@ -72,6 +72,7 @@ def has_workers(case: Case) -> bool:
 
 FACTORY = {"wsgi": "create_app", "asgi": "create_asgi"}
 PATIENCE = 60  # seconds until something that must happen has happened, on whatever machine
+AGES = 10 * PATIENCE  # what nobody waits for
 LARGE = 20_000_000
 # As nginx names a client, see roles/nginx_proxy/templates/location.j2.
 FROM_NGINX = {
@@ -333,12 +334,10 @@ def test_an_app_for_the_other_interface_ends_it(case: Case, folder: Path) -> Non
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.server in ("granian", "uvicorn", "uwsgi")], ids=str)
 def test_it_ends_while_the_app_is_imported(case: Case, folder: Path) -> None:
-    with running(case, folder, environment={"BROKEN": str(PATIENCE)}, graceful_timeout=PATIENCE) as instance:
+    with running(case, folder, environment={"BROKEN": str(AGES)}, graceful_timeout=AGES) as instance:
         time.sleep(3)
-        began = time.monotonic()
         instance.process.send_signal(signal.SIGTERM)
         instance.process.wait(PATIENCE)
-        assert time.monotonic() - began < PATIENCE / 2
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if has_workers(case)], ids=str)
@@ -399,9 +398,7 @@ def test_slashes_reach_the_app_as_they_were_written(case: Case, folder: Path) ->
 @pytest.mark.parametrize("case", [case for case in CASES if case.settings.get("worker_class") != "asgi"], ids=str)
 @pytest.mark.parametrize("later", [0, 0.02, 0.1])
 def test_it_ends_when_told_so_in_the_instant_it_listens(case: Case, folder: Path, later: float) -> None:
-    with ready(case, folder) as instance:
+    with ready(case, folder, graceful_timeout=AGES) as instance:  # which it does not take, with nothing to wait for
         time.sleep(later)
-        began = time.monotonic()
         instance.process.send_signal(signal.SIGTERM)
         instance.process.wait(PATIENCE)
-        assert time.monotonic() - began < 20, "it has waited for nothing"
