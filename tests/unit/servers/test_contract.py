@@ -70,6 +70,11 @@ def has_workers(case: Case) -> bool:
     return "workers" in SCHEMA.roles[case.server].short()
 
 
+def ends_while_importing(case: Case) -> bool:
+    """Whether it does not wait until the app is imported, as gunicorn's workers for WSGI do, and Waitress."""
+    return case.server in ("granian", "uvicorn", "uwsgi") or case.interface == "asgi"
+
+
 FACTORY = {"wsgi": "create_app", "asgi": "create_asgi"}
 PATIENCE = 60  # seconds until something that must happen has happened, on whatever machine
 AGES = 10 * PATIENCE  # what nobody waits for
@@ -332,7 +337,7 @@ def test_an_app_for_the_other_interface_ends_it(case: Case, folder: Path) -> Non
         assert f"{other.upper()} app, and the app's interface is {case.interface}" in instance.log.read_text()
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.server in ("granian", "uvicorn", "uwsgi")], ids=str)
+@pytest.mark.parametrize("case", [case for case in CASES if ends_while_importing(case)], ids=str)
 def test_it_ends_while_the_app_is_imported(case: Case, folder: Path) -> None:
     with running(case, folder, environment={"BROKEN": str(AGES)}, graceful_timeout=AGES) as instance:
         time.sleep(3)
