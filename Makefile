@@ -68,6 +68,10 @@ bench-deploy: venv ## what a deployment costs: requests, latencies, seconds, mem
 bench-edge: venv ## what nginx costs, beside one that was tuned by hand for one thing
 	@python bench/edge.py
 
+.PHONY: bench-servers
+bench-servers: venv ## the same app under each server: requests, latencies, memory, start; docs/choosing-a-server.md
+	@python bench/servers.py
+
 .PHONY: bench-lifetime
 bench-lifetime: venv ## 200 days of certificates that live 6 to 90 days, on short clocks: half an hour
 	@python bench/lifetime.py

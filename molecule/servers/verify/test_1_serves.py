@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
+import time
 
 import pytest
 from testbed import labs
@@ -43,6 +45,19 @@ def test_what_a_client_claims_is_worth_nothing(host, client, ask, name):
     assert told["HTTP_X_FORWARDED_PROTO"] == "https"
     harmless = {"HTTP_X_SCRIPT_NAME", "HTTP_REMOTE_ADDR", "HTTP_PATH_INFO", "HTTP_SCRIPT_NAME"}  # nobody reads them
     assert not [header for header, value in told.items() if value in CLAIMED and header not in harmless]
+
+
+def test_the_access_log_is_the_same(host, client, ask, name):
+    """nginx writes it, whatever a server would call things."""
+    told = f"log-{time.time_ns()}"
+    assert ask(host, name, "/seen?a=1", "-4", "-H", f"X-Request-ID: {told}").status == 200
+    look = f"grep -F {told} /var/log/nginx/{name}.access.log"
+    labs.wait_for(lambda: host.try_(look).returncode == 0, "the line in the log")
+    line = json.loads(host.run(look))
+    assert (line["http.request.id"], line["client.ip"]) == (told, client.ipv4)
+    assert (line["http.request.method"], line["http.response.status_code"]) == ("GET", 200)
+    assert line["url.original"] == f"/{name}/seen?a=1"
+    assert float(line["nginx.upstream.time"]) >= 0
 
 
 def test_static_files_are_nginx_s(host, ask, name):
