@@ -49,8 +49,8 @@ HAND = {
     "granian": "granian --interface wsgi --workers 2 --blocking-threads 8 --uds {socket} --no-access-log same:app",
     "granian-asgi": "granian --interface asgi --workers 2 --uds {socket} --no-access-log same_asgi:app",
     "uvicorn": "uvicorn --workers 2 --uds {socket} --no-access-log --log-level warning same_asgi:app",
-    "uwsgi": "uwsgi --master --processes 2 --threads 8 --enable-threads --need-app --disable-logging "
-    "--buffer-size 65535 --http-socket {socket} --chmod-socket=666 --module same:app",
+    "uwsgi-http": "uwsgi --master --processes 2 --threads 8 --enable-threads --need-app --die-on-term --disable-logging "
+    "--single-interpreter --virtualenv {venv} --http-socket {socket} --module same:app",
 }
 
 # Asks the server's socket until it answers well; prints the seconds since it was told to start.
@@ -209,7 +209,8 @@ def by_hand(host: Host, name: str, socket: str) -> float:
     """Requests for JSON that it answers, as a share of what the same server answers that a person has started."""
     program, _blank, arguments = HAND[name].partition(" ")
     place = f"/run/hand-{name}"
-    command = [f"/srv/{name}/current/app/venv/bin/{program}", *arguments.format(socket=f"{place}/sock").split()]
+    venv = f"/srv/{name}/current/app/venv"
+    command = [f"{venv}/bin/{program}", *arguments.format(socket=f"{place}/sock", venv=venv).split()]
     unit = [f"--unit=hand-{name}", f"--uid={name}", f"--property=RuntimeDirectory=hand-{name}"]
     host.run("systemd-run", "--quiet", *unit, f"--working-directory=/srv/{name}/current/app/src", *command)
     try:
