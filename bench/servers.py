@@ -49,8 +49,8 @@ HAND = {
     "granian": "granian --interface wsgi --workers 2 --blocking-threads 8 --uds {socket} --no-access-log same:app",
     "granian-asgi": "granian --interface asgi --workers 2 --uds {socket} --no-access-log same_asgi:app",
     "uvicorn": "uvicorn --workers 2 --uds {socket} --no-access-log --log-level warning same_asgi:app",
-    "uwsgi-http": "uwsgi --master --processes 2 --threads 8 --enable-threads --need-app --die-on-term --disable-logging "
-    "--single-interpreter --virtualenv {venv} --http-socket {socket} --module same:app",
+    "uwsgi-http": "uwsgi --master --processes 2 --threads 8 --enable-threads --need-app --die-on-term "
+    "--disable-logging --single-interpreter --virtualenv {venv} --http-socket {socket} --module same:app",
 }
 
 # Asks the server's socket until it answers well; prints the seconds since it was told to start.
