@@ -122,7 +122,8 @@ def _to_app_hosts(app: Data, location: Data) -> list[str]:
 
 
 def _over_uwsgi(app: Data, location: Data) -> list[str]:
-    dropped = ((name, _NONE) for name in ("Connection", *_OF_THE_CLIENT_S_CONNECTION, "Upgrade"))
+    connection = ("Connection", "close" if location["buffering"] else _NONE)  # as over HTTP
+    dropped = ((name, _NONE) for name in (*_OF_THE_CLIENT_S_CONNECTION, "Upgrade"))
     return [
         f"if (${speaks_uwsgi(app)}) {{",
         f"    uwsgi_pass wsgi-{app['name']}-uwsgi;",
@@ -131,7 +132,7 @@ def _over_uwsgi(app: Data, location: Data) -> list[str]:
         _REPLACED,
         *(
             f"uwsgi_param HTTP_{name.upper().replace('-', '_')} {value} if_not_empty;"
-            for name, value in [*_headers(app, location), *dropped]
+            for name, value in [*_headers(app, location), connection, *dropped]
         ),
     ]
 

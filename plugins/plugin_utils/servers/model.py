@@ -45,7 +45,7 @@ class Server:
             listens on ``$WSGI_SOCKET`` with HTTP/1.1 so that the proxy may connect, has its files in
             ``$WSGI_RELEASE_DIR/etc``, and ends by SIGTERM once the requests in flight are answered.
         protocol: What nginx speaks to it, from its settings: ``HTTP``, or ``UWSGI`` at the socket ``uwsgi`` that is
-            beside ``$WSGI_SOCKET`` then.
+            beside ``$WSGI_SOCKET`` then and has the mode of a program, by which nginx sees it.
         stop_timeout: Seconds after which a stop is no longer waited for, from its settings.
         backlog: The setting with the number of connections that wait.
         interfaces: What an app may be written for, C(wsgi) or C(asgi), that it runs.
