@@ -8,7 +8,7 @@ from typing import Any
 
 from ansible_collections.webops.wsgi.plugins.plugin_utils.fleet import haproxy, members, tiers
 from nginx import Config
-from render import app, defaults, render
+from render import app, defaults, render, renderer
 
 GROUPS = {"balancers": ["lb1", "lb2"], "wsgi": ["web1", "web2", "web3"]}
 ADDRESSES = {"lb1": "10.0.0.11", "lb2": "10.0.0.12", "web1": "10.0.0.21", "web2": "10.0.0.22", "web3": "10.0.0.23"}
@@ -181,3 +181,9 @@ def test_haproxy_keeps_clients_with_a_cookie_from_a_drained_host() -> None:
     (divided,) = tiers.divide(fleet, [app("api", balancer=settings, hosts="")], {"api": ["web1", "web2"]})
     found = haproxy.backend(divided, ["web2"])
     assert [(server["weight"], server["disabled"]) for server in found["servers"]] == [(1, False), (1, True)]
+
+
+def test_certificates_are_looked_for_under_the_names_of_their_apps() -> None:
+    apps = [{"name": "api", "state": "present", "tls": "letsencrypt"}, {"name": "own", "state": "present", "tls": "off"}]
+    found = renderer("balancer", __wsgi_apps=apps)
+    assert found._templar("").template(found.task_vars["__balancer_lineages"]) == ["/etc/letsencrypt/renewal/api.conf"]

@@ -6,6 +6,7 @@ import subprocess
 import time
 from contextlib import suppress
 
+import pytest
 from fleet_clients import SAFE
 
 
@@ -105,3 +106,21 @@ def test_balancers_that_did_not_hear_of_each_other_agree_again(balancers, holder
         host.run("nft delete table inet split")
     wait_until(lambda: len(holder()) == 1, 10)
     assert one is not other
+
+
+def test_a_host_is_frozen(under_load, floating, named, balancers):
+    """It takes connections and answers nothing, which HAProxy finds out by asking, and nginx alone does not."""
+    if balancers[0].try_("test -e /etc/haproxy/wsgi").returncode != 0:
+        pytest.skip("nginx spreads the requests")
+    host = named["web3"]
+    with under_load(floating) as load:
+        frozen = time.time()
+        docker("pause", host.container)
+        time.sleep(12)
+        docker("unpause", host.container)
+        time.sleep(5)
+    print(f"failed in all: {load.failed()}; of safe requests {load.failed(*SAFE)}")
+    assert load.failed(after=frozen + 5) == {}
+    before, after = load.percentile(0.99, 0, frozen), load.percentile(0.99, frozen + 5, frozen + 12)
+    print(f"p99 {before:.0f} ms before, {after:.0f} ms from 5 s after it was frozen")
+    assert load.failed("get", "get-new") == {}
