@@ -60,6 +60,10 @@ test-matrix: venv ## the default scenario under the oldest and the newest ansibl
 bench-noop: venv ## how long a run takes that has nothing to do, with two apps and with fifty
 	@python bench/noop.py
 
+.PHONY: bench-fleet
+bench-fleet: venv ## how long a run takes that has nothing to do, over 1, 5, 10 and 20 hosts behind a balancer
+	@python bench/fleet.py
+
 .PHONY: bench-deploy
 bench-deploy: venv ## what a deployment costs: requests, latencies, seconds, memory; ONLY="deploy restart" for parts
 	@python bench/deploy.py $(if $(ONLY),--only $(ONLY))

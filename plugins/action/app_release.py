@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ansible.plugins.action import ActionBase
@@ -35,6 +35,7 @@ from ansible_collections.webops.wsgi.plugins.plugin_utils.rollout import (
     batches,
     leaders,
     size_of,
+    to_finish,
     to_take_back,
     turn_of,
     withheld,
@@ -75,11 +76,12 @@ def _facts_of(host: str, variables: Mapping[str, Any]) -> Mapping[str, Any]:
 class Order:
     """Whose turn it is in a play, as one of its hosts sees it."""
 
-    def __init__(self, variables: Mapping[str, Any], batch: str) -> None:
+    def __init__(self, variables: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
         self.host: str = variables.get("inventory_hostname", "")
         self.hosts: list[str] = list(variables.get("ansible_play_hosts") or [self.host])
         self._all: list[str] = list(variables.get("ansible_play_hosts_all") or self.hosts)
-        self._batch = batch
+        self._batch = str(arguments.get("batch", "100%"))
+        self._number = int(arguments.get("number", 1))
         self._variables = variables
 
     def facts_of(self, host: str) -> Mapping[str, Any]:
@@ -106,23 +108,79 @@ class Order:
     def _turns_of(self, host: str) -> Mapping[str, int]:
         return self.facts_of(host).get(TURNS) or {}
 
-    def withheld(self, follows: Mapping[str, str], number: int) -> dict[str, str]:
+    def withheld(self, follows: Mapping[str, str]) -> dict[str, str]:
         """Apps of a batch that failed before, and why they are not activated."""
-        mine = {name: follows[name] for name in self.of_batch(follows, number)}
+        mine = {name: follows[name] for name in self.of_batch(follows)}
         earlier = {
-            name: [other for other in self.hosts if 0 < self._turns_of(other).get(name, 0) < number] for name in mine
+            name: [one for one in self.hosts if 0 < self._turns_of(one).get(name, 0) < self._number]
+            for name in mine
+            for name in mine
         }
         return withheld(self.host, mine, self.facts_of, earlier)
 
-    def of_batch(self, follows: Mapping[str, str], number: int) -> set[str]:
+    def of_batch(self, follows: Mapping[str, str]) -> set[str]:
         """Apps whose turn it is on this host."""
         turns = self._turns_of(self.host)
-        return {name for name in follows if turns[name] == number}
+        return {name for name in follows if turns[name] == self._number}
+
+    def finished(self, names: list[str], follows: Collection[str]) -> list[str]:
+        """Apps with which this host goes first, and whose rollout is over."""
+        app_hosts = self._variables["groups"]["wsgi"]
+        return to_finish(names, follows, self.hosts, app_hosts, self.facts_of)
 
     def taken_back(self, names: list[str]) -> dict[str, str]:
         """Apps that this host goes back with, and why."""
         lost = [host for host in self._all if host not in self.hosts]
         return to_take_back(self.host, names, self.hosts, self.facts_of, lost)
+
+
+@dataclass
+class Part:
+    """What a task of a play does on a host: all that it is given, or what it is this host's turn with.
+
+    Attributes:
+        apps: Apps that are activated.
+        facts: Facts of the host from then on.
+        failures: What keeps apps from it, a message by app.
+        rollback: App to the release that it goes back to.
+        finish: Apps whose rollout is over.
+    """
+
+    apps: list[dict[str, Any]]
+    facts: dict[str, Any] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    rollback: dict[str, str] = field(default_factory=dict)
+    finish: list[str] = field(default_factory=list)
+
+
+def _first(apps: list[dict[str, Any]], order: Order) -> Part:
+    names = [app["name"] for app in apps]
+    follows = order.follows(names)
+    facts = {FOLLOWS: follows, BATCHES: order.batches(), TURNS: order.turns(names)}
+    return Part([app for app in apps if app["name"] not in follows], facts)
+
+
+def _others(apps: list[dict[str, Any]], order: Order) -> Part:
+    follows = order.facts_of(order.host)[FOLLOWS]
+    failures = order.withheld(follows)
+    mine = order.of_batch(follows) - set(failures)
+    return Part([app for app in apps if app["name"] in mine], failures=failures)
+
+
+def _back(apps: list[dict[str, Any]], order: Order) -> Part:
+    failures = order.taken_back([app["name"] for app in apps if app["release"]["all_or_nothing"]])
+    before = order.facts_of(order.host)[BEFORE]
+    rollback = {name: before[name] for name in failures}
+    # One that has no release to go back to stays.
+    return Part([app for app in apps if rollback.get(app["name"])], failures=failures, rollback=rollback)
+
+
+def _last(apps: list[dict[str, Any]], order: Order) -> Part:
+    names = [app["name"] for app in apps if app["release"]["after_rollout"]]
+    return Part([], finish=order.finished(names, order.facts_of(order.host)[FOLLOWS]))
+
+
+PARTS = {"first": _first, "others": _others, "back": _back, "last": _last}
 
 
 class ActionModule(ActionBase):
@@ -131,29 +189,15 @@ class ActionModule(ActionBase):
         arguments, variables = self._task.args, task_vars or {}
         present = [app for app in arguments["apps"] if app["state"] == "present"]
         turn = arguments.get("turn", "")
-        facts: dict[str, Any] = {}
-        failures: dict[str, str] = {}
-        rollback = dict(arguments.get("rollback", {}))
-        order = Order(variables, str(arguments.get("batch", "100%")))
-        number = int(arguments.get("number", 1))
-        if turn == "first":
-            names = [app["name"] for app in present]
-            follows = order.follows(names)
-            present = [app for app in present if app["name"] not in follows]
-            facts |= {FOLLOWS: follows, BATCHES: order.batches(), TURNS: order.turns(names)}
-            if not present:
-                return {**result, "changed": False, "ansible_facts": facts}
-        elif turn == "others":
-            follows = variables["ansible_facts"][FOLLOWS]
-            failures = order.withheld(follows, number)
-            mine = order.of_batch(follows, number) - set(failures)
-            present = [app for app in present if app["name"] in mine]
-        elif turn == "back":
-            failures = order.taken_back([app["name"] for app in present if app["release"]["all_or_nothing"]])
-            rollback = {name: variables["ansible_facts"][BEFORE][name] for name in failures}
-            present = [app for app in present if rollback.get(app["name"])]
-            if not present:
-                return settle(self, {**result, "changed": False}, failures, variables)
+        if turn:
+            part = PARTS[turn](present, Order(variables, arguments))
+            if not part.apps and not part.finish:
+                result.update(changed=False, ansible_facts=part.facts)
+                return settle(self, result, part.failures, variables)
+        else:
+            part = Part(present)
+        part.rollback |= arguments.get("rollback", {})
+        facts, failures, present = part.facts, part.failures, part.apps
         builds, configs = arguments.get("builds", {}), arguments.get("configs", {})
         units = Units(Renderer(self, variables), present)
         options = {
@@ -170,7 +214,8 @@ class ActionModule(ActionBase):
             "absent": [
                 {"name": app["name"], "purge": app["purge"]} for app in arguments["apps"] if app["state"] == "absent"
             ],
-            "rollback": rollback,
+            "rollback": part.rollback,
+            "finish": part.finish,
             "activated": arguments.get("activated"),
             "who": caller(),
         }

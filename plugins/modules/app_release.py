@@ -304,13 +304,20 @@ options:
     description:
       - V(first) does the apps of which this is the first host of the play that has them, V(others) those that another
         host did first and that have not failed there. V(back) goes back with those that are to be the same on all hosts
-        and failed on some. Without it all of them are done. The action plugin reads this.
+        and failed on some, V(last) runs the hook after a rollout that is over. Without it all of them are done. The
+        action plugin reads this.
     type: str
-    choices: [first, others, back]
+    choices: [first, others, back, last]
   batch:
     description: How many of the others go at once, a number or a share. The action plugin reads this.
     type: str
     default: 100%
+  finish:
+    description:
+      - Apps whose hook after a rollout runs, unless it has run for the release in service. The action plugin sets this.
+    type: list
+    elements: str
+    default: []
   number:
     description: Which batch of the others goes now, counted from one. The action plugin reads this.
     type: int
@@ -377,7 +384,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.host.lock import Locke
 from ansible_collections.webops.wsgi.plugins.module_utils.managers.host import Managers
 from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import ManagerError
 from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
-from ansible_collections.webops.wsgi.plugins.module_utils.release import look, removal, run
+from ansible_collections.webops.wsgi.plugins.module_utils.release import finish, look, removal, run
 from ansible_collections.webops.wsgi.plugins.module_utils.release import plan as release
 from ansible_collections.webops.wsgi.plugins.module_utils.release.health import Health
 from ansible_collections.webops.wsgi.plugins.module_utils.release.layout import DEFAULT_MANAGER, KINDS, Part, Paths
@@ -489,7 +496,10 @@ def main() -> None:
             "releases": {"type": "list", "elements": "dict", "options": RELEASE_OPTIONS},
             "rollback": {"type": "dict", "default": {}},
             "activated": {"type": "dict"},
-            "turn": {"type": "str", "choices": ["first", "others"]},
+            "turn": {"type": "str", "choices": ["first", "others", "back", "last"]},
+            "batch": {"type": "str", "default": "100%"},
+            "number": {"type": "int", "default": 1},
+            "finish": {"type": "list", "elements": "str", "default": []},
             "proxy_required": {"type": "bool", "default": False},
             "who": {"type": "str", "default": "unknown"},
             "absent": {"type": "list", "elements": "dict", "default": [], "options": ABSENT_OPTIONS},
@@ -504,10 +514,12 @@ def main() -> None:
         back = module.params["rollback"]
         if module.params["activated"] is not None:
             _look_again(module, paths, wanted, manager)
+        finishing = finish.due(paths, module.params["finish"])
         steps = release.plan_rollback(paths, wanted, back) if back else release.plan(paths, wanted, manager)
         failures = []
         if not module.check_mode:
             failures = run.carry_out(paths, steps, manager, os.cpu_count() or 1, module.params["who"])
+            failures += finish.finish(paths, finishing, manager)
             for app in going:
                 removal.remove(paths, app["name"], app["purge"], manager)
             if going or any(step.kind != "none" for step in steps):
@@ -516,7 +528,7 @@ def main() -> None:
         module.fail_json(msg=str(error))
     changes = [step for step in steps if step.kind != "none"]
     result = {
-        "changed": bool(changes or going),
+        "changed": bool(changes or going or finishing),
         "releases": {
             step.desired.name: {
                 "release": step.number,

@@ -102,6 +102,28 @@ def withheld(
     return kept
 
 
+def to_finish(
+    names: Iterable[str],
+    follows: Collection[str],
+    hosts: Sequence[str],
+    app_hosts: Iterable[str],
+    facts_of: Callable[[str], Mapping[str, Any]],
+) -> list[str]:
+    """Apps whose rollout is over, of those with which a host goes first: all hosts are in the play, none has failed.
+
+    Args:
+        names: Apps of the host.
+        follows: Those with which another host goes first.
+        hosts: Hosts that are still in the play.
+        app_hosts: All hosts of the inventory that run apps.
+        facts_of: The facts of a host.
+    """
+    if not set(app_hosts) <= set(hosts):
+        return []
+    failed = {name for host in hosts for name in facts_of(host).get(FACT) or {}}
+    return [name for name in names if name not in follows and name not in failed]
+
+
 def to_take_back(
     host: str,
     names: Iterable[str],

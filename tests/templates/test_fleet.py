@@ -184,6 +184,9 @@ def test_haproxy_keeps_clients_with_a_cookie_from_a_drained_host() -> None:
 
 
 def test_certificates_are_looked_for_under_the_names_of_their_apps() -> None:
-    apps = [{"name": "api", "state": "present", "tls": "letsencrypt"}, {"name": "own", "state": "present", "tls": "off"}]
+    apps = [
+        {"name": "api", "state": "present", "tls": "letsencrypt"},
+        {"name": "own", "state": "present", "tls": "off"},
+    ]
     found = renderer("balancer", __wsgi_apps=apps)
     assert found._templar("").template(found.task_vars["__balancer_lineages"]) == ["/etc/letsencrypt/renewal/api.conf"]

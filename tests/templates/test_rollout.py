@@ -12,6 +12,7 @@ from ansible_collections.webops.wsgi.plugins.plugin_utils.rollout import (
     batches,
     leaders,
     size_of,
+    to_finish,
     to_take_back,
     turn_of,
     withheld,
@@ -100,6 +101,12 @@ def test_hosts_that_have_an_app_already_go_back_when_it_is_to_be_the_same_everyw
     assert to_take_back("h1", ["b"], ["h1", "h2"], facts.__getitem__, []) == {}
     assert list(to_take_back("h1", ["b"], ["h1", "h2"], facts.__getitem__, ["h3"])) == ["b"]
     assert to_take_back("h2", ["a"], ["h1", "h2"], facts.__getitem__, []) == {}, "it has gone back by itself"
+
+
+def test_a_rollout_is_over_when_all_hosts_have_been_there_and_none_failed() -> None:
+    facts: dict[str, dict[str, Any]] = {"h1": {}, "h2": {"wsgi_failed": {"b": "broken"}}}
+    assert to_finish(["a", "b", "c"], ["c"], ["h1", "h2"], ["h1", "h2"], facts.__getitem__) == ["a"]
+    assert to_finish(["a"], [], ["h1"], ["h1", "h2"], facts.__getitem__) == [], "one is not in the play"
 
 
 class Host:

@@ -76,3 +76,32 @@ def test_a_host_that_an_interrupted_run_has_drained_is_put_back(play, balancers)
     for host in balancers:
         assert host.run("ls /var/lib/wsgi-balancer/drained") == ""
         assert host.try_("grep -w down /etc/nginx/wsgi/sites/api.conf").returncode != 0
+
+
+def test_hosts_follow_in_batches_and_all_go_back_when_one_fails(play, webs, named, changed_app):
+    """What the last host cannot start, the others have no more either; the hook after the rollout has not run."""
+    before = releases(webs)
+    release = {"health_path": "/healthz", "health_status": [200], "look_after": 0, "start_timeout": 10}
+    command = "test ! -e /var/lib/api/unlucky || exit 1; exec true"
+    last = named["web3"]
+    last.run("touch /var/lib/api/unlucky")
+    apps = changed_app(
+        env={"TROUBLE": "", "ROUND": "3"},
+        release={
+            **release,
+            "all_or_nothing": True,
+            "after_activate": command,
+            "after_rollout": "touch $HOME/contracted",
+        },
+    )
+    ran = play("-e", "release_batch=1", playbook="deploy", wsgi_apps=apps)
+    assert ran.code != 0
+    assert releases(webs) == before, ran.output
+    assert "went back on web1, since it failed on web3" in ran.output
+    assert all(host.try_("test -e /var/lib/api/contracted").returncode != 0 for host in webs)
+    last.run("rm /var/lib/api/unlucky")
+    again = play("-e", "release_batch=1", playbook="deploy", wsgi_apps=apps)
+    assert again.code == 0, again.output
+    assert [host.try_("test -e /var/lib/api/contracted").returncode for host in webs] == [0, 1, 1]
+    once_more = play(playbook="deploy", wsgi_apps=apps)
+    assert (once_more.code, once_more.changed) == (0, [])

@@ -15,7 +15,7 @@ _CALENDAR = re.compile(r"[A-Za-z0-9*:,./~ _+-]+")
 _ADDRESS = re.compile(r"(?P<host>[0-9.]+|\[[0-9a-fA-F:]+\]):(?P<port>[0-9]{1,5})")
 
 TAKEN = frozenset(
-    {"listen", "instance", "before-activate", "after-activate"}
+    {"listen", "instance", "before-activate", "after-activate", "after-rollout"}
 )  # names of units that the release has itself
 MOST_REPLICAS = 64
 MOST_SECONDS = 3600  # a hook's time limit; a deployment that takes longer is none

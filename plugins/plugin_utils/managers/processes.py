@@ -11,7 +11,11 @@ from typing import Any
 
 from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import HOOK, JOB, WORKER
 
-HOOKS = {"before-activate": "before_activate", "after-activate": "after_activate"}  # process -> setting
+HOOKS = {  # process -> setting
+    "before-activate": "before_activate",
+    "after-activate": "after_activate",
+    "after-rollout": "after_rollout",
+}
 
 
 @dataclass(frozen=True)
