@@ -111,7 +111,7 @@ def read(journal: str, log: ServerLog) -> Contents:
         if _CHAINED.match(line.strip()):
             chained = bool(contents.tracebacks)
         elif _HEADER.search(line):
-            traceback = _traceback(lines)
+            traceback = _traceback(lines, log)
             if not traceback.error:  # the journal ends in the middle of it
                 break
             if chained:
@@ -148,7 +148,7 @@ def _flat(lines: list[str]) -> list[str]:
     return flat
 
 
-def _traceback(lines: list[str]) -> Traceback:
+def _traceback(lines: list[str], log: ServerLog) -> Traceback:
     """Take one traceback, whose header has been read, off the lines."""
     traceback = Traceback()
     while lines and (lines[0].startswith("  ") or not lines[0].strip()):
@@ -160,23 +160,24 @@ def _traceback(lines: list[str]) -> Traceback:
             traceback.frames[-1] = Frame(last.path, last.line, last.function, line.strip())
     if lines:
         traceback.error = lines.pop(0).strip()
-        traceback.more = _rest_of_message(traceback.message, lines)
+        traceback.more = _rest_of_message(traceback.message, lines, log)
     return traceback
 
 
-def _rest_of_message(first: str, lines: list[str]) -> list[str]:
+def _rest_of_message(first: str, lines: list[str], log: ServerLog) -> list[str]:
     """Take the further lines of an exception's message off the lines."""
     taken: list[str] = []
-    while lines and len(taken) < MESSAGE_LINES and not _ends_message(first, lines[0]):
+    while lines and len(taken) < MESSAGE_LINES and not _ends_message(first, lines[0], log):
         taken.append(lines.pop(0).strip())
     return taken
 
 
-def _ends_message(first: str, line: str) -> bool:
+def _ends_message(first: str, line: str, log: ServerLog) -> bool:
     """Whether a line is no part of a message any more; a server may repeat the message without its type."""
     return bool(
         not line.strip()
         or line.startswith("[")
+        or log.match(log.line, line)
         or line.startswith(first)
         or _CHAINED.match(line.strip())
         or _HEADER.search(line)

@@ -171,6 +171,8 @@ def test_the_traceback_of_an_app_that_cannot_be_imported_comes_first() -> None:
     )
     assert told.startswith('app "api": RuntimeError: broken on purpose\n')
     assert "application.py" not in told
+    assert "no app loaded" not in told
+    assert "unable to load" not in told
 
 
 def test_an_option_that_uwsgi_refuses_is_named() -> None:
