@@ -48,6 +48,11 @@ def fleet_image(release: str) -> str:
     return _image("fleet", release, prepared_image(release))
 
 
+def python_image(release: str) -> str:
+    """Name of an image with Python and little else, for images of apps to be made on; built where missing."""
+    return _image("python", release)
+
+
 def ca_image() -> str:
     """Name of the image of the ACME certificate authority, built where missing."""
     return _image("ca", "13")

@@ -20,7 +20,16 @@ from typing import Any
 from . import machine
 from .engine import CACHE, ROOT, docker, ensure, installed, need, only_one, say, systemd_options
 from .errors import TestbedError
-from .images import SUITES, ca_image, engines_image, fleet_image, host_image, prepared_image, write
+from .images import (
+    SUITES,
+    ca_image,
+    engines_image,
+    fleet_image,
+    host_image,
+    prepared_image,
+    python_image,
+    write,
+)
 
 LABEL = "webops.testbed"
 PREFIX = os.environ.get("TESTBED_PREFIX", "webops")  # of names in the engine: one a clone lets clones run side by side
@@ -31,6 +40,7 @@ ACME_BUNDLE = "/etc/ssl/acme-ca.pem"  # on hosts: the certificate of the ACME se
 CA_ROOT = "/etc/pebble/root.pem"  # in the authority's container: the root of all certificates it issues
 HOST_CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 FLOATING = 100  # number, in a lab's network, of the address that none of its hosts has at first
+PYTHON_BASE = "python-base:13"  # for hosts with engines: what images of apps are made on
 BOOT_TIMEOUT = 90  # seconds
 PATIENCE = 120  # seconds for what takes one or two on a machine that is not busy
 
@@ -288,8 +298,24 @@ def _settle(wanted: Lab, host: Host) -> None:
     """Wait until a host has booted, and let the controller in."""
     container = wanted.container(host)
     wait_booted(container)
+    if host.engines:
+        _give_base(container, python_image(host.release))
     public = (wanted.state / "id_ed25519.pub").read_text(encoding="utf-8")
     write(container, f"/home/{USER}/.ssh/authorized_keys", public, mode="0600", owner=USER)
+
+
+def _give_base(container: str, image: str) -> None:
+    """Let the engines of a host have an image, as C(python-base), since no registry may be reachable."""
+    docker("tag", image, PYTHON_BASE)
+    for engine in ("docker", "podman"):
+        save = subprocess.Popen(["docker", "save", PYTHON_BASE], stdout=subprocess.PIPE)
+        with save:
+            subprocess.run(
+                ["docker", "exec", "--interactive", container, engine, "load", "--quiet"],
+                stdin=save.stdout,
+                capture_output=True,
+                check=True,
+            )
 
 
 def wait_booted(container: str) -> None:
