@@ -75,6 +75,8 @@ def build_inputs(
         BuildError: The host has no such interpreter.
     """
     python = app["python"]
+    if "image" in source.identity:
+        return replace(inputs_of(app, source), stamp=first_seen(source, public_folders(app)), installer="uv")
     of_packages = [folder for folder in public_folders(app) if folder.startswith(f"{PACKAGES}/")]
     version, interpreter = choose_python(
         app["name"], python["version"], host["python"], host["default_python"], refused.get(python["version"])
@@ -119,7 +121,7 @@ def inputs_of(app: Mapping[str, Any], source: Source) -> BuildInputs:
 
 def lacking(apps: list[Mapping[str, Any]], host: Mapping[str, Any]) -> list[str]:
     """Python versions that apps ask for and the host does not have."""
-    return sorted({app["python"]["version"] for app in apps} - {"", *host["python"]})
+    return sorted({app["python"]["version"] for app in apps if app["runtime"] == "process"} - {"", *host["python"]})
 
 
 def answer(
@@ -145,6 +147,13 @@ def answer(
 def new(app: str, what: str) -> dict[str, str]:
     """A diff that says what an app gets."""
     return {"before_header": app, "after_header": app, "before": "", "after": f"{what}\n"}
+
+
+def from_registry(app: Mapping[str, Any]) -> dict[str, Any]:
+    """How an image of an app is fetched."""
+    names = {"user": "registry_user", "password": "registry_password", "insecure": "registry_insecure"}
+    told = {name: app["image"][setting] for name, setting in names.items()}
+    return {"app": app["name"], "engine": app["image"]["engine"], **told}
 
 
 def way_out(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -221,6 +230,7 @@ class ActionModule(ActionBase):
                 if inputs.app not in failures
             ]
             options = {"builds": builds, "archives": archives, "users": users, "who": caller()}
+            options["images"] = [from_registry(app) for app in plain(self._task.args["apps"]) if app["name"] in sources]
             options |= way_out(plain(self._task.args))
             made: dict[str, Any] = self._execute_module(
                 module_name="webops.wsgi.app_build", module_args=options, task_vars=task_vars

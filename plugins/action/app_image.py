@@ -76,6 +76,10 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
         app = plain(self._task.args["app"])
+        if app["source"].get("image"):
+            raise AnsibleActionFail(
+                f'app "{app["name"]}": its source is an image already; build it where source names the code'
+            )
         try:
             source: Source = resolve(app["source"], cache.directory())
             made = context(

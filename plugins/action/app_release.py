@@ -20,6 +20,7 @@ from ansible_collections.webops.wsgi.plugins.plugin_utils.app_failures import (
     earlier_failures,
     settle,
 )
+from ansible_collections.webops.wsgi.plugins.plugin_utils.checks.runtime import CONTAINER
 from ansible_collections.webops.wsgi.plugins.plugin_utils.fleet.members import APP_HOST
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory import env_places
 from ansible_collections.webops.wsgi.plugins.plugin_utils.managers import supervisor
@@ -48,6 +49,8 @@ NO_BUILD = {"digest": "", "source": ""}  # a rollback has nothing to build
 
 def environment(app: Mapping[str, Any]) -> str:
     """The environment file of an app: what anyone may see and what nobody may, in one file that only root reads."""
+    if app["runtime"] == CONTAINER:
+        return environment_file({**app["env"], **env_places.in_container(app), **app["secrets"]})
     in_units = env_places.located(app)
     fixed = {name: value for name, value in app["env"].items() if name not in in_units}
     return environment_file({**fixed, **app["secrets"]})

@@ -249,6 +249,8 @@ from ansible_collections.webops.wsgi.plugins.module_utils.build.sandbox import S
 from ansible_collections.webops.wsgi.plugins.module_utils.host import users
 from ansible_collections.webops.wsgi.plugins.module_utils.host.lock import LockedError, lock
 from ansible_collections.webops.wsgi.plugins.module_utils.host.outgoing import OPTIONS, Outgoing, outgoing
+from ansible_collections.webops.wsgi.plugins.module_utils.image.engine import Engine, Registry
+from ansible_collections.webops.wsgi.plugins.module_utils.image.pull import has_image
 from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
 
 ROOT = Path("/srv")
@@ -291,13 +293,28 @@ PYTHONS_OPTIONS: dict[str, Any] = {
 }
 
 
-def make_all(builds: list[BuildInputs], archives: dict[str, str], who: str, out: Outgoing) -> list[str]:
+REGISTRY_OPTIONS: dict[str, Any] = {
+    "engine": {"type": "str", "choices": ["podman", "docker"], "required": True},
+    "user": {"type": "str", "default": ""},
+    "password": {"type": "str", "default": "", "no_log": True},
+    "insecure": {"type": "bool", "default": False},
+}
+
+
+def make_all(
+    builds: list[BuildInputs], archives: dict[str, str], who: str, out: Outgoing, images: dict[str, dict[str, Any]]
+) -> list[str]:
     """Make builds side by side; returns the failures."""
 
     def make(inputs: BuildInputs) -> str:
         archive = archives.get(inputs.app)
         try:
             with lock(ROOT / inputs.app, who):
+                if "image" in inputs.source:
+                    from_where = dict(images[inputs.app])
+                    engine = Engine(from_where.pop("engine"))
+                    build.make_image_build(ROOT, inputs, engine, Registry(**from_where))
+                    return ""
                 build.make_build(ROOT, inputs, Path(archive) if archive else None, SystemdSandbox(), out)
         except (BuildError, LockedError) as error:
             return str(error)
@@ -319,6 +336,15 @@ def _made(builds: list[BuildInputs]) -> dict[str, dict[str, Any]]:
     }
 
 
+def _is_there(inputs: BuildInputs) -> bool:
+    path = build.build_path(ROOT, inputs)
+    return build.is_complete(path) and has_image(path)
+
+
+def _images(images: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {image["app"]: {key: value for key, value in image.items() if key != "app"} for image in images}
+
+
 def main() -> None:
     module = QuietModule(
         argument_spec={
@@ -329,13 +355,19 @@ def main() -> None:
             "builds": {"type": "list", "elements": "dict", "options": BUILD_OPTIONS},
             "users": {"type": "list", "elements": "str", "default": []},
             "archives": {"type": "dict", "default": {}},
+            "images": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {"app": {"type": "str", "required": True}, **REGISTRY_OPTIONS},
+            },
             "who": {"type": "str", "default": "unknown"},
             **OPTIONS,
         },
         supports_check_mode=True,
     )
     wanted = [BuildInputs(**options) for options in module.params["builds"] or []]
-    missing = [inputs for inputs in wanted if not build.is_complete(build.build_path(ROOT, inputs))]
+    missing = [inputs for inputs in wanted if not _is_there(inputs)]
     if not module.check_mode:
         if module.params["users"]:
             try:
@@ -344,7 +376,9 @@ def main() -> None:
                 module.fail_json(msg=str(error))
         out = outgoing(module.params["proxy"], module.params["no_proxy"])
         module.mask(out.secrets)
-        failures = make_all(missing, module.params["archives"], module.params["who"], out)
+        failures = make_all(
+            missing, module.params["archives"], module.params["who"], out, _images(module.params["images"])
+        )
         if failures:
             module.fail_json(msg="\n".join(failures), failures=failures, **_made(missing))
     module.exit_json(changed=bool(missing or module.params["users"]), **_made(missing))

@@ -189,7 +189,7 @@ def _build(engine: Engine, asked: dict[str, Any], references: list[str]) -> None
         write_secret(secret, json.dumps(secrets))
         if asked["archive"]:
             shutil.copyfile(asked["archive"], folder / "source.tar.gz")
-        write_context(folder, asked["files"], asked["stamp"])
+        write_context(folder, asked["files"])
         wanted = Build(
             folder=folder,
             containerfile=asked["containerfile"],

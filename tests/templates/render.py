@@ -63,6 +63,7 @@ def app(name: str = "api", **overrides: Any) -> dict[str, Any]:
         "workers": [],
         "timers": [],
         "listen": "",
+        "runtime": "process",
     }
     for role, key in ROLES.items():
         if (ROOT / "roles" / role / "defaults/main.yml").is_file():

@@ -40,4 +40,4 @@ class Engine:
         """Remove the app's images and all that builds have kept."""
         self.host.try_(f"{self.name} rmi -f $({self.name} images -aq {REPOSITORY})")
         prune = "builder prune -af" if self.name == "docker" else "image prune -af --build-cache"
-        self.host.try_(f"{self.name} {prune}; {self.name} pull python-base:13")
+        self.host.try_(f"{self.name} create --name keeps-the-base python-base:13 true; {self.name} {prune}")

@@ -53,6 +53,8 @@ from ansible_collections.webops.wsgi.plugins.module_utils.build.sandbox import (
 from ansible_collections.webops.wsgi.plugins.module_utils.failures import remedies
 from ansible_collections.webops.wsgi.plugins.module_utils.host.files import write_file
 from ansible_collections.webops.wsgi.plugins.module_utils.host.outgoing import Outgoing
+from ansible_collections.webops.wsgi.plugins.module_utils.image import pull
+from ansible_collections.webops.wsgi.plugins.module_utils.image.engine import Engine, Registry
 
 FREE_NEEDED = 500_000_000  # bytes; a large app's environment and what is downloaded for it
 FREE_LEFT = 100_000_000  # bytes that a build leaves on the disk
@@ -114,6 +116,31 @@ def make_build(root: Path, inputs: BuildInputs, archive: Path | None, sandbox: S
         shutil.rmtree(path, ignore_errors=True)
         # The cache too: what is wrong with it would fail the next build as well.
         sandbox.clear(inputs.app, cache=True)
+        raise
+    return path
+
+
+def make_image_build(root: Path, inputs: BuildInputs, engine: Engine, registry: Registry) -> Path:
+    """Make the build of an app whose code and environment are in an image; one that lacks the image alone gets that.
+
+    Raises:
+        BuildError: A step failed; nothing that runs has been touched.
+    """
+    path = build_path(root, inputs)
+    if is_complete(path):
+        pull.fetch(inputs, engine, registry)
+        return path
+    shutil.rmtree(path, ignore_errors=True)
+    _refuse_full_disk(root, inputs)
+    _make_parents(root, inputs.app, path)
+    try:
+        packages = pull.fill(path, inputs, engine, registry)
+        _refuse_links_out(path, inputs)
+        _restrict(path, inputs)
+        _keep_assets(root / inputs.app, path / inputs.tree, inputs)
+        describe(path, inputs, {"recipe": "", "decided": "", "lacks": []}, packages)
+    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)
         raise
     return path
 
@@ -309,9 +336,10 @@ def _link_instance_folder(venv: Path, inputs: BuildInputs) -> None:
 def _restrict(path: Path, inputs: BuildInputs) -> None:
     """Root owns the build, the app's group reads it, and the web server reads its public directories alone."""
     group = grp.getgrnam(inputs.app).gr_gid
-    os.chown(path / "venv", -1, group)
-    # Only the top: what is below it may be shared with other builds by hard links, and their modes with it.
-    (path / "venv").chmod(0o750)
+    if (path / "venv").exists():
+        os.chown(path / "venv", -1, group)
+        # Only the top: what is below it may be shared with other builds by hard links, and their modes with it.
+        (path / "venv").chmod(0o750)
     place = path.resolve()  # /srv may be a link to another disk
     public = [(place / inputs.tree / name).resolve() for name in inputs.public]
     _set_modes(place / "src", group, public)
@@ -341,8 +369,8 @@ def _set_mode(path: Path, group: int, shown: bool) -> None:
     path.chmod((0o755 if executable else 0o644) if shown else (0o750 if executable else 0o640))
 
 
-def describe(path: Path, inputs: BuildInputs, told: dict[str, Any]) -> None:
-    """Say what a build holds, which makes it a complete one."""
+def describe(path: Path, inputs: BuildInputs, told: dict[str, Any], packages: dict[str, str] | None = None) -> None:
+    """Say what a build holds, which makes it a complete one; C(packages) are those of one without an environment."""
     description: dict[str, Any] = {
         "source": inputs.label,
         "identity": inputs.source,
@@ -350,7 +378,7 @@ def describe(path: Path, inputs: BuildInputs, told: dict[str, Any]) -> None:
         "recipe": told["recipe"],
         "requirements": told["decided"],
         "lacks": told["lacks"],
-        "packages": installed_packages(path / "venv"),
+        "packages": installed_packages(path / "venv") if packages is None else packages,
     }
     write_file(path / "build.json", json.dumps(description, indent=2, sort_keys=True))
 

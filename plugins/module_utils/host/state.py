@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from ansible_collections.webops.wsgi.plugins.module_utils.host.marks import KEPT, USER_MARK
+from ansible_collections.webops.wsgi.plugins.module_utils.image.pull import has_image
 from ansible_collections.webops.wsgi.plugins.module_utils.managers import foreign as managers
 
 FLOCK = "@hhqqi"  # struct flock, see fcntl(2)
@@ -275,8 +276,13 @@ def interface_of(address: str) -> str:
 
 
 def builds(names: Iterable[str], root: Path) -> dict[str, list[str]]:
-    """The digests of the complete builds of each app."""
-    return {name: sorted(path.parent.name for path in (root / name / "builds").glob("*/build.json")) for name in names}
+    """The digests of the complete builds of each app; one whose image the engine no longer has is none."""
+    return {
+        name: sorted(
+            path.parent.name for path in (root / name / "builds").glob("*/build.json") if has_image(path.parent)
+        )
+        for name in names
+    }
 
 
 def with_certificate(names: Iterable[str], folder: Path = Path("/etc/nginx/tls")) -> list[str]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import os
 import shutil
@@ -16,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from ansible_collections.webops.wsgi.plugins.module_utils.image.layers import LASTING_TIME, time_of
 
 PACKAGES = {"podman": "podman", "docker": "docker.io, docker-cli and docker-buildx"}  # Debian's, with all it takes
 LINES = 25  # of the end of what an engine printed
@@ -91,6 +94,8 @@ class Engine:
 
     def inspect(self, reference: str) -> dict[str, Any]:
         """What it knows of an image; empty when it has none of that name."""
+        if not shutil.which(self.name):
+            return {}
         done = self._run("image", "inspect", reference)
         return dict(json.loads(done.stdout)[0]) if done.returncode == 0 else {}
 
@@ -106,7 +111,7 @@ class Engine:
             command += [f"--build-arg=SOURCE_DATE_EPOCH={wanted.stamp}", "--provenance=false", "--progress=plain"]
         else:
             # All layers get that time. In Docker's format the image would have the name of a container in it.
-            command += ["--timestamp=315532800", "--format=oci", "--layers"]
+            command += [f"--timestamp={LASTING_TIME}", "--format=oci", "--layers"]
         return [*command, str(wanted.folder)]
 
     def build(self, wanted: Build) -> None:
@@ -157,6 +162,57 @@ class Engine:
                     "image_registry_password"
                 )
             return file.read_text().strip() if told else self._repository_digest(reference)
+
+    def pull(self, image: str, registry: Registry) -> None:
+        """Fetch an image, unless it is there.
+
+        Raises:
+            EngineError: The registry refused it, or was not reached.
+        """
+        if self.inspect(image):
+            return
+        with self._credentials(image, registry) as (options, environment):
+            done = self._run("pull", "--quiet", *options, image, environment=environment)
+        if done.returncode:
+            raise EngineError(
+                f"{image} could not be pulled: {_end(done)}; see source.image, image_registry_user and "
+                "image_registry_password"
+            )
+
+    @contextmanager
+    def laid_out(self, image: str, name: str) -> Iterator[str]:
+        """A container of an image that never runs, to read its files.
+
+        Raises:
+            EngineError: It cannot be made.
+        """
+        self._run("rm", "--force", name)
+        done = self._run("create", "--name", name, "--network", "none", image)
+        if done.returncode:
+            raise EngineError(f"{image} cannot be read: {_end(done)}")
+        try:
+            yield name
+        finally:
+            self._run("rm", "--force", name)
+
+    def export(self, container: str, path: str, archive: Path) -> bool:
+        """Write a directory of a container to a compressed archive; whether there is one."""
+        with subprocess.Popen(
+            [self.name, "cp", f"{container}:{path}", "-"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        ) as copying:
+            assert copying.stdout
+            with gzip.open(archive, "wb", compresslevel=1) as packed:
+                shutil.copyfileobj(copying.stdout, packed)
+        return copying.returncode == 0
+
+    def read(self, container: str, path: str) -> str:
+        """The text of a file of a container; empty when there is none."""
+        with _scratch() as folder:
+            done = self._run("cp", f"{container}:{path}", str(folder / "file"))
+            return (folder / "file").read_text(errors="replace") if done.returncode == 0 else ""
 
     def _repository_digest(self, reference: str) -> str:
         name = reference.rpartition(":")[0]
@@ -210,19 +266,23 @@ def write_secret(path: Path, text: str) -> None:
         stream.write(text)
 
 
-def write_context(folder: Path, files: Mapping[str, Mapping[str, Any]], stamp: int) -> None:
-    """Write the files of a context, with the times and permissions that layers are made of."""
+def write_context(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write the files of a context, with the times and permissions that layers are made of.
+
+    Each has a time of its content: BuildKit sends no file again whose time and size are those of the last build.
+    """
     for name, file in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(file["text"], encoding="utf-8")
         path.chmod(int(file["mode"]))
     for place, folders, names in os.walk(folder, topdown=False):
-        for name in (*names, *folders):
-            path = Path(place, name)
-            if path.is_dir():
-                path.chmod(0o755)
+        for path in (Path(place, name) for name in names):
+            stamp = time_of(path.read_bytes())
             os.utime(path, (stamp, stamp))
+        for path in (Path(place, name) for name in folders):
+            path.chmod(0o755)
+            os.utime(path, (LASTING_TIME, LASTING_TIME))
 
 
 def _end(done: subprocess.CompletedProcess[str]) -> str:

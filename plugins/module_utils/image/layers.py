@@ -9,6 +9,7 @@ Equal files give equal layers: owner, permissions and times are none of when and
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import shutil
@@ -18,7 +19,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
+YEARS = 631152000, 946684800  # seconds of twenty years, and where they begin: 2000-01-01
 LASTING_TIME = 315532800  # 1980-01-01, the first that archives of every kind can say
+
+
+def time_of(content: bytes) -> int:
+    """A time, in seconds since the epoch, that is another one for another content.
+
+    Engines, servers and clients tell versions of a file apart by its time and its size.
+    """
+    return YEARS[1] + int.from_bytes(hashlib.sha256(content).digest()[:8], "big") % YEARS[0]
 
 
 def split(build: Path, target: Path, stamp: int) -> None:

@@ -9,6 +9,7 @@ import os
 import subprocess
 
 from ansible_collections.webops.wsgi.plugins.module_utils.host.files import remove_tree
+from ansible_collections.webops.wsgi.plugins.module_utils.image.pull import forget_image
 from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import JOB, SERVER, TIMER, Manager
 from ansible_collections.webops.wsgi.plugins.module_utils.release.drain import drain
 from ansible_collections.webops.wsgi.plugins.module_utils.release.layout import (
@@ -80,6 +81,7 @@ def prune(paths: Paths, app: str, keep: int, manager: Manager) -> None:
     used = {os.path.basename(os.readlink(build)) for build in builds if build.is_symlink()}
     for build in (paths.root / app / "builds").iterdir():
         if build.name not in used:
+            forget_image(build)
             remove_tree(build)
 
 

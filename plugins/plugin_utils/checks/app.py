@@ -81,7 +81,7 @@ def check_state(app: App) -> t.Iterator[Problem]:
 def check_required(app: App) -> t.Iterator[Problem]:
     """Keys without which an app cannot run."""
     samples = {
-        "source": "write source: with path, git and version, archive and sha256, or package and version",
+        "source": "write source: with path, git and version, archive and sha256, package and version, or image",
         "entrypoint": "write entrypoint: module:callable or module:factory(arguments)",
         "domains": "write domains: with the app's host names, such as [api.example.com]",
     }

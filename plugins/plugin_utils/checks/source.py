@@ -49,7 +49,9 @@ def check_source(app: App) -> t.Iterator[Problem]:
     if len(kinds) > 1:
         yield app.problem(f"source has {' and '.join(kinds)} at once", "keep one of them, an app has one source")
     elif not kinds:
-        yield app.problem("source has none of path, git, archive and package", "add one of them, such as path: ../api")
+        yield app.problem(
+            "source has none of path, git, archive, package and image", "add one of them, such as path: ../api"
+        )
     else:
         yield from _SOURCE_CHECKS[kinds[0]](app, source)
         yield from _check_source_extras(app, source)
@@ -179,6 +181,7 @@ _SOURCE_CHECKS: dict[str, t.Callable[[App, dict[str, t.Any]], t.Iterator[Problem
     "git": _check_git,
     "archive": _check_archive,
     "package": _check_package,
+    "image": lambda _app, _source: iter(()),  # see checks.runtime
 }
 
 

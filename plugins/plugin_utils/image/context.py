@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ansible_collections.webops.wsgi.plugins.module_utils.build.inputs import BuildInputs
-from ansible_collections.webops.wsgi.plugins.module_utils.image.layers import LASTING_TIME
+from ansible_collections.webops.wsgi.plugins.module_utils.image.layers import LASTING_TIME, time_of
 from ansible_collections.webops.wsgi.plugins.plugin_utils.image import parts
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory import env_places
 from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.model import without_credentials
@@ -26,7 +26,6 @@ SOURCE = "source.tar.gz"
 INPUTS_LABEL = "webops.wsgi.inputs"  # on an image: the name of what it was made from
 STOP_LABEL = "webops.wsgi.stop-timeout"  # how many seconds its server may take to end
 DEFAULT_PYTHON = "3.13"  # that the default base image has
-_YEARS = 631152000, 946684800  # seconds of twenty years, and where they begin: 2000-01-01
 
 
 class ContextError(Exception):
@@ -64,12 +63,8 @@ class Context:
 
 
 def stamp_of(identity: Mapping[str, str]) -> int:
-    """A time for the files of a source, which has none that every controller knows.
-
-    Servers and clients tell versions of a file apart by time and size, so it is another one for another source.
-    """
-    digest = hashlib.sha256(json.dumps(dict(identity), sort_keys=True).encode()).digest()
-    return _YEARS[1] + int.from_bytes(digest[:8], "big") % _YEARS[0]
+    """A time for the files of a source, which has none that every controller knows."""
+    return time_of(json.dumps(dict(identity), sort_keys=True).encode())
 
 
 def base(app: Mapping[str, Any]) -> str:
@@ -99,7 +94,12 @@ def context(
     files[CONTAINERFILE] = File(containerfile(app, shown, uv_version))
     # The archive is not looked at: what is in it has a name already. What git says of it changes with other commits.
     counted = {**files, "inputs.json": File(_json(replace(shown, version="")))}
-    shape = [FORMAT, inputs.source, sorted((name, file.text, file.mode) for name, file in counted.items())]
+    shape = [
+        FORMAT,
+        inputs.source,
+        app["image"]["labels"],
+        sorted((name, file.text, file.mode) for name, file in counted.items()),
+    ]
     name = hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest()[:16]
     return Context(files, _labels(app, shown, name), name, stamp)
 

@@ -54,6 +54,15 @@ def unknown(app: Mapping[str, Any], value: str) -> Iterator[tuple[str, str]]:
             yield word(found), word(guess)
 
 
+def in_container(app: Mapping[str, Any]) -> dict[str, str]:
+    """Those variables as a container has them, which finds everything in one place whatever its release."""
+    found = dict(located(app))
+    for key in DIRECTORIES:
+        if app[key]:
+            found = {name: value.replace(word(key), f"/wsgi/{key}") for name, value in found.items()}
+    return found
+
+
 def named(key: str, value: str) -> Iterator[str]:
     """The files that a value names in a directory."""
     yield from re.findall(rf"{re.escape(word(key))}/([A-Za-z0-9_.-]+)", value)

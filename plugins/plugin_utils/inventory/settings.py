@@ -30,7 +30,7 @@ ALSO_A_SETTING = {
 # Stands for a value whose template could not be evaluated; that has been reported already.
 UNEVALUATED: t.Any = object()
 
-SOURCE_KINDS = ("path", "git", "archive", "package")
+SOURCE_KINDS = ("path", "git", "archive", "package", "image")
 
 # Words of a key whose value is not repeated in a message, because people keep passwords under such keys.
 _SENSITIVE = re.compile(

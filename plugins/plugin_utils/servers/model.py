@@ -128,6 +128,12 @@ def tree_files(apps: list[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
     """The files of the apps' servers as ``webops.wsgi.config_tree`` takes them."""
     shared = Path(collection_root(), "roles", "server", "files")
     entries = [_entry(name, {"content": (shared / name).read_text(encoding="utf-8")}, apps) for name in SHARED]
+    contained = [app for app in apps if app["runtime"] == "container"]
+    if contained:
+        image = Path(collection_root(), "roles", "image")
+        entries.append(_entry("container", {"template": str(image / "templates" / "container.j2")}, contained))
+        enter = (image / "files" / "enter_release").read_text(encoding="utf-8")
+        entries.append(_entry("enter", {"content": enter}, contained))
     for name in sorted({app["server"]["name"] for app in apps}):
         served = [app for app in apps if app["server"]["name"] == name]
         templates = os.path.join(collection_root(), "roles", name, "templates")

@@ -34,6 +34,7 @@ def resolve(source: Mapping[str, Any], cache: Path) -> Source:
         "path": lambda: resolve_directory(Path(source["path"])),
         "git": lambda: resolve_git(source["git"], source["version"], cache, bool(source.get("submodules"))),
         "archive": lambda: resolve_archive(source["archive"], source["sha256"], cache),
+        "image": lambda: Source({"image": source["image"]}, source["image"], None),
         "package": lambda: _resolve_package(source["package"], source["version"]),
     }
     return resolvers[source["kind"]]()

@@ -333,7 +333,10 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
         {"source": {"package": "httpbin", "version": "1.0", "subdirectory": "x"}},
         ['source.subdirectory is "x"', "a package has no source tree", "remove subdirectory"],
     ),
-    "no source kind": ({"source": {"version": "1"}}, ["source has none of path, git, archive and package", "add one"]),
+    "no source kind": (
+        {"source": {"version": "1"}},
+        ["source has none of path, git, archive, package and image", "add one"],
+    ),
     "misspelt source kind": ({"source": {"pth": "tree"}}, ["source.pth", "did you mean path?"]),
     "path that does not exist": (
         {"source": {"path": "nope"}},
@@ -1336,6 +1339,39 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
         {"image": {"platforms": ["linux/amd64", "linux/arm64"]}},
         ["image.platforms", "image_push: true"],
     ),
+    "container_without_an_image": (
+        {"runtime": "container"},
+        ['runtime is "container"', "source names no image", "webops.wsgi.image"],
+    ),
+    "image_without_a_container": (
+        {"source": {"image": f"r.example.com/api@sha256:{HEX}"}},
+        ["source.image", "runtime is not container"],
+    ),
+    "image_by_its_tag": (
+        {"source": {"image": "r.example.com/api:latest"}, "runtime": "container"},
+        ["source.image", '"r.example.com/api:latest"', "@sha256:"],
+    ),
+    "container_with_a_build": (
+        {"source": {"image": f"r.example.com/api@sha256:{HEX}"}, "runtime": "container", "build": ["make"]},
+        ["build is set", "where it is built"],
+    ),
+    "container_with_a_sandbox": (
+        {
+            "source": {"image": f"r.example.com/api@sha256:{HEX}"},
+            "runtime": "container",
+            "release": {"private_users": True},
+        },
+        ["release.private_users", "engine's own sandbox"],
+    ),
+    "container_with_files_that_it_writes": (
+        {
+            "source": {"image": f"r.example.com/api@sha256:{HEX}"},
+            "runtime": "container",
+            "persistent": ["uploads"],
+            "nginx": {"static": {"/uploads/": "uploads"}},
+        },
+        ["/var/lib/api/uploads", "instance is a container", "runtime: process"],
+    ),
     "image_engine": ({"image": {"engine": "rkt"}}, ["image.engine", '"rkt"', "podman"]),
 }
 
@@ -1687,6 +1723,11 @@ BAD_INVENTORIES: dict[str, tuple[t.Any, dict[str, t.Any], list[str]]] = {
         {"nginx_proxy_trusted_proxies": ["akamai"]},
         ["nginx_proxy_trusted_proxies", '"akamai"', "or cloudflare"],
     ),
+    "container under supervisor": (
+        [app(source={"image": f"r.example.com/api@sha256:{HEX}"}, runtime="container")],
+        {"release_manager": "supervisor"},
+        ['runtime is "container"', "release_manager", '"supervisor"', "runtime: process"],
+    ),
     "credentials under Supervisor": (
         [app(credentials={"key": "x"})],
         {"release_manager": "supervisor"},
@@ -1930,6 +1971,7 @@ def test_resolved_app_has_the_shape_the_roles_expect(base):
         "workers": [],
         "timers": [],
         "listen": "",
+        "runtime": "process",
         "interface": "wsgi",
         "hosts": "",
         "server": {

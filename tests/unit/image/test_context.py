@@ -79,10 +79,11 @@ def test_equal_things_have_one_name_and_others_another() -> None:
         made().name,
         made(changed(env={"LEVEL": "debug"})).name,
         made(changed(image={"base": "debian:13"})).name,
+        made(changed(image={"labels": {"team": "shop"}})).name,
         made(inputs=BuildInputs(**{**INPUTS.__dict__, "source": {"tree": "2b3c"}})).name,
         context(APP, INPUTS, {**RELEASE, "start": File("#!/bin/sh\nexec x\n", 0o755)}, "0.13.9", "").name,
     }
-    assert len(names) == 5
+    assert len(names) == 6
     assert made().name == made(copy.deepcopy(APP)).name
 
 

@@ -15,6 +15,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.image.engine import (
     Registry,
     write_context,
 )
+from ansible_collections.webops.wsgi.plugins.module_utils.image.layers import LASTING_TIME, time_of
 
 PASSWORD = "correct-horse-battery"
 SCRIPT = """#!/bin/sh
@@ -88,6 +89,16 @@ def test_an_engine_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_context_has_the_times_and_modes_that_layers_are_made_of(tmp_path: Path) -> None:
-    write_context(tmp_path, {"release/start": {"text": "#!/bin/sh\n", "mode": 0o755}}, 5)
+    write_context(tmp_path, {"release/start": {"text": "#!/bin/sh\n", "mode": 0o755}})
     start = (tmp_path / "release/start").stat()
-    assert (start.st_mode & 0o777, start.st_mtime, (tmp_path / "release").stat().st_mtime) == (0o755, 5, 5)
+    assert (start.st_mode & 0o777, (tmp_path / "release").stat().st_mtime) == (0o755, LASTING_TIME)
+    assert start.st_mtime == time_of(b"#!/bin/sh\n")
+
+
+def test_a_file_of_the_same_size_has_another_time(tmp_path: Path) -> None:
+    """BuildKit takes a file for unchanged by size and time, and would build the code of the time before."""
+    times = set()
+    for text in ("version = 1\n", "version = 2\n"):
+        write_context(tmp_path, {"inputs.json": {"text": text, "mode": 0o644}})
+        times.add((tmp_path / "inputs.json").stat().st_mtime)
+    assert len(times) == 2
