@@ -248,7 +248,10 @@ def overview(rows: Iterable[Mapping[str, Any]]) -> str:
     shown = list(rows)
     faults = [_note(row, fault) for row in shown for fault in row["faults"]]
     short = [f"{row['host']}, {row['app']}: {row['shortage']}" for row in shown if row.get("shortage")]
-    return "\n".join([table(shown), *faults, *short])
+    columns = COLUMNS
+    if any("rotation" in row for row in shown):
+        columns = {**columns, "BALANCERS": lambda row: row.get("rotation") or "-"}
+    return "\n".join([table(shown, columns), *faults, *short])
 
 
 def _note(row: Mapping[str, Any], fault: Mapping[str, Any]) -> str:
