@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 # Written by Ansible (webops.wsgi.balancer). Edits are undone by the next run.
 """Have HAProxy take its configuration over.
 
