@@ -54,7 +54,7 @@ def test_workers_and_hooks_run_and_what_fails_is_told_with_its_last_words(host, 
     release = front["release"]
     wanted = {
         **front,
-        "workers": [{"name": "queue", "command": "echo $WSGI_REPLICA; exec sleep 1000", "replicas": 2}],
+        "workers": [{"name": "queue", "command": "sleep 1000", "replicas": 2}],
         "release": {**release, "before_activate": "echo migrated as $(id -un)"},
     }
     run = play("--limit", host.name, playbook="deploy", wsgi_apps=[wanted])
