@@ -444,6 +444,7 @@ SCENARIOS = {
         *(Host(f"web{number}", "13", fleet=True) for number in (1, 2, 3)),
         floating=("api.example.test", "once.example.test"),
     ),
+    "explain": _scenario("explain", "api"),
     "hostile": _scenario("hostile", "victim", "mallory", "poison"),
     "servers": _scenario("servers", "front", more=("s13",)),
     "tls": _scenario("tls", "grow", "www.grow", "keyed", "moved", "own"),

@@ -23,11 +23,21 @@ def in_place(spec: Spec) -> str:
     :param spec: its files are not looked at
     """
     try:
-        live = read_live(spec)
-        plan = make_plan(replace(spec, files=(), keep=dict.fromkeys(live.files, "")), live)
+        live, edited = as_written(spec)
         store = Store(spec)
-        tidy = store.served == live.name and not store.clutter() and not loose(spec)
-        settled = not plan.changed and tidy and not stale(spec, live.name)
+        tidy = store.served == live and not store.clutter() and not loose(spec)
+        settled = not edited and tidy and not stale(spec, live)
     except (TreeError, OSError, ValueError, KeyError):  # such as a name that is no text, or a group that has none
         return ""  # config_tree tells, or fixes it
-    return live.name if settled else ""
+    return live if settled else ""
+
+
+def as_written(spec: Spec) -> tuple[str, bool]:
+    """Name of the generation that is live, and whether its files or links were changed since it was written.
+
+    :param spec: its files are not looked at
+    :raises TreeError: something else stands at its root.
+    """
+    live = read_live(spec)
+    plan = make_plan(replace(spec, files=(), keep=dict.fromkeys(live.files, "")), live)
+    return live.name, plan.changed

@@ -68,6 +68,13 @@ def report(failure: Failure) -> str:
     return "\n".join(lines)
 
 
+def cause(failure: Failure) -> list[str]:
+    """The best explanation that a journal has: its first line is the cause, the last one the fix where one is known."""
+    found = _cause(failure, _reason(failure.reason))
+    fix = [f"Fix: {found.fix.replace('<app>', failure.app)}"] if found.fix else []
+    return [line for line in [found.text, *found.details, *fix] if line]
+
+
 def _reason(text: str) -> str:
     """A reason without what systemd says around it: that a job failed, and that the journal tells more."""
     lines = [line for line in text.splitlines() if not line.startswith('See "systemctl status')]
