@@ -58,7 +58,8 @@ class Fault:
 
 
 STOP = "systemctl stop $(systemctl list-units --plain --no-legend 'api@*.service' | cut -d' ' -f1)"
-START = "systemctl start api@$(basename $(readlink /srv/api/current)).service; sleep 1"
+READY = "until curl -sf --unix-socket /run/api/current.sock http://api/ >/dev/null; do sleep 0.2; done"
+START = f"systemctl start api@$(basename $(readlink /srv/api/current)).service; {READY}"
 FULL = (
     "mkdir -p /root/small; mount -t tmpfs -o size=64k none /root/small; cp -a /var/lib/api/. /root/small/; "
     "mount --bind /root/small /var/lib/api; chown api:api /var/lib/api; "
@@ -122,7 +123,7 @@ FAULTS = [
     Fault("socket gone", "the socket of release .* is gone", make="rm /run/api/current.sock",
           undo="ln -s /srv/api/current/socket /run/api/current.sock"),
     Fault("app that hangs", "takes no connections|no more connections|did not answer within",
-          make="kill -STOP $(pgrep -u api -f gunicorn)", undo="kill -CONT $(pgrep -u api -f gunicorn); sleep 1"),
+          make="kill -STOP $(pgrep -u api -f gunicorn)", undo="kill -CONT $(pgrep -u api -f gunicorn)"),
     Fault("exception", "the app itself answers 500: LookupError: no such customer", "/error"),
     Fault("error of the app's own", "the app itself answers 503", "/busy"),
     Fault("path that the app does not know", "the app has nothing at this path", "/nothing"),

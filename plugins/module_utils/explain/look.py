@@ -117,7 +117,7 @@ def look(question: Question, manager: Manager) -> Seen:
     return Seen(
         when=started,
         addresses=tuple(_addresses()),
-        disks=tuple(_full_disks()),
+        disks=tuple(_full_disks([*WRITTEN, f"/srv/{question.app}", f"/var/lib/{question.app}"])),
         memory_free=_memory_free(),
         nginx=nginx.result(),
         closed=(question.paths.maintenance / question.app).exists(),
@@ -183,7 +183,7 @@ def _addresses() -> Iterator[str]:
         return
 
 
-def _full_disks(paths: Iterable[str] = WRITTEN) -> Iterator[Disk]:
+def _full_disks(paths: Iterable[str]) -> Iterator[Disk]:
     seen = set()
     for path in paths:
         try:

@@ -68,13 +68,18 @@ def _redirect(case: Case) -> t.Iterator[Finding]:
 
 def _own_error(case: Case) -> Finding:
     words, fix = split(case.seen.words)
-    full = next(iter(case.seen.disks), None)
-    if full and any("No space left" in line for line in words):
-        return full_disk(full)
+    if found := _no_space(case, words):
+        return found
     text = f"the app itself answers {case.reply.status}{f': {words[0]}' if words else ''}"
     blind = "" if case.seen.instance.health else ", which its health page does not see"
     same = case.seen.direct.status == case.reply.status
     return Finding("answer", text, fix or f"correct it in the app{blind}", tuple(words[1:6]), certain=same)
+
+
+def _no_space(case: Case, words: t.Sequence[str]) -> Finding | None:
+    """A full disk, where the app says that it could not write."""
+    full = next(iter(case.seen.disks), None)
+    return full_disk(full) if full and any("No space left" in line for line in words) else None
 
 
 def _bad_gateway(case: Case) -> Finding | None:
@@ -99,7 +104,8 @@ def _cut_off(case: Case, line: tuple[str, ...]) -> Finding:
     text = "the app closed the connection in the middle of the request"
     if case.seen.words:  # it did so again when it was asked directly
         words, fix = split(case.seen.words)
-        return Finding("answer", f"{text}: {words[0]}", fix, (*words[1:4], *line))
+        evidence = (*words[1:4], *line)
+        return _no_space(case, words) or Finding("answer", f"{text}: {words[0]}", fix, evidence)
     ended = [fault for fault in case.seen.instance.faults if " was ended by " in fault["text"]]
     why = f"; of late, {ended[0]['text']}" if ended else ""
     return Finding("answer", f"{text}{why}", ended[0]["fix"] if ended else "see its journal", line, certain=False)
@@ -139,13 +145,10 @@ def _refused(case: Case, status: int) -> Finding:
     """A request that was refused with one of the statuses below 500."""
     text, fix = _refusal(case, status)
     by_app = not case.by_nginx and case.seen.direct.status == status
-    if by_app or not text:
-        return Finding(
-            "answer",
-            f"the app itself answers {status}",
-            "see the app's own rules for this path",
-            case.logged("limiting", "access forbidden"),
-        )
+    if by_app:
+        return Finding("answer", f"the app itself answers {status}", "see the app's own rules for this path")
+    if not text or case.seen.nginx.edited:
+        return Finding("nginx", f"nginx answers {status} by itself", "see its server block", certain=False)
     return Finding("nginx", text, fix, case.logged(*_LOGGED.get(status, ())))
 
 

@@ -26,9 +26,9 @@ def nginx(case: Case) -> t.Iterator[Finding]:
             breaks=False,
         )
     if nginx.edited:
-        yield Finding(
-            "nginx", "files of /etc/nginx/wsgi were changed by hand", "run site.yml, which undoes it", breaks=False
-        )
+        text = "files of /etc/nginx/wsgi were changed by hand"
+        breaks = case.by_nginx and case.reply.status >= 400 and case.reply.status != case.seen.direct.status
+        yield Finding("nginx", text, "run site.yml, which undoes it", certain=False, breaks=breaks)
     elif running and nginx.served != nginx.live and nginx.served:
         text = "nginx serves an earlier configuration than the one on disk"
         yield Finding("nginx", text, "systemctl reload nginx, or run site.yml", breaks=False)

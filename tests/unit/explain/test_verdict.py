@@ -167,3 +167,11 @@ def test_screen_is_narrow_and_names_the_step() -> None:
         ["instance", "ok"],
         ["answer", "FAULT"],
     ]
+
+
+def test_server_block_edited_by_hand_may_be_why_nginx_answers_by_itself() -> None:
+    edited = replace(SEEN.nginx, edited=True)
+    found = cause(answered(410, by_app=False, nginx=edited))
+    assert (found.cause, found.certain) == ("files of /etc/nginx/wsgi were changed by hand", False)
+    assert cause(answered(410, nginx=edited)).cause == "the app itself answers 410"
+    assert cause(answered(410, by_app=False)).cause == "nginx answers 410 by itself"
