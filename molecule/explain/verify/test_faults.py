@@ -147,8 +147,8 @@ FAULTS = [
           make=clients("https://$0/long?$(head -c 40000 /dev/zero | tr '\\0' a)"), lately=True),
     Fault("too long cookie", "got 431: a header, such as that of the cookies", "/sweet",
           make=clients("-H @/root/cookie https://$0/sweet"), lately=True),
-    Fault("too many requests", "got 429: the client exceeded a limit", "/limited", make=clients("https://$0/limited", 6),
-          lately=True),
+    Fault("too many requests", "got 429: the client exceeded a limit", "/limited",
+          make=clients("https://$0/limited", 6), lately=True),
     Fault("client that left", "got 499: the client left", "/wait",
           make=clients("--max-time 0.5 https://$0/wait"), lately=True),
 ]  # fmt: skip
