@@ -76,7 +76,9 @@ def build_inputs(
     """
     python = app["python"]
     if "image" in source.identity:
-        return replace(inputs_of(app, source), stamp=first_seen(source, public_folders(app)), installer="uv")
+        # Each engine has images of its own.
+        identity = {**source.identity, "engine": app["image"]["engine"]}
+        return replace(inputs_of(app, source), source=identity, stamp=first_seen(source, public_folders(app)))
     of_packages = [folder for folder in public_folders(app) if folder.startswith(f"{PACKAGES}/")]
     version, interpreter = choose_python(
         app["name"], python["version"], host["python"], host["default_python"], refused.get(python["version"])
