@@ -4,8 +4,8 @@ On a fresh Debian 13 host of the testbed, ``playbooks/site.yml`` puts the small 
 into production once for each entry of that scenario's inventory. wrk and h2load run on the host and ask each for JSON,
 and for an answer that waits 50 ms for something else, through nginx and straight at the server's socket, one server
 after the other. The same server is then started by hand, with the settings that its documentation advises, and both are
-asked in turn, several times for a second: the median of the ratios says what the sandbox and the wrapper around the app
-cost.
+asked in turn: the processor time that each takes for a request says what the sandbox and the wrapper around the app
+cost, on a machine with other work too.
 
 Prints the table, writes ``bench/results/servers.json``, draws ``docs/img/servers.png`` and puts the table into
 ``docs/choosing-a-server.md``. The host is removed at the end; ``--keep`` leaves it and uses it again.
@@ -31,15 +31,16 @@ PAGE = ROOT / "docs" / "choosing-a-server.md"
 PLOT = ROOT / "docs" / "img" / "servers.png"
 FRONT = "front"  # the app that has the domain
 DOMAIN = "front.host.example.test"
-SECONDS = 3  # of one measurement
+SECONDS = 2  # of one measurement
 TRIES = 3  # on a machine so busy that connections are not open yet when the time is over
-ROUNDS, TURN = 5, 1  # of the comparison with a server started by hand, and seconds of one measurement there
+ROUNDS, TURN = 6, 1  # of the comparison with a server started by hand, and seconds of one measurement there
 STARTS = 3
-LEAST = 0.95  # of what the one started by hand answers
+LEAST = 0.95  # of what the one started by hand answers with the same processor time
 QUESTIONS = {"json": ("/", 16), "wait": ("/slow?seconds=0.05", 64)}  # path, connections at once
 BEGIN, END = "<!-- table:begin -->", "<!-- table:end -->"
 
-# How each server's documentation has it started, with as many processes and threads as the inventory's entry has.
+# How each server's documentation has it started, with as many processes and threads as the inventory's entry has. uWSGI
+# closes each connection, which h2load waits for so long that a short turn says nothing.
 HAND = {
     "gunicorn-sync": "gunicorn --worker-class sync --workers 3 --bind unix:{socket} same:app",
     "gunicorn-gthread": "gunicorn --worker-class gthread --workers 2 --threads 8 --bind unix:{socket} same:app",
@@ -49,8 +50,6 @@ HAND = {
     "granian": "granian --interface wsgi --workers 2 --blocking-threads 8 --uds {socket} --no-access-log same:app",
     "granian-asgi": "granian --interface asgi --workers 2 --uds {socket} --no-access-log same_asgi:app",
     "uvicorn": "uvicorn --workers 2 --uds {socket} --no-access-log --log-level warning same_asgi:app",
-    "uwsgi-http": "uwsgi --master --processes 2 --threads 8 --enable-threads --need-app --die-on-term "
-    "--disable-logging --single-interpreter --virtualenv {venv} --http-socket {socket} --module same:app",
 }
 
 # Asks the server's socket until it answers well; prints the seconds since it was told to start.
@@ -85,6 +84,16 @@ children = pathlib.Path(f"/proc/{main}/task/{main}/children").read_text().split(
 print(json.dumps([share(main), *map(share, children)]))
 """
 
+# The processor time that a unit's processes have had, those that are gone included, in hundredths of a second.
+PROCESSOR = """
+import pathlib, subprocess, sys
+main = int(subprocess.check_output(["systemctl", "show", "-P", "MainPID", sys.argv[1]]))
+def ticks(process, fields):
+    return sum(map(int, pathlib.Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:fields]))
+children = pathlib.Path(f"/proc/{main}/task/{main}/children").read_text().split()
+print(ticks(main, 15) + sum(ticks(child, 13) for child in children))
+"""
+
 
 def entries() -> dict[str, dict[str, Any]]:
     """The apps of the scenario's inventory, the one that has the domain first."""
@@ -95,6 +104,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keep", action="store_true", help="leave the host, and use the one of the run before")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="entries to measure; the others keep their numbers")
+    parser.add_argument("--deployed", action="store_true", help="the host has the apps, from a run with --keep")
     parser.add_argument("--draw", action="store_true", help="only write the page and the plot again")
     options = parser.parse_args()
     file = RESULTS / "servers.json"
@@ -103,10 +113,14 @@ def main() -> int:
     chosen = [name for name in options.only or apps if name != FRONT]
     try:
         if not options.draw:
-            with fresh_host(options.keep) as host:
+            with fresh_host(options.keep or options.deployed) as host:
                 settings = {"nginx_proxy_tls": "selfsigned", "project": str(ROOT)}
-                playbook("servers", inventory("servers", list(apps.values()), **settings))
-                results |= {name: measured(Host(host["container"]), name, apps[name]) for name in chosen}
+                if not options.deployed:
+                    playbook("servers", inventory("servers", list(apps.values()), **settings))
+                asked = Host(host["container"])
+                for name in chosen:
+                    results[name] = measured(asked, name, apps[name])
+                    file.write_text(json.dumps(results, indent=2) + "\n")
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
@@ -162,12 +176,18 @@ class Host:
         rate = re.search(r"([0-9.]+) req/s", self._load(command))
         return float(rate[1] if rate else 0)
 
+    def cost(self, unit: str, socket: str) -> float:
+        """Hundredths of a second of processor time that a unit takes for a request for JSON."""
+        before = int(self.run("python3", "-c", PROCESSOR, unit))
+        answered = self.direct(socket, "/", QUESTIONS["json"][1], TURN) * TURN
+        return (int(self.run("python3", "-c", PROCESSOR, unit)) - before) / answered
+
     def _load(self, command: str) -> str:
         for _ in range(TRIES):
             text = self.run("sh", "-c", f"timeout 60 {command} || true")
             if re.search(r"[1-9][0-9]* (failed|errored|4xx|5xx)|Non-2xx|Socket errors", text):
                 raise BenchError(f"`{command}` went wrong:\n{text}")
-            if re.search(r"(Requests/sec: +|, )[1-9]", text):
+            if re.search(r"(Requests/sec: +|finished in [0-9.]+s, )[0-9.]*[1-9]", text):
                 return text
         raise BenchError(f"`{command}` got no answer:\n{text}")
 
@@ -195,7 +215,7 @@ def measured(host: Host, name: str, app: Mapping[str, Any]) -> dict[str, Any]:
     told["workers"] = len(shares[1:]) or 1
     told["worker_mb"] = round(statistics.mean(shares[1:] or shares) / 1e6, 1)
     told["all_mb"] = round(sum(shares) / 1e6, 1)
-    told["to_hand"] = by_hand(host, name, socket) if http and name in HAND else None
+    told["to_hand"] = by_hand(host, name, unit, socket) if http and name in HAND else None
     print(f"{told['json']['per_s']:.0f}/s, {told['to_hand']} of by hand", flush=True)
     return told
 
@@ -205,25 +225,29 @@ def speaks_http(app: Mapping[str, Any]) -> bool:
     return not any(isinstance(value, dict) and value.get("protocol") == "uwsgi" for value in app.values())
 
 
-def by_hand(host: Host, name: str, socket: str) -> float:
-    """Requests for JSON that it answers, as a share of what the same server answers that a person has started."""
+def by_hand(host: Host, name: str, unit: str, socket: str) -> float:
+    """Requests for JSON that it answers, as a share of what the same server answers that a person has started.
+
+    Both get the same processor time: how many they answer in a second depends on what else the machine does then.
+    """
     program, _blank, arguments = HAND[name].partition(" ")
     place = f"/run/hand-{name}"
     venv = f"/srv/{name}/current/app/venv"
     command = [f"{venv}/bin/{program}", *arguments.format(socket=f"{place}/sock", venv=venv).split()]
-    unit = [f"--unit=hand-{name}", f"--uid={name}", f"--property=RuntimeDirectory=hand-{name}"]
-    host.run("systemd-run", "--quiet", *unit, f"--working-directory=/srv/{name}/current/app/src", *command)
+    hand = f"hand-{name}.service"
+    options = [f"--unit={hand}", f"--uid={name}", f"--property=RuntimeDirectory=hand-{name}"]
+    host.run("systemd-run", "--quiet", *options, f"--working-directory=/srv/{name}/current/app/src", *command)
     try:
         wait = f"for _ in $(seq 200); do curl -s --unix-socket {place}/sock http://a/ && exit; sleep 0.1; done; exit 1"
         host.run("sh", "-c", wait)
-        ratios = []
-        connections = QUESTIONS["json"][1]
+        costs: dict[str, list[float]] = {unit: [], hand: []}
         for number in range(ROUNDS):
-            turns = [socket, f"{place}/sock"]
-            rates = {at: host.direct(at, "/", connections, TURN) for at in (turns if number % 2 else reversed(turns))}
-            ratios.append(rates[socket] / rates[f"{place}/sock"])
+            turns = [(unit, socket), (hand, f"{place}/sock")]
+            for asked, at in turns if number % 2 else reversed(turns):
+                costs[asked].append(host.cost(asked, at))
     finally:
-        host.run("systemctl", "stop", f"hand-{name}")
+        host.run("systemctl", "stop", hand)
+    ratios = [theirs / ours for ours, theirs in zip(costs[unit], costs[hand], strict=True)]
     return round(statistics.median(ratios), 2)
 
 
