@@ -39,8 +39,7 @@ LEAST = 0.95  # of what the one started by hand answers with the same processor 
 QUESTIONS = {"json": ("/", 16), "wait": ("/slow?seconds=0.05", 64)}  # path, connections at once
 BEGIN, END = "<!-- table:begin -->", "<!-- table:end -->"
 
-# How each server's documentation has it started, with as many processes and threads as the inventory's entry has. uWSGI
-# closes each connection, which h2load waits for so long that a short turn says nothing.
+# How each server's documentation has it started, with as many processes and threads as the inventory's entry has.
 HAND = {
     "gunicorn-sync": "gunicorn --worker-class sync --workers 3 --bind unix:{socket} same:app",
     "gunicorn-gthread": "gunicorn --worker-class gthread --workers 2 --threads 8 --bind unix:{socket} same:app",
@@ -221,8 +220,8 @@ def measured(host: Host, name: str, app: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def speaks_http(app: Mapping[str, Any]) -> bool:
-    """Whether h2load can ask it without nginx."""
-    return not any(isinstance(value, dict) and value.get("protocol") == "uwsgi" for value in app.values())
+    """Whether h2load can ask it without nginx; uWSGI closes each connection, for which h2load waits too long."""
+    return app.get("server") != "uwsgi"
 
 
 def by_hand(host: Host, name: str, unit: str, socket: str) -> float:
