@@ -49,9 +49,10 @@ def test_a_balancer_has_tls_limits_and_logins_and_asks_all_app_hosts(tmp_path: P
     assert location.all("auth_basic_user_file")
     assert location.one("proxy_pass") == "http://wsgi-api$wsgi_once"
     assert location.one("proxy_next_upstream") == "error timeout invalid_header"
-    failing = "max_fails=1 fail_timeout=10s"
-    expected = {"10.0.0.21:80": failing, "10.0.0.22:80": f"{failing} down", "10.0.0.23:80": f"weight=2 {failing}"}
-    assert upstreams(found)["wsgi-api"] == upstreams(found)["wsgi-api-once"] == expected
+    for name, fails in {"wsgi-api": 10, "wsgi-api-once": 1}.items():
+        failing = f"max_fails={fails} fail_timeout=10s"
+        expected = {"10.0.0.21:80": failing, "10.0.0.22:80": f"{failing} down", "10.0.0.23:80": f"weight=2 {failing}"}
+        assert upstreams(found)[name] == expected
 
 
 def test_what_must_not_be_repeated_has_a_connection_of_its_own(tmp_path: Path) -> None:
@@ -105,7 +106,7 @@ def test_a_client_stays_with_its_host_by_a_cookie(tmp_path: Path) -> None:
     marks = [name for name in upstreams(found) if name.startswith("wsgi-api-") and len(name) == len("wsgi-api-") + 12]
     assert len(marks) == 2, "each host in service has an upstream of its own"
     for mark in marks:
-        assert sorted(upstreams(found)[mark].values()) == ["backup", "max_fails=1 fail_timeout=10s"]
+        assert sorted(upstreams(found)[mark].values()) == ["backup", "max_fails=10 fail_timeout=10s"]
     server = found.server("api.example.com", "443")
     assert server.location("/").one("proxy_pass") == "http://wsgi-api$wsgi_once$wsgi_api_place"
     assert ["Set-Cookie", "$wsgi_api_cookie", "always"] in server.all("add_header")

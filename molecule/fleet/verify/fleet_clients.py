@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,3 +42,8 @@ class Load:
 def served(host: Any) -> int:
     """How many requests of clients an app host has answered for the app, by its log; probes are not theirs."""
     return int(host.run("cat /var/log/nginx/api.access.log 2>/dev/null | grep -vc webops.wsgi || true") or 0)
+
+
+def spread_by() -> str:
+    """What spreads the requests in this run of the scenario."""
+    return os.environ.get("BALANCER") or "nginx"

@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 
 import pytest
-from fleet_clients import SAFE
+from fleet_clients import SAFE, spread_by
 
 KNOWN = 13  # seconds after which HAProxy has given up a host that answers nothing: three times its timeout, and between
 
@@ -110,9 +110,9 @@ def test_balancers_that_did_not_hear_of_each_other_agree_again(balancers, holder
     assert one is not other
 
 
-def test_a_host_is_frozen(under_load, floating, named, balancers):
+def test_a_host_is_frozen(under_load, floating, named):
     """It takes connections and answers nothing, which HAProxy finds out by asking, and nginx alone does not."""
-    if balancers[0].try_("test -e /etc/haproxy/wsgi").returncode != 0:
+    if spread_by() == "nginx":
         pytest.skip("nginx spreads the requests")
     host = named["web3"]
     with under_load(floating) as load:

@@ -16,6 +16,10 @@ Data = dict[str, t.Any]
 METHODS = {"round_robin": "", "least_conn": "least_conn", "random_two": "random two least_conn"}
 HASH_KEYS = {"client": "$remote_addr", "uri": "$request_uri"}
 
+# A host that reloads nginx closes connections that are kept open, and nginx counts each request that was on its way on
+# one as a failure of the host. All hosts may reload at once, so of these it takes more to give a host up.
+KEPT_FAILS = 10
+
 # Seconds by which a balancer gives up a connection that stays open before the app host does.
 EARLIER = 5
 
@@ -32,7 +36,10 @@ def balancing(app: Mapping[str, t.Any], drained: Collection[str] = ()) -> Data:
         return {"beside": f"/run/haproxy/wsgi-{app['name']}.sock", "tries": settings["retries"] + 1, "sticky": False}
     method = settings["method"]
     keyed = method == "hash"
-    failing = f" max_fails={settings['max_fails']} fail_timeout={settings['fail_timeout']}s"
+    failing, kept_failing = (
+        f" max_fails={settings['max_fails'] * times} fail_timeout={settings['fail_timeout']}s"
+        for times in (1, KEPT_FAILS)
+    )
     # nginx knows no reserve beside a hash or a choice by chance.
     reserve = method in ("round_robin", "least_conn")
     return {
@@ -44,9 +51,11 @@ def balancing(app: Mapping[str, t.Any], drained: Collection[str] = ()) -> Data:
             {
                 **server,
                 "failing": failing,
+                "kept_failing": kept_failing,
                 "out": server["host"] in drained,
                 "pattern": re.escape(server["at"]),
                 "parameters": _parameters(server, failing, reserve, server["host"] in drained),
+                "kept_parameters": _parameters(server, kept_failing, reserve, server["host"] in drained),
             }
             for server in app["servers"]
         ],
