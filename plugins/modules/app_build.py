@@ -189,6 +189,33 @@ options:
     description: Uploaded source archives by app; the action plugin sets this.
     type: dict
     default: {}
+  images:
+    description: Images that apps run in, which the host gets; the action plugin makes this from the apps.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      app:
+        description: The app.
+        type: str
+        required: true
+      engine:
+        description: What fetches it.
+        type: str
+        choices: [podman, docker]
+        required: true
+      user:
+        description: User of the registry; empty for none.
+        type: str
+        default: ""
+      password:
+        description: The user's password.
+        type: str
+        default: ""
+      insecure:
+        description: Whether the registry may be asked over HTTP.
+        type: bool
+        default: false
   who:
     description: The person and machine that asked for it; the action plugin sets this.
     type: str

@@ -15,9 +15,104 @@ description:
   - An image that was made from the same things is left as it is.
 options:
   app:
-    description: The resolved app.
+    description: The resolved app; the action plugin makes all other options from it.
     type: raw
     required: true
+  engine:
+    description: What builds it.
+    type: str
+    choices: [podman, docker]
+    default: podman
+  repository:
+    description: Name of the image without a tag, with the registry where it has one.
+    type: str
+    default: ""
+  name:
+    description: Tag that stands for what it is made from.
+    type: str
+    default: ""
+  tags:
+    description: Further tags.
+    type: list
+    elements: str
+    default: []
+  labels:
+    description: OCI labels.
+    type: dict
+    default: {}
+  platforms:
+    description: Platforms to build it for; empty for that of the engine.
+    type: list
+    elements: str
+    default: []
+  stamp:
+    description: The time that its files bear, in seconds since 1970.
+    type: int
+    default: 0
+  files:
+    description: Files of the build's context, by name.
+    type: dict
+    default: {}
+  archive:
+    description: The source, as an archive on the machine that builds it.
+    type: str
+    default: ""
+  containerfile:
+    description: Name of the Containerfile in the context.
+    type: str
+    default: ""
+  push:
+    description: Whether to send it to the registry.
+    type: bool
+    default: false
+  timeout:
+    description: Seconds that the engine may take.
+    type: int
+    default: 3600
+  registry:
+    description: How the registry is asked.
+    type: dict
+    default: {}
+    suboptions:
+      user:
+        description: Its user; empty for none.
+        type: str
+        default: ""
+      password:
+        description: The user's password.
+        type: str
+        default: ""
+      insecure:
+        description: Whether it may be asked over HTTP.
+        type: bool
+        default: false
+  indexes:
+    description: Where packages come from; a secret of the build, in no layer.
+    type: dict
+    default: {}
+    suboptions:
+      index_url:
+        description: The package index.
+        type: str
+        default: ""
+      extra_index_urls:
+        description: Further ones.
+        type: list
+        elements: str
+        default: []
+      ca_bundle:
+        description: File with the authorities that they are trusted by.
+        type: str
+        default: ""
+      proxy:
+        description: HTTP proxy that leads to them.
+        type: str
+        default: ""
+      no_proxy:
+        description: Names that are asked without it.
+        type: list
+        elements: str
+        default: []
 attributes:
   check_mode:
     description: Says whether an image would be built or pushed.

@@ -252,6 +252,10 @@ options:
             description: A worker was ended by a C(signal).
             type: str
             default: ""
+          worker_exited:
+            description: The beginning of a C(text) that says that a worker has ended by itself, and another is started.
+            type: str
+            default: ""
           worker_late:
             description: The server ended a worker that took too long.
             type: str

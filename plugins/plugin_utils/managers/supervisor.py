@@ -20,6 +20,8 @@ HOOK_STOPS = 5  # seconds; its time is up before it is told to end
 RETRIES = 1000  # of a program that ends at once again and again; each pause is a second longer than the one before
 PROXY = "www-data"
 
+INTERPRETER = "#!/usr/bin/python3 -I\n"  # isolated: root runs it in a directory of the app's release
+
 
 def options(app: Mapping[str, Any], beside: Iterable[Process]) -> dict[str, Any]:
     """The options of M(webops.wsgi.app_release) that Supervisor needs."""
@@ -36,7 +38,8 @@ def options(app: Mapping[str, Any], beside: Iterable[Process]) -> dict[str, Any]
             for process in own
         ],
         "launch": json.dumps(_launch(app, own), indent=2, sort_keys=True) + "\n",
-        "launcher": Path(collection_root(), "roles", "release", "files", "launch.py").read_text(encoding="utf-8"),
+        "launcher": INTERPRETER
+        + Path(collection_root(), "roles", "release", "files", "launch.py").read_text(encoding="utf-8"),
     }
 
 

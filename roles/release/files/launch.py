@@ -1,4 +1,3 @@
-#!/usr/bin/python3 -I
 # Starts a process of a release for Supervisor, written by webops.wsgi.
 #
 # Supervisor gives a process another user and little more. What systemd does for a unit, this does before it becomes the
