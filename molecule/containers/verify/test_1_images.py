@@ -159,7 +159,8 @@ def test_as_small_as_one_written_by_hand(build: Callable[..., str], engine: Engi
     by_hand = r"""
 FROM python-base:13 AS build
 COPY uv /usr/local/bin/uv
-COPY requirements.txt /
+COPY requirements.txt ca.pem /
+ENV SSL_CERT_FILE=/ca.pem
 RUN uv venv --quiet /venv && \
     uv pip install --quiet --python /venv/bin/python --compile-bytecode -r /requirements.txt gunicorn==27.0.1
 FROM python-base:13
@@ -168,7 +169,9 @@ COPY app /app
 USER 10001:10001
 CMD ["/venv/bin/gunicorn", "app:create_app()"]
 """
-    host.run("mkdir -p /srv/hand; cp /opt/wsgi/uv-*/bin/uv /srv/hand/")
+    host.run(
+        "mkdir -p /srv/hand; cd /srv/hand; cp /opt/wsgi/uv-*/bin/uv .; cp /etc/ssl/certs/ca-certificates.crt ca.pem"
+    )
     for name in ("requirements.txt", "app"):
         host.run(
             f"test -e /srv/hand/{name} || {engine.name} create --name taken {REPOSITORY}:{tag} && "
