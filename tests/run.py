@@ -1,4 +1,4 @@
-"""Run the checks and end in one summary: ``python tests/run.py [lint|unit|molecule]``.
+"""Run the checks and end in one summary: ``python tests/run.py [lint|unit|molecule|containers|fleet]``.
 
 Two run at a time, one in the terminal, the output of the other one following as a whole: the scenarios wait for
 networks, package managers and time limits every now and then, as does the making of their images. Exit code 0 only when
@@ -29,6 +29,7 @@ REPORTS = ROOT / ".cache" / "reports"
 MESSAGE = 300  # characters of a failed test's message that the summary shows
 IMAGES = "engine and images"
 LONGEST = "deploy"  # of the scenarios
+APART = ("containers", "fleet")  # scenarios that are run when they are asked for: each has both processors to itself
 SHOWN = 15  # of the tests that took longest
 SOURCES = ["plugins", "tests", "testbed", "molecule", "bench", "examples"]
 
@@ -47,7 +48,7 @@ class Step:
 
     def turn(self) -> int:
         """Its place among others: the longest scenario, other scenarios, tests, linters."""
-        return 0 if self.is_scenario(LONGEST) else ["molecule", "unit", "lint"].index(self.group) + 1
+        return 0 if self.is_scenario(LONGEST) else ["molecule", "unit", "lint", *APART].index(self.group) + 1
 
     @property
     def report(self) -> Path:
@@ -104,8 +105,14 @@ def steps() -> list[Step]:
         Step("unit", "unit and template tests", [python, "-m", "pytest", "-q"]),
         Step("unit", "examples/flask_api", [python, "tests/example.py"]),
         Step("molecule", IMAGES, [python, "-m", "testbed", "images"]),
-        *(Step("molecule", f"molecule {name}", ["molecule", "test", "--scenario-name", name]) for name in scenarios()),
+        *map(scenario, scenarios()),
     ]
+
+
+def scenario(name: str) -> Step:
+    """The run of a Molecule scenario."""
+    command = ["molecule", "test", "--scenario-name", name]
+    return Step(name if name in APART else "molecule", f"molecule {name}", command)
 
 
 def scenarios() -> list[str]:
@@ -200,13 +207,14 @@ def summary(outcomes: list[Outcome], seconds: float) -> str:
 
 
 def main(groups: list[str]) -> int:
-    """Run the steps of the named groups, or all."""
+    """Run the steps of the named groups, or all but those apart."""
     # As make does, for whoever starts this without it.
     os.environ["PYTHONPYCACHEPREFIX"] = str(ROOT / ".cache" / "pycache")
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    chosen = [step for step in steps() if not groups or step.group in groups]
+    chosen = [step for step in steps() if (step.group in groups if groups else step.group not in APART)]
     if not chosen:
-        print(f"no such group: {' '.join(groups)}; there are lint, unit, molecule", file=sys.stderr)
+        known = ", ".join(["lint", "unit", "molecule", *APART])
+        print(f"no such group: {' '.join(groups)}; there are {known}", file=sys.stderr)
         return 2
     started = time.monotonic()
     outcomes = run_all(chosen)
