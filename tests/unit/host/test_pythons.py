@@ -102,7 +102,9 @@ def test_interpreter_goes_with_the_last_build_that_uses_it(installer: pythons.In
 
 
 def test_versions_that_the_host_lacks_are_told_once() -> None:
-    apps = [{"python": {"version": version}} for version in ("", "3.13", "3.12", "3.12", "3.14")]
+    versions = ("", "3.13", "3.12", "3.12", "3.14")
+    apps = [{"python": {"version": version}, "runtime": "process"} for version in versions]
+    apps.append({"python": {"version": "3.15"}, "runtime": "container"})  # which has its own
     assert lacking(apps, {"python": {"3.13": "/usr/bin/python3.13"}}) == ["3.12", "3.14"]
 
 
