@@ -143,4 +143,7 @@ def test_an_app_that_is_absent_leaves_nothing(host, play, apps):
     run = play("--limit", host.name, wsgi_apps=[*apps.values(), gone])
     assert run.code == 0, run.output[-6000:]
     assert "passing" not in host.try_("supervisorctl status").stdout
-    assert not host.run("find /srv /etc /var /run -xdev -name '*passing*' || true")
+    # A configuration tree keeps its generation before.
+    kept = "-path /etc/wsgi.d -prune -o -path /etc/nginx/wsgi.d -prune"
+    assert not host.run(f"find /srv /etc /var /run -xdev {kept} -o -name '*passing*' -print || true")
+    assert not host.run("find /etc/wsgi/ /etc/nginx/wsgi/ -name '*passing*'")

@@ -105,7 +105,10 @@ def _cause(failure: Failure, reason: str) -> _Cause:
 
 def _ends(traceback: Traceback, log: ServerLog) -> bool:
     """Whether it is by this exception that a program, or its server, ends."""
-    return traceback.error.startswith("SystemExit") or bool(log.match(log.ending, traceback.error))
+    # KeyboardInterrupt is what a program raises that is told to end while it imports the app.
+    return traceback.error.startswith(("SystemExit", "KeyboardInterrupt")) or bool(
+        log.match(log.ending, traceback.error)
+    )
 
 
 def _place(failure: Failure, traceback: Traceback) -> Iterator[str]:

@@ -250,6 +250,14 @@ def test_each_journal_is_looked_at() -> None:
     assert {path.stem for path in JOURNALS.iterdir()} == {*TRACEBACKS, *OTHERS, *OF_OTHER_SERVERS, *requests}
 
 
+def test_a_program_that_was_told_to_end_while_it_imported_the_app_is_not_the_cause() -> None:
+    told = 'Traceback (most recent call last):\n  File "{}", line 1, in <module>\n    import app\n{}\n'
+    own = "/srv/trouble/releases/5/app/src/trouble.py"
+    text = told.format(own, "RuntimeError: no database") + told.format(own, "KeyboardInterrupt")
+    log = Log("trouble@5.service", text, "journalctl -u trouble@5 -n 200")
+    assert report(Failure("trouble", STATE, ENDED, log)).startswith('app "trouble": RuntimeError: no database\n')
+
+
 def test_a_time_limit_shows_where_the_worker_was() -> None:
     assert 'in index: if T == "timeout": time.sleep(100)' in message("worker_timeout")[1]
 
