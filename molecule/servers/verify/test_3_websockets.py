@@ -111,6 +111,7 @@ def test_a_websocket_is_told_what_a_request_is(host, client, websocket, asgi):
         assert open_.echo("hello") == "hello"
 
 
+@pytest.mark.parametrize("host", ["d13"], indirect=True)  # it waits for most of its time
 def test_a_websocket_lives_over_a_deployment_until_the_drain_ends(host, apps, play, websocket, asgi):
     before = host.release(asgi)
     wanted = {**apps[asgi], "env": {"CHANGE": str(time.time())}, "release": {**apps[asgi]["release"], "drain": DRAIN}}
