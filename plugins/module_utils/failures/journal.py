@@ -112,8 +112,8 @@ def read(journal: str, log: ServerLog) -> Contents:
             chained = bool(contents.tracebacks)
         elif _HEADER.search(line):
             traceback = _traceback(lines, log)
-            if not traceback.error:  # the journal ends in the middle of it
-                break
+            if not traceback.error:  # who wrote it was killed meanwhile, or the journal ends here
+                continue
             if chained:
                 traceback.cause = contents.tracebacks.pop()
             contents.tracebacks.append(traceback)
@@ -158,7 +158,7 @@ def _traceback(lines: list[str], log: ServerLog) -> Traceback:
         elif traceback.frames and not traceback.frames[-1].code and not _MARKERS.match(line):
             last = traceback.frames[-1]
             traceback.frames[-1] = Frame(last.path, last.line, last.function, line.strip())
-    if lines:
+    if lines and not _HEADER.search(lines[0]) and not _MANAGER.match(lines[0]):
         traceback.error = lines.pop(0).strip()
         traceback.more = _rest_of_message(traceback.message, lines, log)
     return traceback

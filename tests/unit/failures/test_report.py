@@ -258,6 +258,14 @@ def test_a_program_that_was_told_to_end_while_it_imported_the_app_is_not_the_cau
     assert report(Failure("trouble", STATE, ENDED, log)).startswith('app "trouble": RuntimeError: no database\n')
 
 
+@pytest.mark.parametrize("after", ["", "trouble@5.service: Main process exited, code=exited, status=22/n/a\n"])
+def test_a_traceback_that_was_cut_off_is_not_the_cause(after: str) -> None:
+    header, frame = "Traceback (most recent call last):", '  File "/srv/trouble/releases/5/app/src/trouble.py", line 1'
+    text = f"{header}\n{frame}\n{after}{header}\n{frame}\nRuntimeError: no database\n{header}\n{frame}\n{after}"
+    log = Log("trouble@5.service", text, "journalctl -u trouble@5 -n 200")
+    assert report(Failure("trouble", STATE, ENDED, log)).startswith('app "trouble": RuntimeError: no database\n')
+
+
 def test_a_time_limit_shows_where_the_worker_was() -> None:
     assert 'in index: if T == "timeout": time.sleep(100)' in message("worker_timeout")[1]
 
