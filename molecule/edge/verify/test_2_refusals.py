@@ -51,6 +51,9 @@ def test_methods(host, client, method):
     assert client.get(host.url("probe", "/api/read/x"), "--head").status == 200
 
 
+CANNOT_SEND = 55  # an exit code of curl, CURLE_SEND_ERROR
+
+
 def test_addresses(host, client):
     assert client.get(host.url("probe", "/api/nobody/x")).status == 403
     assert client.get(host.url("probe", "/api/here/x")).status == 403
@@ -186,9 +189,11 @@ def test_what_the_app_s_server_does_not_take_nginx_refuses(host, client, version
 def test_headers_that_nginx_has_no_room_for_are_refused(host, client):
     """Four do not fit in the buffer. Over HTTP/2 nginx has no answer, and curl sends no more than it takes."""
     sent = [word for number in range(4) for word in ("-H", f"X-Long-{number}: {'a' * 20000}")]
-    answer = client.get(host.url("probe", "/seen"), "--http1.1", *sent)
-    assert answer.status == 431, answer.error
-    assert answer.json["status"] == 431
+    # nginx answers before it has read all; curl then fails to write the rest, every now and then before it reads.
+    answers = [client.get(host.url("probe", "/seen"), "--http1.1", *sent) for _time in range(5)]
+    read = [answer for answer in answers if answer.exit != CANNOT_SEND]
+    assert read, answers[-1].error
+    assert {(answer.status, answer.json["status"]) for answer in read} == {(431, 431)}
 
 
 @pytest.mark.parametrize("version", ["--http1.1", "--http2"])
