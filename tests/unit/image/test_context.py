@@ -44,7 +44,7 @@ APP: dict[str, Any] = {
     "python": {"version": ""},
     "server": {"stop_timeout": 40},
     "image": {
-        "base": "docker.io/library/python:{python}-slim",
+        "base": "python:{python}-slim",
         "packages": [],
         "user": 10001,
         "health_timeout": 5,
@@ -120,8 +120,8 @@ def test_what_changes_with_the_code_comes_after_what_stays() -> None:
 
 
 def test_no_build_host_decides_the_python_of_a_base() -> None:
-    assert "FROM docker.io/library/python:3.13-slim AS base" in recipe()
-    assert "FROM docker.io/library/python:3.12-slim AS base" in recipe(changed(python={"version": "3.12"}))
+    assert "FROM python:3.13-slim AS base" in recipe()
+    assert "FROM python:3.12-slim AS base" in recipe(changed(python={"version": "3.12"}))
 
 
 def test_values_mean_themselves() -> None:
