@@ -399,8 +399,8 @@ def test_slashes_reach_the_app_as_they_were_written(case: Case, folder: Path) ->
         assert told["PATH_INFO"] == "/fetch/http://a.example//b/c/\xc3\xa4/"
 
 
-# gunicorn's ASGI worker may take its graceful timeout then.
-@pytest.mark.parametrize("case", [case for case in CASES if case.settings.get("worker_class") != "asgi"], ids=str)
+# gunicorn may take its graceful timeout then: a worker that has just been started can miss the signal.
+@pytest.mark.parametrize("case", [case for case in CASES if case.server != "gunicorn"], ids=str)
 @pytest.mark.parametrize("later", [0, 0.02, 0.1])
 def test_it_ends_when_told_so_in_the_instant_it_listens(case: Case, folder: Path, later: float) -> None:
     with ready(case, folder, graceful_timeout=AGES) as instance:  # which it does not take, with nothing to wait for
