@@ -12,7 +12,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible_collections.webops.wsgi.plugins.action.config_tree import Renderer
 from ansible_collections.webops.wsgi.plugins.module_utils.host.lock import caller
-from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import JOB, TIMER
+from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import JOB, SUPERVISOR, TIMER
 from ansible_collections.webops.wsgi.plugins.module_utils.managers.systemd import environment_file
 from ansible_collections.webops.wsgi.plugins.plugin_utils.app_failures import (
     ReportedError,
@@ -72,10 +72,6 @@ def health_options(app: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _facts_of(host: str, variables: Mapping[str, Any]) -> Mapping[str, Any]:
-    return variables["hostvars"][host].get("ansible_facts") or {}
-
-
 class Order:
     """Whose turn it is in a play, as one of its hosts sees it."""
 
@@ -88,7 +84,8 @@ class Order:
         self._variables = variables
 
     def facts_of(self, host: str) -> Mapping[str, Any]:
-        return _facts_of(host, self._variables)
+        """The facts of a host of the play."""
+        return self._variables["hostvars"][host].get("ansible_facts") or {}
 
     def _present_on(self, host: str) -> list[str]:
         names: list[str] = self.facts_of(host).get(PRESENT) or []
@@ -115,9 +112,7 @@ class Order:
         """Apps of a batch that failed before, and why they are not activated."""
         mine = {name: follows[name] for name in self.of_batch(follows)}
         earlier = {
-            name: [one for one in self.hosts if 0 < self._turns_of(one).get(name, 0) < self._number]
-            for name in mine
-            for name in mine
+            name: [one for one in self.hosts if 0 < self._turns_of(one).get(name, 0) < self._number] for name in mine
         }
         return withheld(self.host, mine, self.facts_of, earlier)
 
@@ -321,7 +316,7 @@ class Units:
             "files": files,  # under another manager too, for releases of systemd's that are gone back to
             "commands": {process.name: self._render("command.j2", app, process) for process in beside},
         }
-        if app["release"]["manager"] == supervisor.NAME:
+        if app["release"]["manager"] == SUPERVISOR:
             return {**found, **supervisor.options(app, beside)}
         return {**found, "units": [unit for process in beside for unit in self._units(app, process)]}
 
