@@ -110,19 +110,19 @@ class Outcome:
 class Sandbox(Protocol):
     """Runs programs with as few rights as they can do with."""
 
-    def workshop(self, app: str) -> Path:
+    def workshop(self, app: str, /) -> Path:
         """The directory, as root sees it, in which an app's builds work."""
 
-    def seen(self, app: str, here: Path) -> Path:
+    def seen(self, app: str, here: Path, /) -> Path:
         """The directory as a build sees it that works for a place."""
 
     def clear(self, app: str, cache: bool = False) -> None:
         """End what is left of an earlier build, and remove all of it, the cache only when asked to."""
 
-    def build(self, app: str, here: Path, limit: int, readable: Sequence[Path]) -> list[str]:
+    def build(self, app: str, here: Path, limit: int, readable: Sequence[Path], /) -> list[str]:
         """The command that runs a build, which sees its workshop at a path."""
 
-    def service(self, app: str, limit: int, kind: str = "index") -> list[str]:
+    def service(self, app: str, limit: int, kind: str = "index", /) -> list[str]:
         """The command that runs a program with no place to write to, beside a build; one of each kind."""
 
 
@@ -136,7 +136,7 @@ class SystemdSandbox:
         """The directory of systemd's in which an app's builds work; no other user reaches it."""
         return self._caches / "private" / WORKSHOPS / app
 
-    def seen(self, app: str, here: Path) -> Path:  # noqa: ARG002
+    def seen(self, _app: str, here: Path) -> Path:
         """The place itself: a virtual environment knows where it lies."""
         return here
 

@@ -56,22 +56,22 @@ class Secrets:
 class StageSandbox:
     """Runs programs as users that exist nowhere else, in a container that ends with the build."""
 
-    def workshop(self, app: str) -> Path:  # noqa: ARG002
+    def workshop(self, _app: str) -> Path:
         """The image's own place, which is nobody else's."""
         return HOME
 
-    def seen(self, app: str, here: Path) -> Path:  # noqa: ARG002
+    def seen(self, _app: str, here: Path) -> Path:
         """The place itself."""
         return here
 
     def clear(self, app: str, cache: bool = False) -> None:
         """Nothing: each stage begins empty."""
 
-    def build(self, app: str, here: Path, limit: int, readable: Sequence[Path]) -> list[str]:  # noqa: ARG002
+    def build(self, _app: str, _here: Path, _limit: int, _readable: Sequence[Path]) -> list[str]:
         """The command that runs a build."""
         return _as_user(BUILDER)
 
-    def service(self, app: str, limit: int, kind: str = "index") -> list[str]:  # noqa: ARG002
+    def service(self, _app: str, _limit: int, _kind: str = "index") -> list[str]:
         """The command that runs a program beside it."""
         return _as_user(PASSER)
 
