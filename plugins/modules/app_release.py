@@ -386,7 +386,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.failures.server_log im
 from ansible_collections.webops.wsgi.plugins.module_utils.host import pythons
 from ansible_collections.webops.wsgi.plugins.module_utils.host.lock import LockedError
 from ansible_collections.webops.wsgi.plugins.module_utils.managers.host import Managers
-from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import ManagerError
+from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import SUPERVISOR, ManagerError
 from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
 from ansible_collections.webops.wsgi.plugins.module_utils.release import finish, look, removal, run
 from ansible_collections.webops.wsgi.plugins.module_utils.release import plan as release
@@ -429,7 +429,7 @@ RELEASE_OPTIONS: dict[str, Any] = {
     **{
         name: {"type": "str", "required": True} for name in ("name", "build", "source", "config", "settings", "runtime")
     },
-    "manager": {"type": "str", "default": DEFAULT_MANAGER, "choices": [DEFAULT_MANAGER, "supervisor"]},
+    "manager": {"type": "str", "default": DEFAULT_MANAGER, "choices": [DEFAULT_MANAGER, SUPERVISOR]},
     "launch": {"type": "str", "default": ""},
     "launcher": {"type": "str", "default": ""},
     "prepare": {"type": "str", "default": ""},

@@ -12,7 +12,5 @@ from ansible_collections.webops.wsgi.plugins.module_utils.host.marks import UNIT
 
 def foreign(app: str, units: Path = Path("/etc/systemd/system")) -> list[str]:
     """Files that bear the app's name without being ours, each as a person calls it."""
-    candidates = {units / f"{app}@.service": "unit", units / f"{app}.target": "unit"}
-    return [
-        f"the {kind} {path}" for path, kind in candidates.items() if path.exists() and UNIT_MARK not in path.read_text()
-    ]
+    candidates = (units / f"{app}@.service", units / f"{app}.target")
+    return [f"the unit {path}" for path in candidates if path.exists() and UNIT_MARK not in path.read_text()]

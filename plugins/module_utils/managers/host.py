@@ -10,7 +10,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import EVERY, Log, Manager, Process, State
+from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import (
+    EVERY,
+    SUPERVISOR,
+    Log,
+    Manager,
+    Process,
+    State,
+)
 from ansible_collections.webops.wsgi.plugins.module_utils.managers.supervisor import SupervisorManager
 from ansible_collections.webops.wsgi.plugins.module_utils.managers.units import SystemdManager
 from ansible_collections.webops.wsgi.plugins.module_utils.release.layout import (
@@ -22,8 +29,6 @@ from ansible_collections.webops.wsgi.plugins.module_utils.release.layout import 
 
 if TYPE_CHECKING:
     from ansible_collections.webops.wsgi.plugins.module_utils.release.plan import Desired
-
-SUPERVISOR = "supervisor"
 
 
 class Managers:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from ansible_collections.webops.wsgi.plugins.module_utils.release.plan import Desired
 
+SUPERVISOR = "supervisor"  # the manager that is not the default one
+
 SERVER, WORKER, TIMER, JOB, HOOK = "server", "worker", "timer", "job", "hook"
 LISTENER = "listener"  # holds an address for an app, whichever release serves
 PROXY = "proxy"

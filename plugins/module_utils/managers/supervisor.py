@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.webops.wsgi.plugins.module_utils.host.files import remove_tree, replace_link, write_file
+from ansible_collections.webops.wsgi.plugins.module_utils.host.processes import family, proportional
 from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import (
     EVERY,
     HOOK,
@@ -34,11 +35,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import 
     State,
     readable,
 )
-from ansible_collections.webops.wsgi.plugins.module_utils.managers.supervisord import (
-    AbsentError,
-    Supervisord,
-    memory_of,
-)
+from ansible_collections.webops.wsgi.plugins.module_utils.managers.supervisord import AbsentError, Supervisord
 from ansible_collections.webops.wsgi.plugins.module_utils.release.layout import (
     LAUNCH,
     SETTINGS,
@@ -108,7 +105,7 @@ class SupervisorManager:
             defects=() if boots else (f"{process.title} would not start at boot",),
             since=_moment(info["start"]) if info and runs else "",
             pid=int(info["pid"]) if info else 0,
-            memory=memory_of(info["pid"]) if info and info["pid"] else None,
+            memory=sum(map(proportional, family(info["pid"]))) or None if info and info["pid"] else None,
         )
 
     def start(self, *processes: Process) -> None:

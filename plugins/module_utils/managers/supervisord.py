@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import http.client
-import socket
 import subprocess
 import time
 import xmlrpc.client
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import ManagerError
+from ansible_collections.webops.wsgi.plugins.module_utils.release.health import UnixConnection
 
 SOCKET = Path("/var/run/supervisor.sock")
 CONFIGURATION = "/etc/supervisor/supervisord.conf"
@@ -34,24 +34,13 @@ class AbsentError(ManagerError):
     """supervisord does not answer."""
 
 
-class _Connection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=PATIENCE)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
-
-
 class _Transport(xmlrpc.client.Transport):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._path = path
 
     def make_connection(self, _host: Any) -> http.client.HTTPConnection:
-        return _Connection(self._path)
+        return UnixConnection(self._path, PATIENCE)
 
 
 class Supervisord:
@@ -158,26 +147,3 @@ class Supervisord:
         except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
             reason = getattr(error, "strerror", None) or error
             raise AbsentError(f"supervisord does not answer on {self._path} ({reason})") from None
-
-
-def memory_of(pid: int) -> int | None:
-    """Bytes that a process and all that it has started have, what they share counted once."""
-    sizes = [_size(member) for member in _family(pid)]
-    known = [size for size in sizes if size is not None]
-    return sum(known) if known else None
-
-
-def _family(pid: int) -> list[int]:
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return [pid]
-    return [pid, *(member for child in children for member in _family(int(child)))]
-
-
-def _size(pid: int) -> int | None:
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), None)

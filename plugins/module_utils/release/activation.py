@@ -129,7 +129,7 @@ def _start(paths: Paths, step: Step, manager: Manager) -> None:
 
 
 def wait_listening(own: Path, step: Step, manager: Manager) -> None:
-    """Wait until the server listens, which is all that says so: the app, in its process, could notify manager as well.
+    """Wait until the server listens, which is all that says so: the app, in its process, could notify its manager.
 
     Raises:
         FaultError: It does not within the time limit, or has ended.

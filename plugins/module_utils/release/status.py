@@ -17,13 +17,13 @@ from typing import Any
 
 from ansible_collections.webops.wsgi.plugins.module_utils.failures.faults import Fault, faults
 from ansible_collections.webops.wsgi.plugins.module_utils.failures.server_log import ServerLog
+from ansible_collections.webops.wsgi.plugins.module_utils.host.processes import children, proportional
 from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import TIMER, Manager, Process, State
 from ansible_collections.webops.wsgi.plugins.module_utils.release import health as probe
 from ansible_collections.webops.wsgi.plugins.module_utils.release import layout as layout
 from ansible_collections.webops.wsgi.plugins.module_utils.release.run import HISTORY
 
 HISTORY_LINES = 20
-PROC = Path("/proc")
 JOURNAL_LINES = 1000  # of each log, to look for faults in
 
 ABSENT = State("", "absent", runs=False, gone=True, broken=False)
@@ -171,23 +171,6 @@ def _faults(processes: Sequence[Process], manager: Manager, log: ServerLog) -> l
         if process.kind != TIMER
         for fault in faults(manager.log(process, JOURNAL_LINES).text, log)
     ]
-
-
-def children(master: int, proc: Path = PROC) -> list[int]:
-    """The processes that a server's first process has started."""
-    try:
-        return list(map(int, (proc / str(master) / "task" / str(master) / "children").read_text().split()))
-    except OSError:
-        return []
-
-
-def proportional(process: int, proc: Path = PROC) -> int:
-    """Bytes of a process, its share of what it has in common with others included; 0 where that is not known."""
-    try:
-        text = (proc / str(process) / "smaps_rollup").read_text()
-    except OSError:
-        return 0
-    return sum(int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("Pss:"))
 
 
 def disk_used(folder: Path) -> int:

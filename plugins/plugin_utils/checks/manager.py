@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import SUPERVISOR
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import App, Problem
 
-SUPERVISOR = "supervisor"
 VARIABLE = "release_manager"
 
 # What an app would not have that counts on it, with what it is for.

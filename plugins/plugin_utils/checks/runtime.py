@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ansible_collections.webops.wsgi.plugins.plugin_utils.checks.manager import supervised
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import App, Problem, show
 from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx.site import state_folders
 
@@ -46,7 +47,7 @@ def check_without_effect(app: App) -> t.Iterator[Problem]:
     for name in OF_SANDBOX:
         if app.usable(f"release.{name}") and f"release.{name}" in app.given:
             yield app.problem(f"release.{name} is set, and containers have the engine's own sandbox", f"remove {name}")
-    if app.data["release"].get("manager") == "supervisor":
+    if supervised(app):
         text = f'runtime is "container", and {app.setting("release", "manager")} is "supervisor", which cannot run one'
         yield app.problem(text, "write runtime: process, or let systemd manage the app")
 

@@ -10,12 +10,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import HOOK
+from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import HOOK, SUPERVISOR
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory import env_places
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import collection_root
 from ansible_collections.webops.wsgi.plugins.plugin_utils.managers.processes import Process
 
-NAME = "supervisor"
 HOOK_STOPS = 5  # seconds; its time is up before it is told to end
 RETRIES = 1000  # of a program that ends at once again and again; each pause is a second longer than the one before
 PROXY = "www-data"
@@ -27,7 +26,7 @@ def options(app: Mapping[str, Any], beside: Iterable[Process]) -> dict[str, Any]
     """The options of M(webops.wsgi.app_release) that Supervisor needs."""
     name, own = app["name"], list(beside)
     return {
-        "manager": NAME,
+        "manager": SUPERVISOR,
         "settings": program(name, "", "server", app["server"]["stop_timeout"]),
         "units": [
             {

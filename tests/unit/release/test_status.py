@@ -179,8 +179,3 @@ def test_workers_that_would_not_fit(rows: list[dict[str, Any]], words: dict[str,
     for app, texts in words.items():
         for text in texts:
             assert text in found[app]
-
-
-def test_the_memory_of_a_process_is_its_share() -> None:
-    assert status.proportional(os.getpid()) > 1_000_000
-    assert status.proportional(0) == 0
