@@ -47,7 +47,7 @@ def written_for(app: Any) -> str:
 
     A WSGI app is called with two arguments, an ASGI app with three, one of ASGI 2 with one.
     """
-    called = app if inspect.isroutine(app) or inspect.isclass(app) else getattr(app, "__call__", app)  # noqa: B004
+    called = app if inspect.isroutine(app) or inspect.isclass(app) else app.__call__
     takes = [count for count in (1, 2, 3) if _takes(app, count)]
     if inspect.isclass(app):
         if takes == [1] and inspect.iscoroutinefunction(vars(app).get("__call__")):
