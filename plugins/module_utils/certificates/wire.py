@@ -37,31 +37,37 @@ class Seen:
     problem: str = ""
 
 
-def _wire_context() -> ssl.SSLContext:
+def distrusting() -> ssl.SSLContext:
+    """Return what connects to a server whose certificate is looked at, and not verified."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
 
 
-def look(host: Host, name: str, context: ssl.SSLContext, timeout: float = 5.0) -> Seen:
+def fetch(address: str, port: int, name: str, context: ssl.SSLContext, timeout: float = 5.0) -> bytes:
+    """Return the certificate, in DER, that a server shows to a client that wants `name`. Raises OSError."""
+    with (
+        socket.create_connection((address, port), timeout=timeout) as plain,
+        context.wrap_socket(plain, server_hostname=probe_name(name)) as secured,
+    ):
+        return secured.getpeercert(binary_form=True) or b""
+
+
+def look(host: Host, name: str, context: ssl.SSLContext) -> Seen:
     """Return which certificate the host serves for `name`; it is compared, not trusted, so it is not verified here."""
     try:
-        with (
-            socket.create_connection((host.address, host.port), timeout=timeout) as plain,
-            context.wrap_socket(plain, server_hostname=probe_name(name)) as secured,
-        ):
-            certificate = secured.getpeercert(binary_form=True)
+        certificate = fetch(host.address, host.port, name, context)
     except OSError as error:
         return Seen(problem=str(error))
-    return Seen(fingerprint=hashlib.sha256(certificate or b"").hexdigest())
+    return Seen(fingerprint=hashlib.sha256(certificate).hexdigest())
 
 
 def look_all(host: Host, names: t.Sequence[str]) -> dict[str, Seen]:
     """Return what the host serves for each name, asked at the same time."""
     if not names:
         return {}
-    context = _wire_context()
+    context = distrusting()
     with ThreadPoolExecutor(max_workers=min(CONNECTIONS, len(names))) as pool:
         seen = list(pool.map(lambda name: look(host, name, context), names))
     return dict(zip(names, seen, strict=True))

@@ -1,18 +1,15 @@
 # Copyright (c) webops.wsgi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The certificate that a server shows, read without trusting it."""
+"""The certificate that a server shows, in the words of explain."""
 
 from __future__ import annotations
 
-import socket
 import ssl
 
 from ansible_collections.webops.wsgi.plugins.module_utils.certificates import model
+from ansible_collections.webops.wsgi.plugins.module_utils.certificates.wire import distrusting, fetch
 from ansible_collections.webops.wsgi.plugins.module_utils.explain.model import Certificate
-from ansible_collections.webops.wsgi.plugins.module_utils.host.dns import is_address
-
-TIMEOUT = 10.0  # seconds for a connection and its handshake
 
 
 def certificate(found: model.Certificate, distrust: str = "") -> Certificate:
@@ -30,15 +27,8 @@ def certificate(found: model.Certificate, distrust: str = "") -> Certificate:
 
 def shown(address: str, port: int, name: str, distrust: str = "") -> Certificate:
     """The certificate that a server shows to a client that wants a name."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
     try:
-        with (
-            socket.create_connection((address, port), timeout=TIMEOUT) as plain,
-            context.wrap_socket(plain, server_hostname=None if is_address(name) else name) as secured,
-        ):
-            der = secured.getpeercert(binary_form=True) or b""
+        der = fetch(address, port, name, distrusting())
         return certificate(model.parse(ssl.DER_cert_to_PEM_cert(der)), distrust)
     except (OSError, ValueError, model.CertificateError) as error:
         return Certificate(error=str(error) or type(error).__name__)

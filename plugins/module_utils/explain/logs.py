@@ -17,8 +17,8 @@ _LINE = re.compile(
     r'"(?:[^"\\]|\\.)*" "(?P<agent>(?:[^"\\]|\\.)*)" host=(?P<host>\S*) id=(?P<id>\S*) '
     r"time=(?P<seconds>[\d.]+) app_time=(?P<app_seconds>[^m]*?) maintenance=(?P<maintenance>.*)$"
 )
-_ERROR = re.compile(r"(?P<when>\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) \[(?P<level>\w+)\] \d+#\d+: (?:\*\d+ )?(?P<text>.*)")
-_ABOUT = re.compile(r', (?P<name>client|server|request|upstream|host): (?P<value>"[^"]*"|[^,]*)')
+_ERROR = re.compile(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[\w+\] \d+#\d+: (?:\*\d+ )?(?P<text>.*)")
+_REQUEST = re.compile(r', request: "\S+ (?P<path>[^ ?"]*)')
 
 
 @dataclass(frozen=True)
@@ -55,18 +55,12 @@ class ErrorLine:
     """One line of the error log.
 
     Attributes:
-        when: Date and time, in the host's time zone.
         text: What went wrong, without what follows.
         path: The path of the request it is about, without the query; empty when it is about none.
-        server: The server block.
-        upstream: Where the request was passed to; empty when it was not.
     """
 
-    when: str
     text: str
     path: str = ""
-    server: str = ""
-    upstream: str = ""
 
 
 def entries(lines: Iterable[str]) -> Iterator[Entry]:
@@ -121,16 +115,6 @@ def _json(line: str) -> Entry | None:
 
 def errors(lines: Iterable[str]) -> Iterator[ErrorLine]:
     """The lines of an error log."""
-    for line in lines:
-        found = _ERROR.match(line)
-        if found:
-            text = found["text"]
-            about = {part["name"]: part["value"].strip('"') for part in _ABOUT.finditer(text)}
-            request = about.get("request", "").split(" ")
-            yield ErrorLine(
-                when=found["when"],
-                text=text.partition(", client: ")[0],
-                path=request[1].partition("?")[0] if len(request) > 1 else "",
-                server=about.get("server", ""),
-                upstream=about.get("upstream", ""),
-            )
+    for found in filter(None, map(_ERROR.match, lines)):
+        about = _REQUEST.search(found["text"])
+        yield ErrorLine(found["text"].partition(", client: ")[0], about["path"] if about else "")

@@ -14,10 +14,9 @@ import http.client
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -39,6 +38,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.explain.model import (
     Seen,
     Traffic,
 )
+from ansible_collections.webops.wsgi.plugins.module_utils.explain.request import ask
 from ansible_collections.webops.wsgi.plugins.module_utils.failures.faults import faults
 from ansible_collections.webops.wsgi.plugins.module_utils.failures.report import Failure, cause
 from ansible_collections.webops.wsgi.plugins.module_utils.failures.server_log import ServerLog
@@ -53,7 +53,6 @@ ERROR_LINES = 5  # of the error log, the last ones about the request
 LINES = 1000  # of the log of the app's server
 FLUSH = 1.5  # seconds until nginx has written what it has logged, see access_log's flush
 FULL_BYTES, FULL_FILES = 20 << 20, 100  # what is less is as good as full
-AGENT = probe.USER_AGENT
 WRITTEN = ("/", "/srv", "/var/lib", "/var/log", "/var/log/nginx", "/var/cache", "/run", "/tmp")
 
 
@@ -140,7 +139,7 @@ def _through_nginx(question: Question) -> Reply:
         if question.scheme == "https"
         else http.client.HTTPConnection(probe.LOOPBACK, question.port, timeout=question.limit)
     )
-    return _ask(connection, question.path, {"Host": question.domain})
+    return ask(connection, question.path, {"Host": question.domain})
 
 
 def _of_app(question: Question) -> Reply:
@@ -151,24 +150,6 @@ def _of_app(question: Question) -> Reply:
     answer = probe.ask(question.paths.current_socket(question.app), question.inside)
     took = time.monotonic() - started
     return Reply(answer.status, took, "" if answer.status else answer.fault)
-
-
-def _ask(connection: http.client.HTTPConnection, path: str, headers: Mapping[str, str]) -> Reply:
-    started = time.monotonic()
-    try:
-        connection.request("GET", path, headers={**headers, "User-Agent": AGENT, "Connection": "close"})
-        answer = connection.getresponse()
-        answer.read(probe.BODY_LIMIT)
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        return Reply(seconds=time.monotonic() - started, error=str(error) or type(error).__name__)
-    finally:
-        connection.close()
-    return Reply(
-        status=answer.status,
-        seconds=time.monotonic() - started,
-        location=answer.getheader("Location") or "",
-        maintenance=answer.getheader("X-Maintenance") is not None,
-    )
 
 
 # ---------------------------------------------------------------- the host
@@ -313,22 +294,20 @@ def _traffic(question: Question) -> Traffic:
     requests = [entry for entry in logs.entries(_tail(question.access_log)) if entry.when > time.time() - HOUR]
     own = [entry for entry in requests if entry.path == question.plain_path]
     mine = [entry for entry in requests if question.identity and entry.identity == question.identity]
-    others = [entry for entry in own if entry.agent != AGENT]
-    taken = [entry.seconds for entry in others if entry.by_app and entry.status < 500]
+    others = [entry for entry in own if entry.agent != probe.USER_AGENT]
     return Traffic(
         arrived=bool(mine),
         by_app=any(entry.by_app for entry in mine),
         logged=bool(question.access_log) and question.logs_all,
         statuses={str(status): count for status, count in collections.Counter(e.status for e in others).items()},
-        app_seconds=statistics.median(taken) if taken else 0.0,
         samples={str(entry.status): asdict(entry) for entry in others if entry.status >= 400},
         errors=tuple(_errors(question)),
     )
 
 
-def _errors(question: Question) -> list[dict[str, str]]:
+def _errors(question: Question) -> list[str]:
     mine = [
-        {"when": line.when, "text": line.text}
+        line.text
         for line in logs.errors(_tail("/var/log/nginx/error.log"))
         if line.path == question.plain_path or (not line.path and question.app in line.text)
     ]

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 
 
 @dataclass(frozen=True)
@@ -157,18 +160,16 @@ class Traffic:
         by_app: Whether the app was asked for it.
         logged: Whether requests are logged at all, each of them.
         statuses: How often each status was given in the last hour, by status.
-        app_seconds: How long the middle one of the answers took.
         samples: For each of them that is an error, the last request: C(when), C(client), C(method), C(seconds), …
-        errors: The last lines of the error log about it, C(when) and C(text).
+        errors: What the last lines of the error log say about it.
     """
 
     arrived: bool = False
     by_app: bool = False
     logged: bool = True
     statuses: Mapping[str, int] = field(default_factory=dict)
-    app_seconds: float = 0.0
     samples: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    errors: tuple[Mapping[str, str], ...] = ()
+    errors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -216,16 +217,15 @@ def from_data(kind: type[T], data: Mapping[str, Any]) -> T:
     """An object of these classes from what :func:`dataclasses.asdict` made of it, also after it was JSON."""
     hints = get_type_hints(kind)
     values: dict[str, Any] = {}
-    for each in fields(kind):  # type: ignore[arg-type]
+    for each in fields(kind):
         if each.name in data:
             values[each.name] = _value(hints[each.name], data[each.name])
     return kind(**values)
 
 
 def _value(hint: Any, value: Any) -> Any:
-    if is_dataclass(hint):
-        return from_data(hint, value)  # type: ignore[arg-type]
-    inner = getattr(hint, "__args__", (None,))[0]
+    if isinstance(hint, type) and is_dataclass(hint):
+        return from_data(hint, value)
     if isinstance(value, (list, tuple)):
-        return tuple(from_data(inner, item) if is_dataclass(inner) else item for item in value)  # type: ignore[arg-type]
+        return tuple(_value(hint.__args__[0], item) for item in value)
     return value

@@ -90,7 +90,7 @@ class Case:
 
     def logged(self, *texts: str) -> tuple[str, ...]:
         """The last line of nginx's error log about the request that has one of these texts."""
-        lines = [line["text"] for line in self.seen.traffic.errors if any(text in line["text"] for text in texts)]
+        lines = [line for line in self.seen.traffic.errors if any(text in line for text in texts)]
         return tuple(lines[-1:])
 
 

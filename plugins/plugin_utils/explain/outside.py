@@ -11,10 +11,10 @@ import socket
 import ssl
 import time
 
+from ansible_collections.webops.wsgi.plugins.module_utils.certificates.wire import distrusting
 from ansible_collections.webops.wsgi.plugins.module_utils.explain.certificate import shown
 from ansible_collections.webops.wsgi.plugins.module_utils.explain.model import Certificate, Outside, Reply
-from ansible_collections.webops.wsgi.plugins.module_utils.host.dns import is_address
-from ansible_collections.webops.wsgi.plugins.module_utils.release.health import BODY_LIMIT, USER_AGENT
+from ansible_collections.webops.wsgi.plugins.module_utils.explain.request import ask
 from ansible_collections.webops.wsgi.plugins.plugin_utils.explain.request import Request
 
 CONNECT_TIMEOUT = 10.0  # seconds
@@ -71,7 +71,6 @@ def _secured(
     plain: socket.socket, request: Request, ca: str, where: tuple[str, int]
 ) -> tuple[Certificate, ssl.SSLSocket | None]:
     """A connection over TLS, and what was shown; what a client would not trust is taken all the same, and said."""
-    name = None if is_address(request.domain) else request.domain
     trusting = ssl.create_default_context(cafile=ca or None)
     try:
         secured = trusting.wrap_socket(plain, server_hostname=request.domain)
@@ -81,12 +80,9 @@ def _secured(
         return Certificate(error=str(getattr(error, "reason", "") or error)), None
     else:
         return shown(*where, request.domain), secured
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
     try:
         again = socket.create_connection(where, timeout=CONNECT_TIMEOUT)
-        return shown(*where, request.domain, distrust), context.wrap_socket(again, server_hostname=name)
+        return shown(*where, request.domain, distrust), distrusting().wrap_socket(again, server_hostname=request.domain)
     except OSError as error:
         return Certificate(distrust=distrust, error=str(error)), None
 
@@ -95,17 +91,4 @@ def _reply(stream: socket.socket, request: Request, identity: str) -> Reply:
     connection = http.client.HTTPConnection(request.domain, request.port)
     connection.sock = stream
     host = request.domain if request.port in (80, 443) else f"{request.domain}:{request.port}"
-    headers = {"Host": host, "User-Agent": USER_AGENT, "X-Request-ID": identity, "Connection": "close"}
-    started = time.monotonic()
-    try:
-        connection.request("GET", request.path, headers=headers)
-        answer = connection.getresponse()
-        answer.read(BODY_LIMIT)
-    except (OSError, http.client.HTTPException) as error:
-        return Reply(seconds=time.monotonic() - started, error=str(error) or type(error).__name__)
-    return Reply(
-        answer.status,
-        time.monotonic() - started,
-        location=answer.getheader("Location") or "",
-        maintenance=answer.getheader("X-Maintenance") is not None,
-    )
+    return ask(connection, request.path, {"Host": host, "X-Request-ID": identity})

@@ -67,8 +67,7 @@ def test_error_about_a_request() -> None:
     (error,) = errors([line, "no line of nginx"])
     assert error.text.startswith("upstream prematurely closed")
     assert error.text.endswith("from upstream")
-    assert (error.path, error.server, error.when) == ("/die", "api.example.com", "2026/11/28 11:05:13")
-    assert error.upstream == "http://unix:/run/api/current.sock:/die?x"
+    assert error.path == "/die"
 
 
 def test_error_about_no_request() -> None:

@@ -134,7 +134,7 @@ def test_disk_is_the_cause_only_where_the_app_says_so() -> None:
 
 
 def test_crash_whose_reason_may_be_another_is_not_certain() -> None:
-    line = {"when": "", "text": "upstream prematurely closed connection while reading response header from upstream"}
+    line = "upstream prematurely closed connection while reading response header from upstream"
     fault = {"text": "a worker was ended by SIGKILL", "fix": "raise release_memory_max", "count": 1}
     instance = replace(SEEN.instance, faults=(fault,))
     looked = answered(502, by_app=False, instance=instance)
