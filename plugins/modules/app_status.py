@@ -14,15 +14,7 @@ description:
   - The journal of the release in service is searched for processes that a signal ended and what its sandbox refused.
   - For each domain the certificate on the wire is compared with the one on disk.
 author: webops.wsgi contributors (@webops)
-attributes:
-  check_mode:
-    description: Can run in check mode and return changed status prediction without modifying target.
-    support: full
-    details: Only reads.
-  diff_mode:
-    description: Will return details on what has changed, or would change, when in diff mode.
-    support: none
-    details: Nothing is changed.
+extends_documentation_fragment: [webops.wsgi.reads]
 options:
   apps:
     description: The apps as the action M(webops.wsgi.app_settings) resolves them.

@@ -14,15 +14,7 @@ description:
     twice, through nginx and straight to the app.
   - M(webops.wsgi.explain_report) says from it where the request breaks.
 author: webops.wsgi contributors (@webops)
-attributes:
-  check_mode:
-    description: Can run in check mode and return changed status prediction without modifying target.
-    support: full
-    details: Only reads, but for the two requests, which are GET.
-  diff_mode:
-    description: Will return details on what has changed, or would change, when in diff mode.
-    support: none
-    details: Nothing is changed.
+extends_documentation_fragment: [webops.wsgi.reads]
 options:
   request:
     description: What M(webops.wsgi.explain_request) returned.

@@ -15,15 +15,7 @@ description:
   - Fails when something breaks the request, with the cause as its message.
   - Runs on the controller only.
 author: webops.wsgi contributors (@webops)
-attributes:
-  check_mode:
-    description: Can run in check mode and return changed status prediction without modifying target.
-    support: full
-    details: Nothing is changed.
-  diff_mode:
-    description: Will return details on what has changed, or would change, when in diff mode.
-    support: none
-    details: Nothing is changed.
+extends_documentation_fragment: [webops.wsgi.reads]
 options:
   request:
     description: What M(webops.wsgi.explain_request) returned.

@@ -14,15 +14,7 @@ description:
   - Finds the app of the inventory that a URL belongs to, and sends a GET request for it from the controller.
   - Runs on the controller only.
 author: webops.wsgi contributors (@webops)
-attributes:
-  check_mode:
-    description: Can run in check mode and return changed status prediction without modifying target.
-    support: full
-    details: Only sends a GET request.
-  diff_mode:
-    description: Will return details on what has changed, or would change, when in diff mode.
-    support: none
-    details: Nothing is changed.
+extends_documentation_fragment: [webops.wsgi.reads]
 options:
   apps:
     description: The apps of all hosts as the action M(webops.wsgi.app_settings) resolves them.

@@ -14,15 +14,7 @@ description:
   - In a play that lets the other apps go on when one fails, says what failed, all of it at once, and fails.
   - Runs on the controller only.
 author: webops.wsgi contributors (@webops)
-attributes:
-  check_mode:
-    description: Can run in check mode and return changed status prediction without modifying target.
-    support: full
-    details: Nothing is changed.
-  diff_mode:
-    description: Will return details on what has changed, or would change, when in diff mode.
-    support: none
-    details: Nothing is changed.
+extends_documentation_fragment: [webops.wsgi.reads]
 options:
   failures:
     description: What failed, a message by app.

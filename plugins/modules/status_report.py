@@ -15,15 +15,7 @@ description:
     deployed, or as JSON for machines.
   - Runs on the controller only.
 author: webops.wsgi contributors (@webops)
-attributes:
-  check_mode:
-    description: Can run in check mode and return changed status prediction without modifying target.
-    support: full
-    details: Nothing is changed.
-  diff_mode:
-    description: Will return details on what has changed, or would change, when in diff mode.
-    support: none
-    details: Nothing is changed.
+extends_documentation_fragment: [webops.wsgi.reads]
 options:
   rows:
     description: Rows of one or more hosts.
