@@ -86,12 +86,14 @@ from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import Qu
 from ansible_collections.webops.wsgi.plugins.module_utils.release.health import Health
 
 
-def _health(told: Any) -> Health:
-    return Health(**{**told, "statuses": tuple(told["statuses"])})
+def _app(told: dict[str, Any]) -> drain.App:
+    health = Health(**{**told["health"], "statuses": tuple(told["health"]["statuses"])})
+    return drain.App(told["name"], health, [drain.Server(**server) for server in told["servers"]])
 
 
 def _tables() -> list[str]:
-    return [Path("/proc/net/tcp").read_text()]
+    """Connections as the kernel has them, over IPv4 and, where the host has it, IPv6."""
+    return [table.read_text() for table in map(Path, ("/proc/net/tcp", "/proc/net/tcp6")) if table.exists()]
 
 
 def _wait_healthy(apps: list[drain.App], host: str, seconds: int) -> str:
@@ -120,7 +122,7 @@ def main() -> None:
     )
     given = module.params
     host, state, dry = given["host"], given["state"], module.check_mode
-    apps = drain.apps_of(given["apps"], _health)
+    apps = list(map(_app, given["apps"]))
     out = drained.drained()
     result: dict[str, Any] = {"changed": False}
     if state == "drained" and host not in out:

@@ -123,10 +123,6 @@ options:
     description: Address of the host whose network interface is wanted.
     type: str
     default: ""
-  drains:
-    description: Directory with a file for each app host that a balancer sends no new requests to.
-    type: path
-    default: /var/lib/wsgi-balancer/drained
   root:
     description: Directory of all apps.
     type: path
@@ -268,7 +264,6 @@ def main() -> None:
             "wanted": {"type": "dict", "default": {}, "options": WANTED_OPTIONS},
             "balancer": {"type": "bool", "default": False},
             "address": {"type": "str", "default": ""},
-            "drains": {"type": "path", "default": "/var/lib/wsgi-balancer/drained"},
             "root": {"type": "path", "default": "/srv"},
         },
         supports_check_mode=True,
@@ -300,7 +295,7 @@ def main() -> None:
         "certificates": host.with_certificate(module.params["apps"]),
         "ipv6": host.has_ipv6(),
         "interface": host.interface_of(module.params["address"]),
-        "drained": drained(Path(module.params["drains"])),
+        "drained": drained(),
         "failures": [visible(text) for text in refused],
         "files": [path for path in module.params["files"] if Path(path).is_file()],
         "trees": {tree["root"]: in_place(Spec(files=(), **tree)) for tree in module.params["trees"]},

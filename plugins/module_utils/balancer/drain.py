@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import http.client
-import re
+import ipaddress
+import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -105,15 +106,16 @@ def connections(servers: Iterable[Server], tables: Iterable[str]) -> int:
         servers: The servers.
         tables: Texts of C(/proc/net/tcp) and C(/proc/net/tcp6).
     """
-    wanted = {_as_kernel(server) for server in servers if ":" not in server.address}
+    wanted = {_as_kernel(server) for server in servers}
     rows = [line.split() for table in tables for line in table.splitlines()[1:]]
     return sum(row[3] == ESTABLISHED and row[2] in wanted for row in rows)
 
 
 def _as_kernel(server: Server) -> str:
-    """An address and port as C(/proc/net/tcp) has them: the bytes of a word the other way round."""
-    parts = [int(part) for part in re.split(r"\.", server.address)]
-    return f"{''.join(f'{part:02X}' for part in reversed(parts))}:{server.port:04X}"
+    """An address and port as the kernel's tables have them: words of four bytes, in the machine's order."""
+    packed = ipaddress.ip_address(server.address).packed
+    words = (int.from_bytes(packed[at : at + 4], sys.byteorder) for at in range(0, len(packed), 4))
+    return f"{''.join(f'{word:08X}' for word in words)}:{server.port:04X}"
 
 
 def wait(servers: Sequence[Server], seconds: float, read: Callable[[], Iterable[str]]) -> int:
@@ -122,11 +124,3 @@ def wait(servers: Sequence[Server], seconds: float, read: Callable[[], Iterable[
     while (left := connections(servers, read())) and time.monotonic() < ends:
         time.sleep(0.2)
     return left
-
-
-def apps_of(described: Iterable[Mapping[str, object]], healths: Callable[[object], probe.Health]) -> list[App]:
-    """Apps as the action describes them."""
-    return [
-        App(str(app["name"]), healths(app["health"]), [Server(**server) for server in app["servers"]])  # type: ignore[attr-defined]
-        for app in described
-    ]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+from pathlib import Path
+
 import pytest
 from ansible_collections.webops.wsgi.plugins.module_utils.balancer import drain, drained
 from ansible_collections.webops.wsgi.plugins.module_utils.release.health import Health
@@ -73,3 +76,20 @@ def test_connections_to_a_host_are_counted():
 def test_what_does_not_end_is_not_waited_for_for_ever():
     assert drain.wait(SERVERS[:1], 0.3, lambda: [TABLE]) == 1
     assert drain.wait(SERVERS[2:], 5, lambda: [TABLE]) == 0
+
+
+def test_connections_that_are_open_are_seen():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = drain.Server("web1", *listener.getsockname())
+        tables = [Path("/proc/net/tcp")]
+        assert drain.connections([server], [table.read_text() for table in tables]) == 0
+        with socket.create_connection(listener.getsockname()), listener.accept()[0]:
+            assert drain.connections([server], [table.read_text() for table in tables]) == 1
+
+
+def test_connections_over_ipv6_are_counted():
+    # 2001:db8::21 as a little-endian machine has it.
+    ours = "B80D0120000000000000000010000000:C001"
+    theirs = "B80D0120000000000000000021000000:0050"
+    table = f"  sl  local_address remote_address st\n   0: {ours} {theirs} 01 00000000:00000000\n"
+    assert drain.connections([drain.Server("web1", "2001:db8::21", 80)], ["", table]) == 1
