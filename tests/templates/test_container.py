@@ -12,7 +12,7 @@ from ansible_collections.webops.wsgi.plugins.action.app_release import environme
 from render import HOST, app, render
 
 IMAGE = "registry.example.com/api@sha256:" + "0123456789abcdef" * 4
-ENTRY = Path(__file__).resolve().parents[2] / "roles/image/files/enter_release"
+ENTRY = Path(__file__).resolve().parents[2] / "roles/server/files/enter_release"
 
 
 def contained(**changes: Any) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def unit(entry: dict[str, Any]) -> str:
 
 
 def script(**changes: Any) -> str:
-    return render("image", "container.j2", app=contained(**changes))
+    return render("server", "container.j2", app=contained(**changes))
 
 
 def test_the_drop_in_replaces_all_that_the_unit_says_of_a_process() -> None:

@@ -126,20 +126,22 @@ def check_workers(name: str) -> Check:
 
 def tree_files(apps: list[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
     """The files of the apps' servers as ``webops.wsgi.config_tree`` takes them."""
-    shared = Path(collection_root(), "roles", "server", "files")
-    entries = [_entry(name, {"content": (shared / name).read_text(encoding="utf-8")}, apps) for name in SHARED]
+    role = Path(collection_root(), "roles", "server")
+    entries = [_entry(name, {"content": _text(role / "files" / name)}, apps) for name in SHARED]
     contained = [app for app in apps if app["runtime"] == "container"]
     if contained:
-        image = Path(collection_root(), "roles", "image")
-        entries.append(_entry("container", {"template": str(image / "templates" / "container.j2")}, contained))
-        enter = (image / "files" / "enter_release").read_text(encoding="utf-8")
-        entries.append(_entry("enter", {"content": enter}, contained))
+        entries.append(_entry("container", {"template": str(role / "templates" / "container.j2")}, contained))
+        entries.append(_entry("enter", {"content": _text(role / "files" / "enter_release")}, contained))
     for name in sorted({app["server"]["name"] for app in apps}):
         served = [app for app in apps if app["server"]["name"] == name]
         templates = os.path.join(collection_root(), "roles", name, "templates")
         for dest, template in server(name).files.items():
             entries.append(_entry(dest, {"template": os.path.join(templates, template)}, served))
     return entries
+
+
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8")
 
 
 def _entry(dest: str, text: dict[str, str], apps: list[dict[str, t.Any]]) -> dict[str, t.Any]:
