@@ -277,7 +277,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.host import users
 from ansible_collections.webops.wsgi.plugins.module_utils.host.lock import LockedError, lock
 from ansible_collections.webops.wsgi.plugins.module_utils.host.outgoing import OPTIONS, Outgoing, outgoing
 from ansible_collections.webops.wsgi.plugins.module_utils.image.engine import Engine, Registry
-from ansible_collections.webops.wsgi.plugins.module_utils.image.pull import has_image
+from ansible_collections.webops.wsgi.plugins.module_utils.image.kept import has_image
 from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
 
 ROOT = Path("/srv")

@@ -29,7 +29,7 @@ def config(tmp_path: Path, host: str, drained: tuple[str, ...] = (), **settings:
     fleet = members.read(host, GROUPS, variables)
     whole = app("api", nginx=SETTINGS, balancer={**defaults("balancer"), **settings}, hosts="")
     apps = tiers.divide(fleet, [whole], {"api": GROUPS["wsgi"]})
-    given = {"__wsgi_settings": {"fleet": tiers.facts(fleet)}, "inventory_hostname": host}
+    given = {"__wsgi_fleet": tiers.facts(fleet), "inventory_hostname": host}
     return Config(tmp_path, apps, {"drained": dict.fromkeys(drained, "person")}, given)
 
 
@@ -119,7 +119,7 @@ def test_keepalived_has_different_priorities_and_no_preemption() -> None:
         found[host] = render(
             "balancer",
             "keepalived.conf.j2",
-            __wsgi_settings={"fleet": tiers.facts(fleet)},
+            __wsgi_fleet=tiers.facts(fleet),
             __wsgi_host={"interface": "eth0"},
             inventory_hostname=host,
             balancer_floating_addresses=[
@@ -142,7 +142,7 @@ def test_the_packet_filter_admits_balancers_and_whom_a_person_names() -> None:
     text = render(
         "balancer",
         "firewall.nft.j2",
-        __wsgi_settings={"fleet": tiers.facts(fleet)},
+        __wsgi_fleet=tiers.facts(fleet),
         inventory_hostname="web1",
         nginx_proxy_http_port=80,
         balancer_allow=["10.0.0.5", "fd00::/64"],
@@ -170,7 +170,7 @@ def test_haproxy_has_the_same_servers_and_asks_them_for_their_health(tmp_path: P
     assert "http-check expect status 200,204-299" in lines
     assert "server web1 10.0.0.21:80 check weight 1" in lines
     assert "server web2 10.0.0.22:80 check weight 0" in lines
-    given = {"__wsgi_settings": {"fleet": tiers.facts(fleet)}, "inventory_hostname": "lb1"}
+    given = {"__wsgi_fleet": tiers.facts(fleet), "inventory_hostname": "lb1"}
     beside = upstreams(Config(tmp_path, [divided], {"drained": {}}, given))
     assert beside["wsgi-api"] == beside["wsgi-api-once"] == {"unix:/run/haproxy/wsgi-api.sock": "max_fails=0"}
 

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from ansible_collections.webops.wsgi.plugins.module_utils.host.marks import KEPT, USER_MARK
-from ansible_collections.webops.wsgi.plugins.module_utils.image.pull import has_image
+from ansible_collections.webops.wsgi.plugins.module_utils.image.kept import has_image
 from ansible_collections.webops.wsgi.plugins.module_utils.managers import foreign as managers
 
 FLOCK = "@hhqqi"  # struct flock, see fcntl(2)

@@ -6,16 +6,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 from ansible_collections.webops.wsgi.plugins.module_utils.build.archive import TreeError, unpack
 from ansible_collections.webops.wsgi.plugins.module_utils.build.inputs import PACKAGES, BuildError, BuildInputs
 from ansible_collections.webops.wsgi.plugins.module_utils.host.files import remove_tree, write_file
 from ansible_collections.webops.wsgi.plugins.module_utils.image.engine import Engine, EngineError, Registry
+from ansible_collections.webops.wsgi.plugins.module_utils.image.kept import ENGINE
 
 PLACE = "/wsgi/app"  # of a build in an image
-ENGINE = "engine"  # file of a build that says which engine has its image
 
 
 def fill(path: Path, inputs: BuildInputs, engine: Engine, registry: Registry) -> dict[str, str]:
@@ -75,25 +74,3 @@ def _take_out(engine: Engine, container: str, name: str, path: Path, inputs: Bui
     (scratch / target.name).rename(target)
     remove_tree(scratch)
     archive.unlink()
-
-
-def has_image(build: Path) -> bool:
-    """Whether the engine still has the image of a build, or it needs none: a person may have removed unused ones."""
-    note = build / ENGINE
-    if not note.exists():
-        return True
-    engine, _space, image = note.read_text().strip().partition(" ")
-    return bool(Engine(engine).inspect(image))
-
-
-def forget_image(build: Path) -> None:
-    """Remove the image of a build that nobody needs any more, unless another build has it too."""
-    note = build / ENGINE
-    if not note.exists():
-        return
-    engine, _space, image = note.read_text().strip().partition(" ")
-    others = build.parents[2].glob(f"*/builds/*/{ENGINE}")
-    if any(other != note and other.read_text() == note.read_text() for other in others):
-        return
-    # One that still runs, or that a person has named, stays.
-    subprocess.run([engine, "rmi", image], capture_output=True, check=False, stdin=subprocess.DEVNULL)

@@ -9,7 +9,7 @@ import os
 import subprocess
 
 from ansible_collections.webops.wsgi.plugins.module_utils.host.files import remove_tree
-from ansible_collections.webops.wsgi.plugins.module_utils.image.pull import forget_image
+from ansible_collections.webops.wsgi.plugins.module_utils.image.kept import forget_image
 from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import JOB, SERVER, TIMER, Manager
 from ansible_collections.webops.wsgi.plugins.module_utils.release.drain import drain
 from ansible_collections.webops.wsgi.plugins.module_utils.release.layout import (
