@@ -148,6 +148,7 @@ def test_the_packet_filter_admits_balancers_and_whom_a_person_names() -> None:
         balancer_allow=["10.0.0.5", "fd00::/64"],
     )
     assert "ip saddr { 10.0.0.11, 10.0.0.12, 10.0.0.5 } accept" in text
+    assert [line.strip() for line in text.splitlines() if "drop" in line] == ["tcp dport 80 counter drop"]
     assert "ip6 saddr { fd00::/64 } accept" in text
 
 

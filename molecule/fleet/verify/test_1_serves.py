@@ -6,26 +6,70 @@ import json
 import time
 
 import pytest
-from fleet_clients import DOMAIN, served
+from fleet_clients import DOMAIN, served, spread_by
 
 URL = f"https://{DOMAIN}"
 
 
-def test_requests_are_spread_evenly(client, webs):
+# What a client may claim to be, by headers that proxies, content networks and older apps go by.
+FORGED = ("X-Forwarded-For", "X-Real-IP", "X-Client-IP", "True-Client-IP", "CF-Connecting-IP", "X-Forwarded-Host")
+
+
+def shares(client, webs, count: int = 300) -> dict[str, int]:
+    """How many of so many requests each host gets."""
     time.sleep(1.5)  # logs are written once a second
     before = {host.name: served(host) for host in webs}
-    client.shell(f"for i in $(seq 300); do curl -s -o /dev/null --cacert {client.root} {URL}/; done")
+    client.shell(f"for i in $(seq {count}); do curl -s -o /dev/null --cacert {client.root} {URL}/; done")
     time.sleep(1.5)
-    share = {host.name: served(host) - before[host.name] for host in webs}
-    print(f"of 300 requests: {share}")
+    return {host.name: served(host) - before[host.name] for host in webs}
+
+
+def test_requests_are_spread_evenly(client, webs, measured):
+    share = shares(client, webs)
+    measured(f"of 300 requests: {share}")
     assert all(90 <= count <= 110 for count in share.values()), share
 
 
+def test_a_weight_of_a_half_is_a_half(play, client, webs, measured):
+    """Check mode knows what the run then changes; with HAProxy nothing is reloaded."""
+    weights = {"web1": 2, "web2": 2}
+    predicted = play("--check", "--limit", "balancers", weights=weights)
+    ran = play("--limit", "balancers", weights=weights)
+    assert (predicted.code, ran.code) == (0, 0), predicted.output + ran.output
+    assert ran.changed
+    assert predicted.changed == ran.changed
+    share = shares(client, webs)
+    assert play("--limit", "balancers").code == 0
+    measured(f"of 300 requests, with weights 2, 2 and 1: {share}")
+    assert all(108 <= share[host] <= 132 for host in ("web1", "web2")), share
+    assert 54 <= share["web3"] <= 66, share
+
+
+def test_bad_input_is_refused_before_a_host_is_touched(play):
+    address = {"address": "10.0.0.100/24", "vrrp_id": 51}
+    bad = {"balancer_sticky": "cookie", "balancer_subnet": "192.0.2.0/24", "balancer_allow": ["monitor"]}
+    ran = play(balancer_floating_addresses=[address, {**address, "address": "10.0.0.101/24"}], **bad)
+    assert ran.code != 0
+    assert ran.changed == []
+    assert {task for _host, task in ran.failed} == {"Check every app"}
+    for words in ("vrrp_id 51 2 times", "outside balancer_subnet 192.0.2.0/24", "sticky_cookie is missing", "monitor"):
+        assert words in ran.output, f"{words}: {ran.output}"
+    unknown = play(balancer_method="fastest")
+    assert {task for _host, task in unknown.failed} == {"Check every app"}
+    assert "fastest" in unknown.output
+
+
+def test_check_mode_changes_nothing_where_there_is_nothing_to_do(play):
+    ran = play("--check")
+    assert (ran.code, ran.changed) == (0, []), ran.output
+
+
 def test_the_app_knows_its_client(client):
-    forged = ["-H", "X-Forwarded-For: 203.0.113.9", "-H", "X-Real-IP: 203.0.113.9", "-H", "X-Forwarded-Proto: http"]
-    told = client.get(f"{URL}/whoami", *forged).json
+    claims = [f"{name}: 203.0.113.9" for name in FORGED]
+    claims += ["X-Forwarded-Proto: http", "Forwarded: for=203.0.113.9"]
+    told = client.get(f"{URL}/whoami", *(word for claim in claims for word in ("-H", claim))).json
     assert told["client"] == client.ipv4
-    assert told["scheme"] == "https"
+    assert (told["scheme"], told["host"]) == ("https", DOMAIN)
     assert "203.0.113.9" not in json.dumps(told)
 
 
@@ -62,6 +106,17 @@ def test_nor_without_the_packet_filter(client, webs):
         host.run("systemctl start wsgi-firewall.service")
 
 
+def test_nothing_but_the_port_of_nginx_is_closed(client, webs):
+    """Such as answers of a name server, which come over UDP."""
+    query = r"\0\1\1\0\0\1\0\0\0\0\0\0\3api\7example\4test\0\0\1\0\1"
+    program = (
+        "import socket; asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); asking.settimeout(3); "
+        f"asking.sendto(b'{query}', ('{client.ipv4}', 8053)); print(len(asking.recv(512)))"
+    )
+    for host in webs:
+        assert int(host.run(f'python3 -c "{program}"')) > len("api.example.test")
+
+
 def test_other_rules_of_the_packet_filter_stay(webs):
     host = webs[0]
     host.run("nft add table inet mine && nft add chain inet mine input '{ type filter hook input priority 0; }'")
@@ -75,6 +130,15 @@ def test_what_a_balancer_says_of_itself_is_closed(client, balancers, path):
     for host in balancers:
         answer = client.get(f"http://{host.ipv4}{path}", "-H", "Host: generation.wsgi.internal")
         assert answer.status == 0
+
+
+@pytest.mark.parametrize("path", ["/stats", "/metrics", "/generation"])
+def test_statistics_of_haproxy_are_for_the_balancer_alone(client, balancers, path):
+    for host in balancers:
+        assert client.get(f"http://{host.ipv4}:8404{path}").exit == 7, "refused"
+        assert client.get(f"https://{DOMAIN}{path}", "--connect-to", f"::{host.ipv4}:").status == 404
+        if spread_by() == "haproxy":
+            assert host.run(f"curl -sf -o /dev/null -w '%{{http_code}}' http://127.0.0.1:8404{path}") == "200"
 
 
 def test_all_balancers_have_the_same_certificate(client, balancers):
