@@ -277,6 +277,7 @@ def _run_host(wanted: Lab, host: Host, image: str, options: list[str]) -> None:
         options.append(f"--publish=127.0.0.1:{outside or _free_port()}:{inside}")
     if host.fleet:
         options += ["--cap-add=NET_ADMIN", "--cap-add=NET_RAW"]
+        options.append("--restart=on-failure")  # a reboot ends the container, as by a signal
     bundle = machine.ca_bundle()
     if bundle is not None:
         options.append(f"--volume={bundle}:{HOST_CA_BUNDLE}:ro")
@@ -440,8 +441,9 @@ SCENARIOS = {
     "hosts": _scenario("hosts", "some", more=("e13",)),
     "fleet": lab(
         "molecule-fleet",
-        *(Host(name, "13", fleet=True) for name in ("lb1", "lb2")),
-        *(Host(f"web{number}", "13", fleet=True) for number in (1, 2, 3)),
+        Host("lb1", "13", fleet=True),
+        Host("lb2", "12", fleet=True),
+        *(Host(f"web{number}", release, fleet=True) for number, release in ((1, "13"), (2, "13"), (3, "12"))),
         floating=("api.example.test", "once.example.test"),
     ),
     "explain": _scenario("explain", "api"),

@@ -9,3 +9,15 @@ apt-get install -y -qq --no-install-recommends haproxy keepalived nftables
 rm -f /usr/sbin/policy-rc.d /var/cache/apt/archives/*.deb
 # As on a fresh host: what the packages have enabled starts when the roles start it.
 systemctl disable -q haproxy.service keepalived.service
+
+# All containers have the boot id of the machine; that of a host is another one after each boot, by which a reboot is known.
+cat >/etc/systemd/system/boot-id.service <<'UNIT'
+[Unit]
+DefaultDependencies=no
+Before=sysinit.target systemd-journald.service
+
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -c 'cat /proc/sys/kernel/random/uuid >/run/boot-id && mount --bind /run/boot-id /proc/sys/kernel/random/boot_id'
+UNIT
+ln -s ../boot-id.service /etc/systemd/system/sysinit.target.wants/
