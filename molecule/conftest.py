@@ -240,10 +240,11 @@ def apps() -> dict[str, dict[str, Any]]:
 
 
 def _command(folder: Path) -> Callable[..., list[str]]:
-    def of(*options: str, playbook: str = "site", **variables: Any) -> list[str]:
+    def of(*options: str, playbook: str = "site", inventory: str = "", **variables: Any) -> list[str]:
         extra = folder / f"{uuid.uuid4()}.json"
         extra.write_text(json.dumps(variables), encoding="utf-8")
-        inventory = str(Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent)  # with its group_vars and host_vars
+        # With its group_vars and host_vars.
+        inventory = inventory or str(Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent)
         book = str(ROOT / "playbooks" / f"{playbook}.yml")
         return ["ansible-playbook", "-i", inventory, "-e", f"@{extra}", *options, book]
 
@@ -271,7 +272,8 @@ def command(tmp_path: Path) -> Callable[..., list[str]]:
 
 @pytest.fixture
 def play(tmp_path: Path) -> Callable[..., Playbook]:
-    """Run a playbook against the scenario's hosts; keyword arguments are variables that replace the inventory's."""
+    """Run a playbook against the scenario's hosts, or those of another ``inventory``; other keyword arguments are
+    variables that replace the inventory's."""
     return _play(tmp_path)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +19,25 @@ ROOT = Path(__file__).resolve().parents[3]
 LOAD = ROOT / "bench" / "load.py"
 
 
+@pytest.fixture(scope="session")
+def sent() -> Counter[str]:
+    """How many requests clients have sent so far, by the test that had them sent."""
+    return Counter()
+
+
 @pytest.fixture
-def under_load(client) -> Callable[..., Any]:
+def measured(record_property) -> Callable[[str], None]:
+    """Have a number in the report of the test, and so in the summary of `make test-fleet`."""
+
+    def note(text: str) -> None:
+        print(text)
+        record_property("measured", text)
+
+    return note
+
+
+@pytest.fixture
+def under_load(request, client, sent, measured) -> Callable[..., Any]:
     """Clients that ask the app at the floating address for as long as a block runs."""
 
     @contextmanager
@@ -39,7 +58,8 @@ def under_load(client) -> Callable[..., Any]:
             for line in out.splitlines():
                 began, took, kind, outcome = line.split("\t")
                 seen.lines.append((float(began), float(took), kind, outcome))
-            print(f"{len(seen.lines)} requests, not ok: {dict(seen.failed())}, longest silence {seen.gap():.2f} s")
+            sent[request.node.name] += len(seen.lines)
+            measured(f"{len(seen.lines)} requests, not ok: {dict(seen.failed())}, longest silence {seen.gap():.2f} s")
 
     return loaded
 
@@ -76,6 +96,24 @@ def holder(balancers, floating) -> Callable[[], list[Any]]:
         return [one for one in balancers if f" {floating}/" in one.try_("ip -oneline -4 address").stdout]
 
     return having
+
+
+@pytest.fixture
+def without(tmp_path) -> Callable[[str], str]:
+    """The scenario's inventory without a host of the apps."""
+
+    def lacking(name: str) -> str:
+        ours = Path(os.environ["MOLECULE_INVENTORY_FILE"])
+        told = yaml.safe_load(ours.read_text(encoding="utf-8"))
+        for group in told.values():
+            group.get("hosts", {}).pop(name, None)
+        folder = tmp_path / f"without-{name}"
+        folder.mkdir()
+        (folder / "group_vars").symlink_to((ours.parent / "group_vars").resolve())
+        (folder / ours.name).write_text(yaml.safe_dump(told), encoding="utf-8")
+        return str(folder)
+
+    return lacking
 
 
 @pytest.fixture

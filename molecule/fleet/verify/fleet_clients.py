@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import itertools
+import json
 import os
 from collections import Counter
 from dataclasses import dataclass, field
@@ -42,6 +44,21 @@ class Load:
 def served(host: Any) -> int:
     """How many requests of clients an app host has answered for the app, by its log; probes are not theirs."""
     return int(host.run("cat /var/log/nginx/api.access.log 2>/dev/null | grep -vc webops.wsgi || true") or 0)
+
+
+def last_begun(host: Any) -> float:
+    """When the last request of a client began that an app host has answered, as its log has it, in whole seconds."""
+    lines = host.run("tail -n 500 /var/log/nginx/api.access.log | grep -v webops.wsgi").splitlines()
+    return max(
+        datetime.datetime.fromisoformat(line["@timestamp"]).timestamp() - line["nginx.request.time"]
+        for line in map(json.loads, lines)
+    )
+
+
+def took_over(balancer: Any) -> float:
+    """When a balancer took its configuration over."""
+    file = "/etc/nginx/wsgi" if spread_by() == "nginx" else "/run/haproxy/wsgi-loaded"
+    return float(balancer.run(f"stat --format %.3Y {file}"))
 
 
 def spread_by() -> str:

@@ -6,10 +6,11 @@ import subprocess
 import time
 from contextlib import suppress
 
-import pytest
 from fleet_clients import SAFE, spread_by
 
-KNOWN = 13  # seconds after which HAProxy has given up a host that answers nothing: three times its timeout, and between
+# Seconds after which a host that answers nothing has been given up: HAProxy asks three times, and waits each time;
+# nginx waits as long as its requests may take, here 12 seconds.
+KNOWN = 13
 
 
 def docker(*arguments: str) -> None:
@@ -32,7 +33,7 @@ def booted(host) -> bool:
     return state in ("running", "degraded")
 
 
-def test_a_host_is_killed(under_load, floating, named):
+def test_a_host_is_killed(under_load, floating, named, measured):
     host = named["web3"]
     with under_load(floating) as load:
         killed = time.time()
@@ -42,11 +43,11 @@ def test_a_host_is_killed(under_load, floating, named):
         wait_until(lambda: booted(host))
         time.sleep(3)
     assert load.failed(*SAFE[:2], after=killed + 3) == {}, "safe requests failed after the host was known to be dead"
-    print(f"failed in all: {load.failed()}")
+    measured(f"failed in all: {dict(load.failed())}")
     assert sum(load.failed().values()) <= 20, load.failed()
 
 
-def test_the_link_to_a_host_is_cut(under_load, floating, named):
+def test_the_link_to_a_host_is_cut(under_load, floating, named, measured):
     host = named["web2"]
     with under_load(floating) as load:
         cut = time.time()
@@ -57,11 +58,12 @@ def test_the_link_to_a_host_is_cut(under_load, floating, named):
         host.run("nft delete table inet cut")
         time.sleep(3)
     assert load.failed(after=cut + 5) == {}
-    slow = load.percentile(0.99, cut + 4, cut + 8)
-    print(f"p99 from 4 s after the cut: {slow:.0f} ms")
+    before, slow = load.percentile(0.99, 0, cut), load.percentile(0.99, cut + 4, cut + 8)
+    measured(f"p99 {before:.0f} ms before, {slow:.0f} ms from 4 s after the cut")
+    assert slow < max(1000, 3 * before)
 
 
-def test_the_balancer_with_the_address_is_killed(under_load, floating, holder):
+def test_the_balancer_with_the_address_is_killed(under_load, floating, holder, measured):
     (active,) = holder()
     with under_load(floating, "get-new", "get-new", "post-new", pace=1.0) as load:
         docker("kill", active.container)
@@ -70,17 +72,18 @@ def test_the_balancer_with_the_address_is_killed(under_load, floating, holder):
         docker("start", active.container)
         wait_until(lambda: booted(active))
         time.sleep(3)
-    print(f"the address moved in {took:.2f} s, clients were without answers for {load.gap():.2f} s")
+    measured(f"the address moved in {took:.2f} s, clients were without answers for {load.gap():.2f} s")
+    assert took <= 2
     assert load.gap() <= 2
     assert len(holder()) == 1, "the one that came back did not take the address"
     assert holder() != [active]
 
 
-def test_nginx_of_the_balancer_with_the_address_fails(holder):
+def test_nginx_of_the_balancer_with_the_address_fails(holder, measured):
     (active,) = holder()
     active.run("systemctl stop nginx")
     took = wait_until(lambda: active not in holder() and len(holder()) == 1, 10)
-    print(f"the address moved in {took:.2f} s")
+    measured(f"the address moved in {took:.2f} s")
     active.run("systemctl start nginx")
     time.sleep(3)
     assert len(holder()) == 1
@@ -110,10 +113,8 @@ def test_balancers_that_did_not_hear_of_each_other_agree_again(balancers, holder
     assert one is not other
 
 
-def test_a_host_is_frozen(under_load, floating, named):
-    """It takes connections and answers nothing, which HAProxy finds out by asking, and nginx alone does not."""
-    if spread_by() == "nginx":
-        pytest.skip("nginx spreads the requests")
+def test_a_host_is_frozen(under_load, floating, named, measured):
+    """It takes connections and answers nothing: HAProxy finds out by asking, nginx alone by requests that it leaves."""
     host = named["web3"]
     with under_load(floating) as load:
         frozen = time.time()
@@ -121,8 +122,10 @@ def test_a_host_is_frozen(under_load, floating, named):
         time.sleep(20)
         docker("unpause", host.container)
         time.sleep(5)
-    print(f"failed in all: {load.failed()}; of safe requests {load.failed(*SAFE)}")
-    assert load.failed(after=frozen + KNOWN) == {}
+    measured(f"failed in all: {dict(load.failed())}; of safe requests {dict(load.failed(*SAFE))}")
     before, after = load.percentile(0.99, 0, frozen), load.percentile(0.99, frozen + KNOWN, frozen + 20)
-    print(f"p99 {before:.0f} ms before, {after:.0f} ms from {KNOWN} s after it was frozen")
+    measured(f"p99 {before:.0f} ms before, {after:.0f} ms from {KNOWN} s after it was frozen")
     assert load.failed("get", "get-new") == {}
+    if spread_by() == "haproxy":
+        assert load.failed(after=frozen + KNOWN) == {}
+    assert after < max(1000, 3 * before)
