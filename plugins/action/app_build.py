@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -51,13 +51,23 @@ def resolve_all(apps: list[Mapping[str, Any]]) -> tuple[dict[str, Source], dict[
     return found, failures
 
 
-def first_seen(source: Source, others: list[str]) -> int:
-    """When this controller first saw the source, in seconds since the epoch: one time for all hosts.
+def name_of(source: Source, others: list[str]) -> str:
+    """What is equal for all builds whose files are of one time.
 
     With others, such as commands, other files may come of the same source, whose time must tell them apart.
     """
     seen = [source.identity, others] if others else source.identity
-    name = hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
+
+
+def time_of(name: str, known: Iterable[Mapping[str, int]]) -> int:
+    """When a source was first seen: as hosts that have it know, since another controller may have sent it, or here."""
+    own = first_seen(name)
+    return min((times[name] for times in known if name in times), default=own)
+
+
+def first_seen(name: str) -> int:
+    """When this controller first saw a source, in seconds since the epoch: one time for all hosts."""
     marker = cache.directory() / "seen" / name
     marker.parent.mkdir(parents=True, exist_ok=True)
     if not marker.exists():
@@ -78,17 +88,17 @@ def build_inputs(
     if "image" in source.identity:
         # Each engine has images of its own.
         identity = {**source.identity, "engine": app["image"]["engine"]}
-        return replace(inputs_of(app, source), source=identity, stamp=first_seen(source, public_folders(app)))
+        return replace(inputs_of(app, source), source=identity, seen=name_of(source, public_folders(app)))
     of_packages = [folder for folder in public_folders(app) if folder.startswith(f"{PACKAGES}/")]
     version, interpreter = choose_python(
         app["name"], python["version"], host["python"], host["default_python"], refused.get(python["version"])
     )
-    stamp = first_seen(source, [*app["build"], *(python["packages"] if of_packages else [])])
-    return replace(inputs_of(app, source), stamp=stamp, python=version, interpreter=interpreter, uv=uv)
+    seen = name_of(source, [*app["build"], *(python["packages"] if of_packages else [])])
+    return replace(inputs_of(app, source), seen=seen, python=version, interpreter=interpreter, uv=uv)
 
 
 def inputs_of(app: Mapping[str, Any], source: Source) -> BuildInputs:
-    """What shapes an app's build, wherever it is made: without the interpreter and uv of the place, and its time."""
+    """What shapes an app's build, wherever it is made: without the interpreter and uv of the place."""
     python = app["python"]
     commands = list(app["build"])
     return BuildInputs(
@@ -119,6 +129,12 @@ def inputs_of(app: Mapping[str, Any], source: Source) -> BuildInputs:
         environment=dict(python["build_environment"]),
         build_packages=[*app["build_packages"], *app["system_packages"]],
     )
+
+
+def times_of_all(variables: Mapping[str, Any]) -> Iterator[Mapping[str, int]]:
+    """What each host of the play knows of the times of sources."""
+    for host in variables.get("ansible_play_hosts") or ():
+        yield (variables["hostvars"][host].get("__wsgi_host") or {}).get("times") or {}
 
 
 def lacking(apps: list[Mapping[str, Any]], host: Mapping[str, Any]) -> list[str]:
@@ -181,6 +197,9 @@ class ActionModule(ActionBase):
                 except BuildError as error:
                     failures[app["name"]] = str(error)
         missing = [inputs for inputs in wanted if inputs.digest not in host["builds"].get(inputs.app, [])]
+        if missing:
+            known = list(times_of_all(task_vars or {}))
+            missing = [replace(inputs, stamp=time_of(inputs.seen, known)) for inputs in missing]
         users = [inputs.app for inputs in wanted if inputs.app not in host["users"]]
         if (missing or users) and not self._task.check_mode:
             made = self._make(

@@ -73,6 +73,10 @@ options:
         description: Modification time of the source's files, in seconds since the epoch.
         type: int
         default: 0
+      seen:
+        description: What is equal for all builds whose source has one O(builds[].stamp).
+        type: str
+        default: ""
       python:
         description: Python version.
         type: str
@@ -286,6 +290,7 @@ BUILD_OPTIONS: dict[str, Any] = {
     "source": {"type": "dict", "required": True},
     "label": {"type": "str", "required": True},
     "stamp": {"type": "int", "default": 0},
+    "seen": {"type": "str", "default": ""},
     "python": {"type": "str", "required": True},
     "interpreter": {"type": "str", "required": True},
     "uv": {"type": "str", "default": ""},

@@ -178,6 +178,13 @@ builds:
   returned: success
   type: dict
   sample: {api: [3f2a9c51d04be877]}
+times:
+  description:
+    - When the sources of these builds were first seen, in seconds since the epoch. Hosts that get a build later, be it
+      from another controller, give its files the same time.
+  returned: success
+  type: dict
+  sample: {9c1f04be77a2d5e8: 1790000000}
 orphans:
   description: Apps that this collection put on the host and O(apps) does not name.
   returned: success
@@ -291,6 +298,7 @@ def main() -> None:
         "packages_missing": host.missing_packages(Path("/var/lib/dpkg/status").read_text(), module.params["packages"]),
         "users": host.existing_users(module.params["apps"]),
         "builds": host.builds(module.params["apps"], root),
+        "times": host.times(module.params["apps"], root),
         "orphans": sorted(set(managed) - set(module.params["apps"])),
         "certificates": host.with_certificate(module.params["apps"]),
         "ipv6": host.has_ipv6(),

@@ -58,6 +58,7 @@ class BuildInputs:
         environment: Environment variables of everything that runs in the build.
         version: What git says of the source; not part of the digest, the source's identity is.
         build_packages: Debian packages that the host has for the build; not part of the digest.
+        seen: What is equal for all builds whose source has one stamp, a word; not part of the digest.
     """
 
     app: str
@@ -88,6 +89,7 @@ class BuildInputs:
     server_packages: list[str] = field(default_factory=list)
     version: str = ""
     build_packages: list[str] = field(default_factory=list)
+    seen: str = ""
 
     @property
     def tree(self) -> str:
@@ -98,7 +100,7 @@ class BuildInputs:
     def digest(self) -> str:
         """The build's name: equal inputs, same build."""
         inputs = asdict(self)
-        for cosmetic in ("label", "stamp", "uv", "ca_bundle", "version", "build_packages"):
+        for cosmetic in ("label", "stamp", "uv", "ca_bundle", "version", "build_packages", "seen"):
             del inputs[cosmetic]
         # What came later changes the names of no builds that do without it.
         for later in (

@@ -52,6 +52,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.build.sandbox import (
 )
 from ansible_collections.webops.wsgi.plugins.module_utils.failures import remedies
 from ansible_collections.webops.wsgi.plugins.module_utils.host.files import write_file
+from ansible_collections.webops.wsgi.plugins.module_utils.host.marks import SEEN
 from ansible_collections.webops.wsgi.plugins.module_utils.host.outgoing import Outgoing
 from ansible_collections.webops.wsgi.plugins.module_utils.image import pull
 from ansible_collections.webops.wsgi.plugins.module_utils.image.engine import Engine, Registry
@@ -380,6 +381,10 @@ def describe(path: Path, inputs: BuildInputs, told: dict[str, Any], packages: di
         "lacks": told["lacks"],
         "packages": installed_packages(path / "venv") if packages is None else packages,
     }
+    if inputs.seen:
+        marker = path / f"{SEEN}{inputs.seen}"
+        marker.touch()
+        os.utime(marker, (inputs.stamp, inputs.stamp))
     write_file(path / "build.json", json.dumps(description, indent=2, sort_keys=True))
 
 

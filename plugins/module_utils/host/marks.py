@@ -8,3 +8,4 @@ from __future__ import annotations
 UNIT_MARK = "written by webops.wsgi"  # in the first lines of every unit, see the templates of the role release
 USER_MARK = "app of webops.wsgi"  # the comment of every user, see users.py
 KEPT = ".kept-by-webops.wsgi"  # a file in the data of an app that was removed without its data
+SEEN = "seen-"  # begins the name of a file of a build that says, by its time, when the build's source was first seen

@@ -17,7 +17,7 @@ import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from ansible_collections.webops.wsgi.plugins.module_utils.host.marks import KEPT, USER_MARK
+from ansible_collections.webops.wsgi.plugins.module_utils.host.marks import KEPT, SEEN, USER_MARK
 from ansible_collections.webops.wsgi.plugins.module_utils.image.kept import has_image
 from ansible_collections.webops.wsgi.plugins.module_utils.managers import foreign as managers
 
@@ -282,6 +282,16 @@ def builds(names: Iterable[str], root: Path) -> dict[str, list[str]]:
             path.parent.name for path in (root / name / "builds").glob("*/build.json") if has_image(path.parent)
         )
         for name in names
+    }
+
+
+def times(names: Iterable[str], root: Path) -> dict[str, int]:
+    """When the sources of complete builds were first seen, in seconds since the epoch, by C(seen) of the builds."""
+    return {
+        path.name.removeprefix(SEEN): int(path.stat().st_mtime)
+        for name in names
+        for path in (root / name / "builds").glob(f"*/{SEEN}*")
+        if (path.parent / "build.json").exists()
     }
 
 

@@ -14,6 +14,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.build import inputs as
 from ansible_collections.webops.wsgi.plugins.module_utils.build import make, program
 from ansible_collections.webops.wsgi.plugins.module_utils.build import project as build_project
 from ansible_collections.webops.wsgi.plugins.module_utils.build import requirements as build_requirements
+from ansible_collections.webops.wsgi.plugins.module_utils.host import state
 from ansible_collections.webops.wsgi.plugins.modules import app_build
 from bare_sandbox import BareSandbox
 from builds import APP, BACKEND, INPUTS, PROJECT, make_build, packed
@@ -43,7 +44,15 @@ def test_digest_changes_with_what_shapes_the_build(change: dict[str, object]) ->
 
 
 @pytest.mark.parametrize(
-    "change", [{"label": "elsewhere"}, {"stamp": 5}, {"uv": "/other/uv"}, {"ca_bundle": "/other.pem"}, {"version": "1"}]
+    "change",
+    [
+        {"label": "elsewhere"},
+        {"stamp": 5},
+        {"uv": "/other/uv"},
+        {"ca_bundle": "/other.pem"},
+        {"version": "1"},
+        {"seen": "1"},
+    ],
 )
 def test_digest_stays_with_what_does_not(change: dict[str, object]) -> None:
     assert dataclasses.replace(INPUTS, **change).digest == INPUTS.digest  # type: ignore[arg-type]
@@ -234,7 +243,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.symlink_to(tmp_path_factory.mktemp("other_disk"))
     files = {"app.py": "x = 1\n", "static/css/a.css": "a{}", "instance/seed.txt": "s", "private/key": "k", "run.sh": ""}
     archive = packed(folder, files)
-    inputs = dataclasses.replace(INPUTS, public=["static"], persistent=["instance"], stamp=1_600_000_000)
+    inputs = dataclasses.replace(INPUTS, public=["static"], persistent=["instance"], stamp=1_600_000_000, seen="5eed")
     return make_build(folder, inputs, archive)
 
 
@@ -255,6 +264,10 @@ def test_only_public_directories_are_readable_by_others(made: Path) -> None:
     assert mode(made / "src/private") == "0o750"
     assert mode(made / "src") == "0o751"
     assert mode(made / "venv") == "0o750"
+
+
+def test_a_host_knows_when_sources_of_its_builds_were_first_seen(made: Path) -> None:
+    assert state.times([APP], made.parents[2]) == {"5eed": 1_600_000_000}
 
 
 def test_files_carry_the_time_of_their_source(made: Path) -> None:
