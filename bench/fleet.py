@@ -2,8 +2,9 @@
 
 Small Debian 13 hosts of the testbed, over SSH with pipelining, each with the same app of three lines; they share this
 machine's processors, as Ansible does. For each number of hosts the playbook runs once to set the balancer up for them,
-then without work, of which the median counts. Prints a table and writes ``bench/results/fleet.json``; output of every
-run lies in ``.cache/bench``. The hosts are removed at the end, whatever happened.
+then without work, of which the median counts. Prints a table, writes ``bench/results/fleet.json`` and draws
+``docs/img/fleet.png``; output of every run lies in ``.cache/bench``. The hosts are removed at the end, whatever
+happened.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ from typing import Any
 
 from lab import RESULTS, ROOT, WORK, BenchError, playbook, timed
 from noop import small_app
+from plot_fleet import draw
 
 sys.path.insert(0, str(ROOT))
 from testbed import labs
 
 HOSTS = (1, 5, 10, 20)
+PLOT = ROOT / "docs" / "img" / "fleet.png"
 REPEATS = 3  # runs without work, of which the median counts
 BUDGET = 6.0  # times what one host costs, for the most hosts
 FORKS = 20
@@ -52,6 +55,7 @@ def main() -> int:
     if tuple(counts) == HOSTS:
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / "fleet.json").write_text(json.dumps(results, indent=2) + "\n")
+        draw(results, BUDGET, PLOT)
     return 0
 
 
