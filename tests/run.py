@@ -2,8 +2,8 @@
 
 Two run at a time, one in the terminal, the output of the other one following as a whole: the scenarios wait for
 networks, package managers and time limits every now and then, as does the making of their images. Exit code 0 only when
-all have passed. The last line is ``N passed, N failed``; before it are what each step took, and the tests that took
-longest.
+all have passed. The last line is ``N passed, N failed``; before it are what each step took, the tests that took
+longest, and what tests have measured.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ MESSAGE = 300  # characters of a failed test's message that the summary shows
 IMAGES = "engine and images"
 LONGEST = "deploy"  # of the scenarios
 APART = ("containers", "fleet")  # scenarios that are run when they are asked for: each has both processors to itself
+BALANCERS = ("nginx", "haproxy")  # what spreads the requests of the scenario fleet
 SHOWN = 15  # of the tests that took longest
 SOURCES = ["plugins", "tests", "testbed", "molecule", "bench", "examples"]
 
@@ -75,6 +76,15 @@ class Outcome:
         return [(float(case.get("time", 0)), f"{self.step.name}: {case.get('name')}") for case in self.tests]
 
     @property
+    def measured(self) -> list[str]:
+        """What tests have measured, a line each."""
+        return [
+            f"{self.step.name}: {case.get('name')}: {told.get('value')}"
+            for case in self.tests
+            for told in case.iter("property")
+        ]
+
+    @property
     def failures(self) -> list[str]:
         """The tests that failed, a line each: name and message."""
         return [
@@ -105,14 +115,16 @@ def steps() -> list[Step]:
         Step("unit", "unit and template tests", [python, "-m", "pytest", "-q"]),
         Step("unit", "examples/flask_api", [python, "tests/example.py"]),
         Step("molecule", IMAGES, [python, "-m", "testbed", "images"]),
-        *map(scenario, scenarios()),
+        *(step for name in scenarios() for step in runs_of(name)),
     ]
 
 
-def scenario(name: str) -> Step:
-    """The run of a Molecule scenario."""
-    command = ["molecule", "test", "--scenario-name", name]
-    return Step(name if name in APART else "molecule", f"molecule {name}", command)
+def runs_of(name: str) -> list[Step]:
+    """The runs of a Molecule scenario, one for each of its variants."""
+    group, command = name if name in APART else "molecule", ["molecule", "test", "--scenario-name", name]
+    if name != "fleet":
+        return [Step(group, f"molecule {name}", command)]
+    return [Step(group, f"molecule {name} {by}", ["env", f"BALANCER={by}", *command]) for by in BALANCERS]
 
 
 def scenarios() -> list[str]:
@@ -201,6 +213,7 @@ def summary(outcomes: list[Outcome], seconds: float) -> str:
     lines.append(f"{'':{width}}          {seconds:7.1f}")
     longest = sorted((test for outcome in outcomes for test in outcome.durations), reverse=True)[:SHOWN]
     lines += [f"{seconds:7.1f} s  {name}" for seconds, name in longest]
+    lines += [line for outcome in outcomes for line in outcome.measured]
     lines += [f"{outcome.step.name}: {failure}" for outcome in outcomes for failure in outcome.failures]
     passed = sum(outcome.passed for outcome in outcomes)
     return "\n".join([*lines, f"{passed} passed, {len(outcomes) - passed} failed"])
