@@ -125,6 +125,9 @@ def test_clients_with_certificates(make: Make) -> None:
     for args, closed in ((["/"], True), (["/open"], False), (["^~", "/static/"], True)):
         conditions = [block.args for block in server.location(*args).blocks("if")]
         assert (["$ssl_client_verify", "!=", "SUCCESS"] in conditions) is closed, args
+    for location in server.location("^~", "/static/").blocks("location"):
+        if location.args != ["~", "/\\."]:
+            assert [block.args for block in location.blocks("if")] == [["$ssl_client_verify", "!=", "SUCCESS"]]
     headers = server.location("/open").headers()
     assert headers["X-Client-Cert-Verify"] == "$ssl_client_verify"
     assert headers["X-Client-Cert-Subject"] == "$ssl_client_s_dn"
