@@ -73,6 +73,22 @@ def test_static_files_come_from_app_hosts_behind_the_same_guard(tmp_path: Path) 
     location = config(tmp_path, "lb1").server("api.example.com", "443").location("^~", "/static/")
     assert location.one("proxy_pass") == "http://wsgi-api$wsgi_once"
     assert location.all("auth_basic_user_file")
+    assert not location.all("proxy_cache")
+
+
+def test_static_files_are_kept_by_balancers_when_a_person_says_so(tmp_path: Path) -> None:
+    """Behind the same guard; only a file whose name has a digest is not looked for again at once."""
+    found = config(tmp_path, "lb1", static="balancers")
+    location = found.server("api.example.com", "443").location("^~", "/static/")
+    assert location.one("proxy_cache") == "api-cache"
+    assert location.one("proxy_cache_valid") == "200 1s"
+    assert location.one("proxy_buffering") == "on"
+    assert location.all("auth_basic_user_file")
+    (lasting,) = location.blocks("location")
+    assert lasting.one("proxy_cache_valid") == "200 30d"
+    assert lasting.one("proxy_pass") == location.one("proxy_pass")
+    (kept,) = found.http.all("proxy_cache_path")
+    assert "keys_zone=api-cache:10m" in kept
 
 
 def test_an_app_host_serves_balancers_alone(tmp_path: Path) -> None:

@@ -41,6 +41,10 @@ _REPLACED = (
 # What the app says to nginx of an answer, the balancer's nginx is to read as well.
 _FOR_BALANCERS = ("proxy_pass_header X-Accel-Buffering;", "proxy_pass_header X-Accel-Expires;")
 
+# What tells kept answers apart. The first word is what playbooks/purge.yml looks for; a URL in a request has no space.
+# The port is what the client says, and an app that writes whole URLs repeats it: others must not get it.
+CACHE_KEY = "$wsgi_scheme://$host$request_uri $wsgi_host_port"
+
 Data = t.Mapping[str, t.Any]
 Headers = t.Iterable[tuple[str, str]]
 
@@ -103,7 +107,22 @@ def _over_http(app: Data, location: Data) -> list[str]:
 
 def to_app_hosts(app: Data, location: Data) -> list[str]:
     """The lines that pass requests of static files on, from a balancer to the hosts that have them."""
-    return [*_to_app_hosts(app, location), *_times_and_buffers("proxy", app, location)]
+    # Without buffers, as an app may want its answers, nothing would be kept.
+    return [*_to_app_hosts(app, location), *_times_and_buffers("proxy", app, {**location, "buffering": True})]
+
+
+def kept_by_balancer(app: Data) -> list[str]:
+    """The lines by which a balancer keeps static files, each for so short that a switch of releases switches it."""
+    return [
+        f"proxy_cache {app['name']}-cache;",
+        f'proxy_cache_key "{CACHE_KEY}";',
+        "proxy_ignore_headers Cache-Control Expires;",
+        "proxy_cache_valid 200 1s;",
+        "proxy_cache_lock on;",
+        "proxy_cache_revalidate on;",
+        "# Not while it is looked for again: what is seldom asked for would be as old as that.",
+        "proxy_cache_use_stale error timeout invalid_header http_500 http_502 http_503 http_504;",
+    ]
 
 
 def _to_app_hosts(app: Data, location: Data) -> list[str]:

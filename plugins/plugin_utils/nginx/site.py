@@ -91,6 +91,8 @@ def site(app: Data) -> Data:
     ``variable`` begins the names of the app's own nginx variables; ``locations`` are in the order they are written;
     ``names`` are those it is served under, ``aliases`` those that redirect to it.
     """
+    of_balancer = app.get("tier") == BALANCER
+    keeps_static = of_balancer and app["balancer"]["static"] == "balancers" and bool(app["nginx"]["static"])
     locations = [_location(app, path, settings) for path, settings in merged_locations(app["nginx"]).items()]
     root = next(location for location in locations if location["path"] == "/")
     return {
@@ -104,7 +106,7 @@ def site(app: Data) -> Data:
         "limit_keys": _limit_keys(app, locations),
         "rate_zones": _zones(location["rate"] for location in locations),
         "connection_zones": _zones(location["connections"] for location in locations),
-        "cached": any(location["cache"] for location in locations),
+        "cached": keeps_static or any(location["cache"] for location in locations),
         "cookies": _cookies(app, locations),
         "security_headers": _security_headers(app),
         "headers": _headers(app),
@@ -121,7 +123,8 @@ def site(app: Data) -> Data:
         "client_ca": passing.takes_certificates(app),
         "access_log": _access_log(app, app["nginx"]),
         "sample": _sample(app),
-        "static_passing": passing.to_app_hosts(app, root) if app.get("tier") == BALANCER else [],
+        "static_passing": passing.to_app_hosts(app, root) if of_balancer else [],
+        "static_keeping": passing.kept_by_balancer(app) if keeps_static else [],
     }
 
 
@@ -468,9 +471,7 @@ def _cache(app: Data, settings: Data) -> Data | None:
     valid = MICRO_VALID if settings["cache"] == "micro" else settings["cache_valid"]
     return {
         "valid": [{"statuses": str(statuses), "time": str(time)} for statuses, time in valid.items()],
-        # The first word is what playbooks/purge.yml looks for; a URL in a request has no space. The port is what the
-        # client says, and an app that writes whole URLs repeats it: others must not get it.
-        "key": f"$wsgi_scheme://$host$request_uri $wsgi_host_port {settings['cache_key']}".strip() + client,
+        "key": f"{passing.CACHE_KEY} {settings['cache_key']}".strip() + client,
         "bypass": " ".join([*settings["cache_bypass"], _cookie_variable(app, settings), *UNLIKE_ITS_URL]),
         "stale": settings["cache_stale"],
         "open_valid": f"{KEPT_OPEN}s",
