@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.webops.wsgi.plugins.module_utils.release.status import history_table, overview
 from ansible_collections.webops.wsgi.plugins.plugin_utils.fleet import view
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import plain
+from ansible_collections.webops.wsgi.plugins.plugin_utils.page import page
 
 FORMATS: dict[str, Callable[[list[dict[str, Any]]], str]] = {
     "table": overview,
@@ -31,12 +33,28 @@ class ActionModule(ActionBase):
         views = plain(self._task.args.get("views") or {})
         if views:
             rows = [{**row, "rotation": view.rotation(row, views)} for row in rows]
-        if wanted not in FORMATS:
-            choice = " or ".join(f"-e format={name}" for name in FORMATS)
+        if wanted == "html":
+            self._write_page(rows)
+        elif wanted in FORMATS:
+            self._display.display(FORMATS[wanted](rows))
+        else:
+            choice = " or ".join(f"-e format={name}" for name in [*FORMATS, "html"])
             raise AnsibleActionFail(f'format is "{wanted}"; write {choice}')
-        self._display.display(FORMATS[wanted](rows))
         if wanted == "table":
             for line in view.skew(rows):
                 self._display.warning(line)
         result["changed"] = False
         return result
+
+    def _write_page(self, rows: list[dict[str, Any]]) -> None:
+        directory = self._task.args.get("output")
+        if not directory:
+            raise AnsibleActionFail("output is not set: the directory for the page; write -e output=DIR")
+        text = page.render(rows, time.time(), plain(self._task.args.get("missing") or []))
+        try:
+            path = page.write(text, directory)
+        except OSError as error:
+            raise AnsibleActionFail(
+                f"cannot write the page: {error}; write -e output=DIR for another directory"
+            ) from error
+        self._display.display(f"The page is {path}")

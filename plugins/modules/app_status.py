@@ -13,6 +13,8 @@ description:
   - Reads release, state, health, maintenance, workers, memory, restarts, disk and certificate of every app in one call.
   - The journal of the release in service is searched for processes that a signal ended and what its sandbox refused.
   - For each domain the certificate on the wire is compared with the one on disk.
+  - Where O(traffic) asks for it, the access logs of the last day are counted, with their rotated files, for no longer
+    than 20 seconds and at a low priority.
 author: webops.wsgi contributors (@webops)
 extends_documentation_fragment: [webops.wsgi.reads]
 options:
@@ -40,6 +42,14 @@ options:
     description: Port at which nginx serves them; the action plugin sets this.
     type: int
     default: 443
+  traffic:
+    description: Whether to count the requests, latencies and errors of the last day from the access logs.
+    type: bool
+    default: false
+  samples:
+    description: Share of the requests that is logged, by app with a log file; the action plugin makes it from O(apps).
+    type: dict
+    default: {}
   host:
     description: Name of the host in the table; the action plugin sets this.
     type: str
@@ -86,9 +96,25 @@ apps:
       url: https://api.example.com/
       since: Sun 2026-11-22 14:00:00 UTC
       history: []
+      traffic: # with O(traffic) only; steps of ten minutes, latencies in milliseconds
+        start: 1795787700.0
+        until: 1795874065.2
+        step: 600
+        since: 1795787700.0
+        requests: [812, 790]
+        client_errors: [3, 0]
+        server_errors: [0, 0]
+        closed: 0
+        p50: [8.2, 8.1]
+        p99: [61.0, 60.2]
+        day_p50: 8.2
+        day_p99: 60.9
+        failing: []
 """
 
 import datetime
+import os
+import time
 import typing as t
 from pathlib import Path
 
@@ -101,6 +127,9 @@ from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import Qu
 from ansible_collections.webops.wsgi.plugins.module_utils.release import status
 from ansible_collections.webops.wsgi.plugins.module_utils.release.health import Health
 from ansible_collections.webops.wsgi.plugins.module_utils.release.layout import Paths
+from ansible_collections.webops.wsgi.plugins.module_utils.traffic.day import days
+
+NICENESS = 10  # of counting; the host has other work
 
 
 def main() -> None:
@@ -112,6 +141,8 @@ def main() -> None:
             "logs": {"type": "dict", "default": {}},
             "urls": {"type": "dict", "default": {}},
             "https_port": {"type": "int", "default": 443},
+            "traffic": {"type": "bool", "default": False},
+            "samples": {"type": "dict", "default": {}},
             "host": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
@@ -136,7 +167,17 @@ def main() -> None:
             certificate_problem=wrong.get(row["app"], ""),
             url=module.params["urls"].get(row["app"], ""),
         )
+    if module.params["traffic"]:
+        _count(rows, paths, module.params["samples"])
     module.exit_json(changed=False, apps=rows)
+
+
+def _count(rows: list[dict[str, t.Any]], paths: Paths, samples: dict[str, float]) -> None:
+    """Add to each row what its access log says of the last day."""
+    os.nice(NICENESS)
+    found = days({app: (paths.access_logs(app), float(sample)) for app, sample in samples.items()}, time.time())
+    for row in rows:
+        row["traffic"] = found.get(row["app"])
 
 
 def _run_nothing(_command: t.Sequence[str], _environment: t.Mapping[str, str]) -> store.Completed:

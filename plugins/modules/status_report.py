@@ -13,6 +13,7 @@ version_added: 0.1.0
 description:
   - Prints the rows that M(webops.wsgi.app_status) read, as a table for people, as the history of what was
     deployed, or as JSON for machines.
+  - C(html) writes one page with plots of the last day, which a browser shows without asking anything else for anything.
   - Runs on the controller only.
 author: webops.wsgi contributors (@webops)
 extends_documentation_fragment: [webops.wsgi.reads]
@@ -31,8 +32,16 @@ options:
   format:
     description: How to show them.
     type: str
-    choices: [table, history, json]
+    choices: [table, history, json, html]
     default: table
+  output:
+    description: Directory for the page, with O(format=html); the page is C(index.html) in it.
+    type: path
+  missing:
+    description: Hosts that could not be looked at; the page says so.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
