@@ -87,6 +87,17 @@ bench-servers: venv ## the same app under each server: requests, latencies, memo
 bench-lifetime: venv ## 200 days of certificates that live 6 to 90 days, on short clocks: half an hour
 	@python bench/lifetime.py
 
+##
+## Documentation, release
+##
+.PHONY: docs
+docs: venv ## the site of the documentation, in .cache/docs/html; needs no network once its tools are there
+	@python docs/site/build.py
+
+.PHONY: release
+release: venv ## changelog, version, tag and tarball: VERSION=0.2.0; pushes nothing
+	@python -m testbed.release "$(VERSION)"
+
 .PHONY: clean
 clean: ## remove every lab, virtual environment and cache of this clone
 	@for lab in demo $$(ls .cache/lab 2>/dev/null); do $(PYTHON) -m testbed down $$lab || true; done

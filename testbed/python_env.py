@@ -20,18 +20,19 @@ from .errors import TestbedError
 REQUIREMENTS = ROOT / "requirements-dev.txt"
 
 
-def make(directory: Path, python: str, overrides: list[str]) -> None:
-    """Make or update a virtual environment with what requirements-dev.txt names.
+def make(directory: Path, python: str, overrides: list[str], named: Path = REQUIREMENTS) -> None:
+    """Make or update a virtual environment with what a file of requirements names.
 
     Args:
         directory: where it lies.
         python: the interpreter to make it with.
-        overrides: pinned requirements that replace the same packages in requirements-dev.txt.
+        overrides: pinned requirements that replace the same packages in that file.
+        named: the file.
 
     Raises:
         TestbedError: the interpreter is too old, or an installation failed.
     """
-    requirements = _requirements(overrides)
+    requirements = _requirements(named, overrides)
     stamp = directory / ".requirements"
     digest = hashlib.sha256("\n".join(requirements).encode()).hexdigest()
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == digest:
@@ -40,18 +41,21 @@ def make(directory: Path, python: str, overrides: list[str]) -> None:
         _create(directory, python)
     pip = [str(directory / "bin" / "python"), "-m", "pip"]
     say(f"installing Python packages into {directory.name}")
-    uv = next(line for line in requirements if line.startswith("uv=="))
+    uv = next(line for line in _lines(REQUIREMENTS) if line.startswith("uv=="))
     _run([*pip, "install", "--quiet", "--disable-pip-version-check", uv])
     command = [str(directory / "bin" / "uv"), "pip", "install", "--quiet", "--python", str(directory / "bin/python")]
     _run([*command, *requirements], env={**os.environ, **_uv_settings(pip)})
     stamp.write_text(digest, encoding="utf-8")
 
 
-def _requirements(overrides: list[str]) -> list[str]:
+def _requirements(named: Path, overrides: list[str]) -> list[str]:
     replaced = {re.split(r"[=\[]", item)[0] for item in overrides}
-    lines = (line.strip() for line in REQUIREMENTS.read_text(encoding="utf-8").splitlines())
-    kept = [line for line in lines if line and not line.startswith("#") and re.split(r"[=\[]", line)[0] not in replaced]
-    return [*kept, *overrides]
+    return [*(line for line in _lines(named) if re.split(r"[=\[]", line)[0] not in replaced), *overrides]
+
+
+def _lines(named: Path) -> list[str]:
+    lines = (line.strip() for line in named.read_text(encoding="utf-8").splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def _create(directory: Path, python: str) -> None:

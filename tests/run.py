@@ -32,7 +32,7 @@ LONGEST = "deploy"  # of the scenarios
 APART = ("containers", "fleet")  # scenarios that are run when they are asked for: each has both processors to itself
 BALANCERS = ("nginx", "haproxy")  # what spreads the requests of the scenario fleet
 SHOWN = 15  # of the tests that took longest
-SOURCES = ["plugins", "tests", "testbed", "molecule", "bench", "examples"]
+SOURCES = ["plugins", "tests", "testbed", "molecule", "bench", "docs", "examples"]
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,8 @@ def steps() -> list[Step]:
         Step("lint", "ansible-lint", ["ansible-lint", "--offline"]),
         Step("lint", "ansible-test sanity", [python, "tests/quality/sanity.py"]),
         Step("lint", "changelog", ["antsibull-changelog", "lint"]),
+        Step("lint", "mypy docs", ["mypy", "--strict", "docs/site"]),
+        Step("lint", "docs", [python, "docs/site/build.py"]),
         Step("lint", "installs", [python, "tests/quality/installs.py"]),
         Step("unit", "unit and template tests", [python, "-m", "pytest", "-q"]),
         Step("unit", "examples/flask_api", [python, "tests/example.py"]),

@@ -13,7 +13,14 @@ from ansible_collections.webops.wsgi.plugins.plugin_utils.checks import run
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import load_schema
 from roles import ROOT
 
-PAGES = [ROOT / "README.md", *sorted(ROOT.glob("roles/*/README.md")), ROOT / "examples" / "flask_api" / "README.md"]
+PAGES = [
+    ROOT / "README.md",
+    *sorted(ROOT.glob("docs/**/*.md")),
+    *sorted(ROOT.glob("roles/*/README.md")),
+    ROOT / "examples" / "flask_api" / "README.md",
+]
+# The first line of a block names its file. These are read by other programs than Ansible.
+OF_OTHERS = ("# .gitlab-ci.yml", "# .github/workflows/", "# prometheus.yml", "# requirements.yml")
 # What a block leaves out with "# ...": it shows the override, not the app.
 SHORTENED = {
     "source": {"path": str(ROOT / "examples" / "flask_api")},
@@ -26,6 +33,8 @@ def blocks(page: Path) -> Iterator[dict[str, Any]]:
     """The variables of every YAML block that has any."""
     for text in re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE):
         content = yaml.safe_load(text)
+        if text.startswith(OF_OTHERS):
+            continue
         variables = content.get("wsgi", {}).get("vars", content)
         for app in variables.get("wsgi_apps", []):
             if "# ..." in text:

@@ -157,7 +157,8 @@ def _rates(day: Day) -> list[float]:
 def last_rate(day: Day) -> float:
     """Requests a second in the last step, which is not over yet."""
     over = day["until"] - day["start"] - day["step"] * (len(day["requests"]) - 1)
-    return float(day["requests"][-1]) / max(1.0, over)
+    rate: float = day["requests"][-1] / max(1.0, over)
+    return rate
 
 
 def _from_zero(values: Iterable[float], top: float) -> list[float | None]:
