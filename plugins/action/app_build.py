@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -24,10 +24,16 @@ from ansible_collections.webops.wsgi.plugins.module_utils.build.inputs import (
 from ansible_collections.webops.wsgi.plugins.module_utils.build.make import build_path
 from ansible_collections.webops.wsgi.plugins.module_utils.host.lock import caller
 from ansible_collections.webops.wsgi.plugins.module_utils.host.pythons import FOLDER
-from ansible_collections.webops.wsgi.plugins.plugin_utils.app_failures import ReportedError, by_app, settle
+from ansible_collections.webops.wsgi.plugins.plugin_utils.app_failures import (
+    ReportedError,
+    by_app,
+    earlier_failures,
+    settle,
+)
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory import env_places
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import plain
 from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx.site import public_folders
+from ansible_collections.webops.wsgi.plugins.plugin_utils.resolved_apps import resolved_apps
 from ansible_collections.webops.wsgi.plugins.plugin_utils.sources import cache
 from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.model import Source, SourceError
 from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.repositories import bring
@@ -37,7 +43,7 @@ ROOT = Path("/srv")  # of all apps on a host
 PARALLEL_SOURCES = 8  # each mostly waits for git, the disk or the network
 
 
-def resolve_all(apps: list[Mapping[str, Any]]) -> tuple[dict[str, Source], dict[str, str]]:
+def resolve_all(apps: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Source], dict[str, str]]:
     """The exact source of every app, resolved side by side, and why those that cannot be read are not there."""
     found: dict[str, Source] = {}
     failures: dict[str, str] = {}
@@ -137,7 +143,7 @@ def times_of_all(variables: Mapping[str, Any]) -> Iterator[Mapping[str, int]]:
         yield (variables["hostvars"][host].get("__wsgi_host") or {}).get("times") or {}
 
 
-def lacking(apps: list[Mapping[str, Any]], host: Mapping[str, Any]) -> list[str]:
+def lacking(apps: Sequence[Mapping[str, Any]], host: Mapping[str, Any]) -> list[str]:
     """Python versions that apps ask for and the host does not have."""
     return sorted({app["python"]["version"] for app in apps if app["runtime"] == "process"} - {"", *host["python"]})
 
@@ -185,7 +191,10 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = plain(self._task.args)
-        apps, host = arguments["apps"], arguments["host"]
+        failed = earlier_failures(task_vars or {})
+        resolved = resolved_apps(arguments, task_vars or {})
+        apps = [app for app in resolved if app["state"] == "present" and app["name"] not in failed]
+        host = arguments["host"]
         pythons, refused = self._install_pythons(lacking(apps, host), arguments, task_vars)
         host = {**host, "python": {**host["python"], **pythons}}
         sources, failures = resolve_all(apps)
@@ -203,7 +212,7 @@ class ActionModule(ActionBase):
         users = [inputs.app for inputs in wanted if inputs.app not in host["users"]]
         if (missing or users) and not self._task.check_mode:
             made = self._make(
-                users, missing, {inputs.app: sources[inputs.app] for inputs in missing}, failures, task_vars
+                apps, users, missing, {inputs.app: sources[inputs.app] for inputs in missing}, failures, task_vars
             )
             if made.get("failed") and not made.get("failures"):
                 result.update(made)
@@ -235,6 +244,7 @@ class ActionModule(ActionBase):
 
     def _make(
         self,
+        apps: list[dict[str, Any]],
         users: list[str],
         missing: list[BuildInputs],
         sources: Mapping[str, Source],
@@ -251,7 +261,7 @@ class ActionModule(ActionBase):
                 if inputs.app not in failures
             ]
             options = {"builds": builds, "archives": archives, "users": users, "who": caller()}
-            options["images"] = [from_registry(app) for app in plain(self._task.args["apps"]) if app["name"] in sources]
+            options["images"] = [from_registry(app) for app in apps if app["name"] in sources]
             options |= way_out(plain(self._task.args))
             made: dict[str, Any] = self._execute_module(
                 module_name="webops.wsgi.app_build", module_args=options, task_vars=task_vars

@@ -9,7 +9,8 @@ import typing as t
 
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.webops.wsgi.plugins.action.config_tree import Renderer
+from ansible_collections.webops.wsgi.plugins.plugin_utils.rendering import Renderer
+from ansible_collections.webops.wsgi.plugins.plugin_utils.resolved_apps import resolved_apps
 
 APP_KEYS = ("name", "state", "domains", "tls")
 ACME_KEYS = (
@@ -61,7 +62,7 @@ class ActionModule(ActionBase):
         """Read provided certificates, then run the module on the host."""
         super().run(tmp, task_vars)
         arguments = dict(self._task.args)
-        apps = arguments.get("apps") or []
+        apps = resolved_apps(arguments, task_vars or {})
         if not isinstance(apps, list) or not all(isinstance(app, dict) for app in apps):
             raise AnsibleActionFail("app_certificates: apps must be a list of dictionaries")
         keys_too = arguments.get("ensure") == "placeholder"

@@ -16,7 +16,6 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.webops.wsgi.plugins.action.app_build import inputs_of
 from ansible_collections.webops.wsgi.plugins.action.app_release import health_options
-from ansible_collections.webops.wsgi.plugins.action.config_tree import Renderer
 from ansible_collections.webops.wsgi.plugins.plugin_utils.image.context import (
     CONTAINERFILE,
     SOURCE,
@@ -26,6 +25,7 @@ from ansible_collections.webops.wsgi.plugins.plugin_utils.image.context import (
 )
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import collection_root, plain
 from ansible_collections.webops.wsgi.plugins.plugin_utils.managers.processes import processes
+from ansible_collections.webops.wsgi.plugins.plugin_utils.rendering import Renderer
 from ansible_collections.webops.wsgi.plugins.plugin_utils.servers.model import tree_files
 from ansible_collections.webops.wsgi.plugins.plugin_utils.sources import cache
 from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.model import Source, SourceError

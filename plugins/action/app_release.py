@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.webops.wsgi.plugins.action.config_tree import Renderer
 from ansible_collections.webops.wsgi.plugins.module_utils.host.lock import caller
 from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import JOB, SUPERVISOR, TIMER
 from ansible_collections.webops.wsgi.plugins.module_utils.managers.systemd import environment_file
@@ -23,9 +22,12 @@ from ansible_collections.webops.wsgi.plugins.plugin_utils.app_failures import (
 from ansible_collections.webops.wsgi.plugins.plugin_utils.checks.runtime import CONTAINER
 from ansible_collections.webops.wsgi.plugins.plugin_utils.fleet.members import APP_HOST
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory import env_places
+from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import plain
 from ansible_collections.webops.wsgi.plugins.plugin_utils.managers import supervisor
 from ansible_collections.webops.wsgi.plugins.plugin_utils.managers.processes import Process, processes
 from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx.site import asked_name, names, state_folders
+from ansible_collections.webops.wsgi.plugins.plugin_utils.rendering import Renderer
+from ansible_collections.webops.wsgi.plugins.plugin_utils.resolved_apps import resolved_apps
 from ansible_collections.webops.wsgi.plugins.plugin_utils.rollout import (
     ACTIVATED,
     BATCHES,
@@ -184,8 +186,9 @@ PARTS = {"first": _first, "others": _others, "back": _back, "last": _last}
 class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        arguments, variables = self._task.args, task_vars or {}
-        present = [app for app in arguments["apps"] if app["state"] == "present"]
+        arguments, variables = plain(self._task.args), task_vars or {}
+        apps = resolved_apps(arguments, variables)
+        present = [app for app in apps if app["state"] == "present"]
         turn = arguments.get("turn", "")
         if turn:
             part = PARTS[turn](present, Order(variables, arguments))
@@ -210,7 +213,9 @@ class ActionModule(ActionBase):
                 for app in present
             ],
             "absent": [
-                {"name": app["name"], "purge": app["purge"]} for app in arguments["apps"] if app["state"] == "absent"
+                {"name": app["name"], "purge": app["purge"]}
+                for app in apps
+                if "apps" in arguments and app["state"] == "absent"
             ],
             "rollback": part.rollback,
             "finish": part.finish,
@@ -287,31 +292,22 @@ def _described(app: dict[str, Any]) -> dict[str, Any]:
 
 
 class Units:
-    """What the process manager reads of all apps; what every app has is rendered for all of them at once."""
+    """What the process manager reads of apps."""
 
     def __init__(self, renderer: Renderer, apps: list[dict[str, Any]]) -> None:
         self._renderer = renderer
         self._apps = {app["name"]: _described(app) for app in apps}
-        described = list(self._apps.values())
-        self._texts = {template: self._each(template, described) for template in [SETTINGS, RUNTIME, *FILES.values()]}
-
-    def _each(self, template: str, apps: list[dict[str, Any]]) -> dict[str, str]:
-        texts = self._renderer.render_each(template, "app", apps, {})
-        if texts is None:
-            texts = [self._renderer.render(template, {"app": app}) for app in apps]
-        return {app["name"]: text for app, text in zip(apps, texts, strict=True)}
 
     def of(self, app: Mapping[str, Any]) -> dict[str, Any]:
         """The module's options that hold an app's texts."""
         name = app["name"]
         listener = LISTENER if app["listen"] else {}
-        files = {f"{name}{suffix}": self._texts[template][name] for suffix, template in FILES.items()}
-        files.update({f"{name}{suffix}": self._render(template, app) for suffix, template in listener.items()})
+        files = {f"{name}{suffix}": self._render(template, app) for suffix, template in {**FILES, **listener}.items()}
         beside = list(processes(app))
         writes = app["persistent"] or app["persistent_files"] or self._apps[name]["state_folders"]
         found = {
-            "settings": self._texts[SETTINGS][name],
-            "runtime": self._texts[RUNTIME][name],
+            "settings": self._render(SETTINGS, app),
+            "runtime": self._render(RUNTIME, app),
             "prepare": self._render("prepare.j2", app) if writes else "",
             "files": files,  # under another manager too, for releases of systemd's that are gone back to
             "commands": {process.name: self._render("command.j2", app, process) for process in beside},

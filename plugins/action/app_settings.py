@@ -9,7 +9,6 @@ import typing as t
 
 import ansible.template
 from ansible.plugins.action import ActionBase
-from ansible_collections.webops.wsgi.plugins.action.config_tree import Renderer
 from ansible_collections.webops.wsgi.plugins.plugin_utils import rollout
 from ansible_collections.webops.wsgi.plugins.plugin_utils.app_failures import FACT
 from ansible_collections.webops.wsgi.plugins.plugin_utils.checks import run as checks
@@ -23,6 +22,7 @@ from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings imp
     load_schema,
     plain,
 )
+from ansible_collections.webops.wsgi.plugins.plugin_utils.rendering import Renderer
 
 _REASON = re.compile(
     r"'[^']+' is undefined|'[^']+' has no attribute '[^']+'|No filter named '[^']+'|Could not load \"[^\"]+\""

@@ -6,13 +6,13 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.webops.wsgi.plugins.action import config_tree
-from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import plain
+from ansible_collections.webops.wsgi.plugins.plugin_utils.resolved_apps import resolved_apps
 from ansible_collections.webops.wsgi.plugins.plugin_utils.servers.model import tree_files
 
 
 class ActionModule(config_tree.ActionModule):
     """Asks each server for its files: in a playbook each of them would carry all apps through Ansible's templating."""
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        self._task.args["files"] = tree_files(plain(self._task.args.pop("apps")))
-        return super().run(tmp, task_vars)
+    def files(self) -> Any:
+        apps = resolved_apps(self._task.args, self.variables)
+        return tree_files([app for app in apps if app["state"] == "present"])

@@ -26,7 +26,9 @@ attributes:
     support: full
 options:
   apps:
-    description: The apps as the action M(webops.wsgi.app_settings) resolves them.
+    description:
+      - The apps as the action M(webops.wsgi.app_settings) resolves them.
+      - Without it those of the fact C(__wsgi_apps), which Ansible then need not evaluate again.
     type: list
     elements: dict
   host:

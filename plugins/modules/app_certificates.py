@@ -36,11 +36,10 @@ options:
     required: true
   apps:
     description:
-      - The apps of the host, present and absent, as in the fact C(__wsgi_apps). Other keys than these are not sent to
-        the host.
+      - The apps of the host, present and absent. Other keys than these are not sent to the host.
+      - Required on the host; the action plugin takes those of the fact C(__wsgi_apps) when it is given none.
     type: list
     elements: dict
-    required: true
     suboptions:
       name:
         description: Name of the app; also the name of its certificate in C(certbot).
@@ -393,7 +392,7 @@ def argument_spec() -> dict[str, t.Any]:
     }
     return {
         "ensure": {"type": "str", "choices": ["placeholder", "issued"], "required": True},
-        "apps": {"type": "list", "elements": "dict", "required": True, "options": app},
+        "apps": {"type": "list", "elements": "dict", "options": app},
         "provided": {"type": "dict", "default": {}, "no_log": True},
         "credentials": {"type": "dict", "default": {}, "no_log": True},
         "files": {"type": "list", "elements": "dict", "default": [], "options": managed},

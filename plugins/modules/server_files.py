@@ -16,10 +16,9 @@ description:
 author: webops.wsgi contributors (@webops)
 options:
   apps:
-    description: Resolved apps.
+    description: As of M(webops.wsgi.app_build).
     type: list
     elements: dict
-    required: true
   root:
     description: As of M(webops.wsgi.config_tree).
     type: path

@@ -17,8 +17,8 @@ from typing import Any
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
-from ansible_collections.webops.wsgi.plugins.action.config_tree import Renderer
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import load_schema
+from ansible_collections.webops.wsgi.plugins.plugin_utils.rendering import Renderer
 from ansible_collections.webops.wsgi.plugins.plugin_utils.servers.model import server
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,7 +84,14 @@ def render(role: str, template: str, **variables: Any) -> str:
 def renderer(role: str, **variables: Any) -> Renderer:
     """What config_tree renders a role's templates with."""
     folder = ROOT / "roles" / role
-    values = {"__wsgi_host": HOST, "__wsgi_apps": [], "__wsgi_left_out": [], **_role_variables(role), **variables}
+    values = {
+        "inventory_hostname": "host",
+        "__wsgi_host": HOST,
+        "__wsgi_apps": [],
+        "__wsgi_left_out": [],
+        **_role_variables(role),
+        **variables,
+    }
     action = SimpleNamespace(
         _find_needle=lambda _kind, name: str(folder / "templates" / name),
         _loader=_loader(),

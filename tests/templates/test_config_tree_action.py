@@ -13,8 +13,9 @@ import pytest
 from ansible.errors import AnsibleActionFail
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
-from ansible_collections.webops.wsgi.plugins.action.config_tree import ActionModule, Renderer
+from ansible_collections.webops.wsgi.plugins.action.config_tree import ActionModule
 from ansible_collections.webops.wsgi.plugins.module_utils.config_tree.files import TreeFile
+from ansible_collections.webops.wsgi.plugins.plugin_utils.rendering import Renderer
 from render import ROOT
 
 

@@ -207,4 +207,4 @@ def test_certificates_are_looked_for_under_the_names_of_their_apps() -> None:
         {"name": "own", "state": "present", "tls": "off"},
     ]
     found = renderer("balancer", __wsgi_apps=apps)
-    assert found._templar("").template(found.task_vars["__balancer_lineages"]) == ["/etc/letsencrypt/renewal/api.conf"]
+    assert found.value("__balancer_lineages") == ["/etc/letsencrypt/renewal/api.conf"]
