@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.webops.wsgi.plugins.module_utils.failures.remedies import remedy
 from roles import ROOT
 
 PAGES = sorted(
@@ -78,3 +79,15 @@ def test_the_site_has_a_page_for_each_task() -> None:
     first = text_of(ROOT / "docs" / "index.md")
     for page in ROOT.glob("docs/[ft]*/*.md"):
         assert f"({page.relative_to(ROOT / 'docs')})" in first, f"{page.name} is missing in docs/index.md"
+
+
+def test_messages_that_are_explained_are_those_that_people_meet() -> None:
+    """They are in the sources, or there is a remedy for them."""
+    table = text_of(ROOT / "docs" / "troubleshooting.md").split("## ")[1]
+    sources = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("plugins/**/*.py"))
+    messages = [
+        message for line in re.findall(r"^\| (`.*?) \|", table, re.M) for message in re.findall(r"`([^`]+)`", line)
+    ]
+    assert len(messages) > 12
+    unknown = [message for message in messages if message not in sources and not remedy(message)]
+    assert not unknown

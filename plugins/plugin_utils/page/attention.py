@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ansible_collections.webops.wsgi.plugins.module_utils.failures.faults import Fault
 from ansible_collections.webops.wsgi.plugins.plugin_utils.fleet import view
-from ansible_collections.webops.wsgi.plugins.plugin_utils.page.words import megabytes, number
+from ansible_collections.webops.wsgi.plugins.plugin_utils.page.words import megabytes, moment, number
 
 Row = Mapping[str, t.Any]
 
@@ -123,7 +123,7 @@ def _deployment(row: Row) -> Iterator[Told]:
     if last.get("outcome", "ok") != "ok":
         text = f"the last deployment failed ({last.get('source') or last.get('to')}, {last.get('who', 'unknown')}, "
         yield (
-            f"{text}{last.get('time', '')}); release {row['release'] or '-'} serves",
+            f"{text}{moment(last.get('time', ''))}); release {row['release'] or '-'} serves",
             "run it again: it says why",
             False,
         )

@@ -56,6 +56,7 @@ class Card:
         place: Where it is on the page.
         level: C(bad), C(warn) or C(good).
         word: Its state in a word or two.
+        word_level: The level of that alone.
         url: Where clients find it; empty when that is nowhere.
         release: The number of its release.
         source: What that was made from.
@@ -80,6 +81,7 @@ class Card:
     place: str
     level: str
     word: str
+    word_level: str
     url: str
     release: str
     source: str
@@ -151,13 +153,16 @@ def _card(row: Row, items: Iterable[Item], place: str, now: float) -> Card:
     changes = tuple(_change(line, now) for line in reversed(row["history"][-HISTORY:]))
     day, most, used = row.get("traffic"), row["memory_max_bytes"], memory_used(row)
     memory = f"{words.megabytes(used)} of {words.megabytes(most)}" if most else words.megabytes(used)
+    level = "bad" if any(item.urgent for item in mine) else "warn" if mine else "good"
+    word, word_level = _word(row, level)
     serving = [line for line in row["history"] if line.get("to") == row["release"] and line.get("outcome") == "ok"]
     return Card(
         name=row["app"],
         host=row["host"],
         place=place,
-        level="bad" if any(item.urgent for item in mine) else "warn" if mine else "good",
-        word=_word(row),
+        level=level,
+        word=word,
+        word_level=word_level,
         url=row["url"] if str(row.get("url", "")).startswith(("https://", "http://")) else "",
         release=row["release"] or "-",
         source=row["source"] or "-",
@@ -181,12 +186,15 @@ def _card(row: Row, items: Iterable[Item], place: str, now: float) -> Card:
     )
 
 
-def _word(row: Row) -> str:
+def _word(row: Row, level: str) -> tuple[str, str]:
+    """The state in a word or two, and its level."""
     if row["maintenance"]:
-        return "closed for maintenance"
+        return "closed for maintenance", "warn"
     if not row["release"]:
-        return "not deployed"
-    return "healthy" if not row["health"] else "not healthy"
+        return "not deployed", "bad"
+    if row["health"]:
+        return "not healthy", "bad"
+    return ("needs attention", level) if level == "bad" else ("healthy", "good")
 
 
 def _certificate(row: Row) -> str:
@@ -225,7 +233,7 @@ def _note(row: Row) -> str:
 def _change(line: Mapping[str, t.Any], now: float) -> Change:
     verb = {"deploy": "deployed", "rollback": "went back to"}.get(line.get("action", ""), line.get("action", "-"))
     return Change(
-        when=line.get("time", "-").replace("T", " ").replace("Z", " UTC"),
+        when=words.moment(line.get("time", "-")),
         ago=_ago(line.get("time", ""), now),
         who=line.get("who", "-"),
         what=f"{verb} release {line.get('to') or '-'}",

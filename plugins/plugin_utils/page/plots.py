@@ -194,7 +194,7 @@ def _round_up(value: float, whole: bool = False) -> float:
     if value <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
-    rounded = next(power * factor for factor in (1, 2, 4, 5, 8, 10) if power * factor >= value * 0.999)
+    rounded = next(power * factor for factor in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if power * factor >= value * 0.999)
     return max(1.0, rounded) if whole else rounded
 
 

@@ -17,7 +17,8 @@ def milliseconds(value: float | None) -> str:
     """A latency in the unit that suits it."""
     if value is None:
         return "-"
-    return f"{value / 1000:.3g} s" if value >= 1000 else f"{value:.3g} ms"
+    value = float(f"{value:.2g}")  # more digits would be made up, see traffic.day
+    return f"{value / 1000:g} s" if value >= 1000 else f"{value:g} ms"
 
 
 def megabytes(value: float | None) -> str:
@@ -32,3 +33,8 @@ def duration(seconds: float) -> str:
             count = int(seconds // length)
             return f"{count} {unit}{'s' if count > 1 else ''}"
     return "less than a minute"
+
+
+def moment(text: str) -> str:
+    """A moment of an app's history for people."""
+    return text.replace("T", " ").replace("Z", " UTC")

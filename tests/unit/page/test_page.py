@@ -127,4 +127,4 @@ def test_durations_and_latencies() -> None:
         "2 hours",
         "2 days",
     ]
-    assert [words.milliseconds(value) for value in (None, 3.09, 1500)] == ["-", "3.09 ms", "1.5 s"]
+    assert [words.milliseconds(value) for value in (None, 3.09, 297, 1500)] == ["-", "3.1 ms", "300 ms", "1.5 s"]

@@ -20,11 +20,11 @@ def of(**changes: Any) -> list[plots.Plot]:
 
 
 def test_requests_lie_below_the_top_of_the_scale() -> None:
-    requests, _latencies, _errors = of(requests=[0] * (STEPS - 1) + [1800])
+    requests, _latencies, _errors = of(requests=[0] * (STEPS - 1) + [2400])
     assert [label.text for label in requests.scale] == ["4", "2"]
     found = points(requests.shapes[1].path)
-    assert (found[0][1], found[-1][1]) == (plots.HEIGHT, pytest.approx(25))
-    assert requests.summary == "1,800 requests, at most 3 a second"
+    assert (found[0][1], found[-1][1]) == (plots.HEIGHT, 0)
+    assert requests.summary == "2,400 requests, at most 4 a second"
 
 
 def test_the_last_step_is_not_over_yet() -> None:
