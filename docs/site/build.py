@@ -93,7 +93,7 @@ def with_links_to_pages(page: Path, pages: set[Path]) -> str:
 def describe_plugins() -> None:
     """Have antsibull-docs describe the collection, from a copy whose specifications have only what it knows."""
     collection = WORK / "collections" / "ansible_collections" / "webops" / "wsgi"
-    for name in ("galaxy.yml", "meta", "plugins", "README.md", "LICENSE"):
+    for name in ("galaxy.yml", "meta", "plugins", "docs/docsite", "README.md", "LICENSE"):
         source = ROOT / name
         target = collection / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -116,8 +116,11 @@ def describe_plugins() -> None:
         plugin.write_text(with_full_names(plugin.read_text(encoding="utf-8"), owners), encoding="utf-8")
     target = SOURCE / "reference"
     target.mkdir(parents=True)
+    here = {"ANSIBLE_COLLECTIONS_PATH": str(WORK / "collections")}
+    checks = ["--plugin-docs", "--validate-collection-refs=self"]
+    run("antsibull-docs", "lint-collection-docs", *checks, str(collection), **here)
     options = ["--use-current", "--squash-hierarchy", "--fail-on-error", "--dest-dir", str(target)]
-    run("antsibull-docs", "collection", *options, "webops.wsgi", ANSIBLE_COLLECTIONS_PATH=str(WORK / "collections"))
+    run("antsibull-docs", "collection", *options, "webops.wsgi", **here)
 
 
 def with_full_names(text: str, owners: dict[str, str], own: str = "") -> str:
