@@ -5,10 +5,16 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import json
+import os
 import typing as t
 
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
+from ansible_collections.webops.wsgi.plugins.plugin_utils.app_failures import remember
+from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import collection_root, plain
 from ansible_collections.webops.wsgi.plugins.plugin_utils.rendering import Renderer
 from ansible_collections.webops.wsgi.plugins.plugin_utils.resolved_apps import resolved_apps
 
@@ -26,7 +32,7 @@ ACME_KEYS = (
     "preflight",
     "preflight_holds_back",
 )
-from ansible_collections.webops.wsgi.plugins.plugin_utils.app_failures import remember
+PLACEHOLDER_KEYS = ("ensure", "apps", "provided", "links", "store", "letsencrypt")  # options that this phase reads
 
 
 def reduce_app(app: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -49,20 +55,41 @@ def rendered(entry: t.Mapping[str, t.Any], renderer: Renderer) -> dict[str, t.An
     template = entry.get("template")
     if not template:
         return dict(entry)
-    return {**entry, "template": "", "content": renderer.render(str(template), {})}
+    own = os.path.join(collection_root(), "roles", "certbot", "templates", str(template))  # from any play
+    path = own if os.path.isfile(own) else str(template)
+    return {**entry, "template": "", "content": renderer.render(path, {})}
 
 
-class ActionModule(ActionBase):
-    """Runs the module with the reduced apps and the rendered files."""
+def signature(options: t.Mapping[str, t.Any]) -> str:
+    """What two calls have in common that ask for the same."""
+    if options["ensure"] == "placeholder":
+        told = {key: options[key] for key in PLACEHOLDER_KEYS if key in options}
+    else:
+        told = {**options, "nginx_reloads": False}  # says nothing of what is wanted
+    return hashlib.sha256(json.dumps(plain(told), sort_keys=True).encode()).hexdigest()
 
-    TRANSFERS_FILES = False
-    _supports_check_mode = True
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        """Read provided certificates, then run the module on the host."""
-        super().run(tmp, task_vars)
-        arguments = dict(self._task.args)
-        apps = resolved_apps(arguments, task_vars or {})
+class Call:
+    """Makes the module's options of a task's."""
+
+    def __init__(self, action: ActionBase, task_vars: t.Mapping[str, t.Any]) -> None:
+        self._loader = action._loader
+        self._variables = task_vars
+        self._renderer = Renderer(action, task_vars)
+
+    @functools.cached_property
+    def _of_play(self) -> list[dict[str, t.Any]]:
+        return resolved_apps({}, self._variables)
+
+    def options(self, given: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+        """The options as the module takes them, with the contents of files that are here.
+
+        :raises AnsibleActionFail: a file cannot be read; the message names app and file.
+        """
+        arguments = {**(given.get("options") or {}), **given}
+        for own in ("options", "in_place"):
+            arguments.pop(own, None)
+        apps = resolved_apps(arguments, self._variables) if "apps" in arguments else self._of_play
         if not isinstance(apps, list) or not all(isinstance(app, dict) for app in apps):
             raise AnsibleActionFail("app_certificates: apps must be a list of dictionaries")
         keys_too = arguments.get("ensure") == "placeholder"
@@ -79,12 +106,8 @@ class ActionModule(ActionBase):
             }
         arguments["apps"] = [reduce_app(app) for app in apps]
         # Not by lookups in the task: each would copy all variables, all apps among them.
-        renderer = Renderer(self, task_vars or {})
-        arguments["files"] = [rendered(entry, renderer) for entry in arguments.get("files") or []]
-        done = self._execute_module(
-            module_name="webops.wsgi.app_certificates", module_args=arguments, task_vars=task_vars
-        )
-        return remember(done, task_vars or {})
+        arguments["files"] = [rendered(entry, self._renderer) for entry in arguments.get("files") or []]
+        return arguments
 
     def _read_provided(self, app: t.Mapping[str, t.Any], keys_too: bool) -> dict[str, str]:
         """Return the contents of the app's certificate files. Raises AnsibleActionFail naming app and file."""
@@ -112,3 +135,22 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(f'app "{app}": {key} ({path}) cannot be read: {error}') from error
         finally:
             self._loader.cleanup_tmp_file(real)
+
+
+class ActionModule(ActionBase):
+    """Runs the module with the reduced apps and the rendered files."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        """Read provided certificates, then run the module on the host, unless all is known to be in place."""
+        super().run(tmp, task_vars)
+        given = self._task.args
+        options = Call(self, task_vars or {}).options(given)
+        if (given.get("in_place") or {}).get(options.get("ensure")) == signature(options):
+            return {"changed": False, "actions": [], "issued": []}
+        done = self._execute_module(
+            module_name="webops.wsgi.app_certificates", module_args=options, task_vars=task_vars
+        )
+        return remember(done, task_vars or {})

@@ -5,8 +5,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from ansible_collections.webops.wsgi.plugins.action.app_certificates import Call, signature
 from ansible_collections.webops.wsgi.plugins.plugin_utils.app_failures import FailuresOfApps
+
+PHASES = ("placeholder", "issued")
 
 
 class ActionModule(FailuresOfApps):
-    """Runs the module of the same name."""
+    """Runs the module of the same name, which learns of certificates what their own module would be told."""
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        common = self._task.args.pop("certificates", None)
+        calls: dict[str, dict[str, Any]] = {}
+        if common:
+            call = Call(self, task_vars or {})
+            calls = {phase: call.options({"ensure": phase, "options": common}) for phase in PHASES}
+            self._task.args["certificates"] = calls["issued"]  # no private key is needed to look
+        result = super().run(tmp, task_vars)
+        settled = result.pop("certificates_settled", False)
+        signatures = {phase: signature(options) for phase, options in calls.items()} if settled else {}
+        return {**result, "certificates_in_place": signatures}

@@ -333,161 +333,20 @@ errors:
   sample: []
 """
 
-import datetime
 import os
-import shlex
 import traceback
 import typing as t
 
-from ansible_collections.webops.wsgi.plugins.module_utils.certificates import issue, model, placement
+from ansible_collections.webops.wsgi.plugins.module_utils.certificates import call, model
 from ansible_collections.webops.wsgi.plugins.module_utils.certificates import store as certificate_store
-from ansible_collections.webops.wsgi.plugins.module_utils.certificates.acme import adopt as certificate_adopt
 from ansible_collections.webops.wsgi.plugins.module_utils.certificates.acme import setup
 from ansible_collections.webops.wsgi.plugins.module_utils.host.outgoing import outgoing
 from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
 
 
-def argument_spec() -> dict[str, t.Any]:
-    """Return the options of the module."""
-    fallback = {
-        "acme_directory": {"type": "str", "required": True},
-        "eab_kid": {"type": "str", "default": ""},
-        "eab_hmac_key": {"type": "str", "default": "", "no_log": True},
-        "ca_bundle": {"type": "str", "default": ""},
-    }
-    acme = {
-        "fallbacks": {"type": "list", "elements": "dict", "default": [], "options": fallback},
-        "acme_directory": {"type": "str", "default": model.LETS_ENCRYPT},
-        "staging": {"type": "bool", "default": False},
-        "email": {"type": "str", "default": ""},
-        "key_type": {"type": "str", "choices": ["ecdsa", "rsa"], "default": "ecdsa", "no_log": False},
-        "profile": {"type": "str", "default": ""},
-        "dns_plugin": {"type": "str", "default": ""},
-        "dns_propagation": {"type": "int", "default": 0},
-        "eab_kid": {"type": "str", "default": ""},
-        "eab_hmac_key": {"type": "str", "default": "", "no_log": True},
-        "preflight": {"type": "bool", "default": True},
-        "preflight_holds_back": {"type": "str", "choices": ["domain", "app", "host"], "default": "app"},
-    }
-    app = {
-        "name": {"type": "str", "required": True},
-        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-        "domains": {"type": "list", "elements": "str", "default": []},
-        "tls": {"type": "str", "choices": ["letsencrypt", "selfsigned", "provided", "off"], "default": "letsencrypt"},
-        "certificate": {
-            "type": "dict",
-            "options": {
-                "cert": {"type": "path", "required": True},
-                "key": {"type": "path", "required": True, "no_log": False},
-            },
-        },
-        "certbot": {"type": "dict", "default": {}, "options": acme},
-    }
-    managed = {
-        "path": {"type": "path", "required": True},
-        "content": {"type": "str", "default": ""},
-        "template": {"type": "str", "default": ""},
-        "mode": {"type": "str", "default": "0644"},
-        "always": {"type": "bool", "default": False},
-    }
-    return {
-        "ensure": {"type": "str", "choices": ["placeholder", "issued"], "required": True},
-        "apps": {"type": "list", "elements": "dict", "options": app},
-        "provided": {"type": "dict", "default": {}, "no_log": True},
-        "credentials": {"type": "dict", "default": {}, "no_log": True},
-        "files": {"type": "list", "elements": "dict", "default": [], "options": managed},
-        "timer": {"type": "str", "default": ""},
-        "watch": {"type": "str", "default": ""},
-        "webroot": {"type": "path", "default": "/var/www/acme"},
-        "renew_left": {"type": "int", "default": 33},
-        "agree_tos": {"type": "bool", "default": True},
-        "ca_bundle": {"type": "str", "default": ""},
-        "resolver": {"type": "str", "default": ""},
-        "max_failures": {"type": "int", "default": 3},
-        "max_certificates": {"type": "int", "default": 4},
-        "certbot": {"type": "str", "default": "certbot"},
-        "links": {"type": "path", "default": "/etc/nginx/tls"},
-        "store": {"type": "path", "default": "/etc/nginx/tls.d"},
-        "letsencrypt": {"type": "path", "default": "/etc/letsencrypt"},
-        "address": {"type": "str", "default": "127.0.0.1"},
-        "https_port": {"type": "int", "default": 443},
-        "reload_timeout": {"type": "float", "default": 10.0},
-        "nginx_reloads": {"type": "bool", "default": False},
-    }
-
-
-def read_app(given: t.Mapping[str, t.Any], params: t.Mapping[str, t.Any]) -> model.App:
-    """Return one app from the options."""
-    acme = given["certbot"] or {}
-    pem = params["provided"].get(given["name"]) or {}
-    return model.App(
-        name=given["name"],
-        domains=tuple(domain.lower() for domain in given["domains"]),
-        tls=given["tls"],
-        present=given["state"] == "present",
-        acme=model.Acme(
-            directory=model.LETS_ENCRYPT_STAGING
-            if acme.get("staging")
-            else acme.get("acme_directory") or model.LETS_ENCRYPT,
-            email=acme.get("email") or "",
-            key_type=acme.get("key_type") or "ecdsa",
-            profile=acme.get("profile") or "",
-            dns_plugin=acme.get("dns_plugin") or "",
-            dns_propagation=acme.get("dns_propagation") or 0,
-            eab_kid=acme.get("eab_kid") or "",
-            eab_hmac_key=acme.get("eab_hmac_key") or "",
-            fallbacks=tuple(
-                model.Authority(each["acme_directory"], each["eab_kid"], each["eab_hmac_key"], each["ca_bundle"])
-                for each in acme.get("fallbacks") or ()
-            ),
-            preflight=acme.get("preflight", True),
-            holds_back=acme.get("preflight_holds_back") or "app",
-        ),
-        chain_pem=pem.get("cert") or "",
-        key_pem=pem.get("key") or "",
-        credentials=params["credentials"].get(given["name"]) or "",
-    )
-
-
-def check_apps(apps: t.Sequence[model.App], placeholder: bool) -> None:
-    """Raise CertificateError when an app lacks what its kind of certificate needs."""
-    for app in apps:
-        if app.served and not app.domains:
-            raise model.CertificateError(f'app "{app.name}": domains is empty; name at least one, or set tls: off')
-        if app.served and app.tls == "provided" and not (app.chain_pem and (app.key_pem or not placeholder)):
-            raise model.CertificateError(
-                f'app "{app.name}": tls is provided, but certificate.cert and certificate.key are not both given'
-            )
-
-
-def run_phase(
-    module: QuietModule, host: certificate_store.Host, apps: t.Sequence[model.App]
-) -> certificate_store.Outcome:
-    """Run the phase that was asked for. Raises CertificateError."""
-    params = module.params
-    now = datetime.datetime.now(datetime.UTC)
-    if params["ensure"] == "placeholder":
-        outcome = certificate_adopt.adopt(host, apps, module.check_mode)
-        rest = [app for app in apps if not (module.check_mode and certificate_adopt.twin(host, app))]
-        return outcome.merge(placement.ensure_placeholder(host, rest, now, module.check_mode))
-    return issue.ensure_issued(
-        host,
-        apps,
-        now,
-        check=module.check_mode,
-        files=[
-            setup.ManagedFile(each["path"], each["content"], int(each["mode"], 8), each["always"])
-            for each in params["files"]
-        ],
-        timer=params["timer"],
-        watch=params["watch"],
-        nginx_reloads=params["nginx_reloads"],
-    )
-
-
 def main() -> None:
     """Run the module."""
-    module = QuietModule(argument_spec=argument_spec(), supports_check_mode=True)
+    module = QuietModule(argument_spec=call.argument_spec(), supports_check_mode=True)
     params = module.params
 
     # As the timer's certbot, which has no session of a person.
@@ -502,27 +361,13 @@ def main() -> None:
         return certificate_store.Completed(rc, out + err)
 
     os.environ["PATH"] = os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/sbin:/sbin"
-    host = certificate_store.Host(
-        run=run,
-        links=params["links"],
-        store=params["store"],
-        letsencrypt=params["letsencrypt"],
-        webroot=params["webroot"],
-        renew_left=params["renew_left"],
-        agree_tos=params["agree_tos"],
-        ca_bundle=params["ca_bundle"],
-        resolver=params["resolver"],
-        max_failures=params["max_failures"],
-        max_certificates=params["max_certificates"],
-        certbot=tuple(shlex.split(params["certbot"])),
-        address=params["address"],
-        port=params["https_port"],
-        reload_timeout=params["reload_timeout"],
-    )
-    apps = [read_app(app, params) for app in params["apps"]]
+    host = call.host_of(params, run)
     try:
-        check_apps(apps, params["ensure"] == "placeholder")
-        outcome = run_phase(module, host, apps)
+        apps = call.apps_of(params)
+        if params["ensure"] == "placeholder":
+            outcome = call.have_files(host, apps, module.check_mode)
+        else:
+            outcome = call.have_issued(params, host, apps, module.check_mode, params["nginx_reloads"])
     except model.CertificateError as error:
         module.fail_json(msg=str(error), actions=[], issued=[], certificates={}, errors=[str(error)])
     except OSError as error:

@@ -86,6 +86,12 @@ options:
         description: Group that may look into the tree, empty for everybody.
         type: str
         default: ""
+  certificates:
+    description:
+      - Options of M(webops.wsgi.app_certificates) that its calls have in common; then their certificates are looked at
+        too.
+    type: dict
+    default: {}
   wanted:
     description:
       - What the inventory asks of the host and only the host can judge, as M(webops.wsgi.app_settings) returns it in
@@ -225,15 +231,27 @@ trees:
   returned: success
   type: dict
   sample: {/etc/wsgi: 3f2a9c0d11e4b7a6}
+certificates_in_place:
+  description:
+    - For each phase of M(webops.wsgi.app_certificates) what stands for the call that would find nothing to do, for
+      O(webops.wsgi.app_certificates#module:in_place).
+    - Empty when there is something to do.
+  returned: success
+  type: dict
 uv:
   description: O(uv) where that file exists, else empty.
   returned: success
   type: str
 """
 
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ansible_collections.webops.wsgi.plugins.module_utils.balancer.drained import drained
+from ansible_collections.webops.wsgi.plugins.module_utils.certificates.call import settled
+from ansible_collections.webops.wsgi.plugins.module_utils.certificates.store import Completed
 from ansible_collections.webops.wsgi.plugins.module_utils.config_tree.spec import Spec
 from ansible_collections.webops.wsgi.plugins.module_utils.config_tree.state import in_place
 from ansible_collections.webops.wsgi.plugins.module_utils.host import pythons, wishes
@@ -259,6 +277,15 @@ WANTED_OPTIONS = {
 }
 
 
+def run(command: Sequence[str], environment: Mapping[str, str]) -> Completed:
+    """Run a program that tells how things are."""
+    surroundings = {**os.environ, "LC_ALL": "C.UTF-8", **environment}
+    done = subprocess.run(
+        command, capture_output=True, text=True, errors="replace", env=surroundings, timeout=30, check=False
+    )
+    return Completed(done.returncode, done.stdout + done.stderr)
+
+
 def main() -> None:
     module = QuietModule(
         argument_spec={
@@ -268,6 +295,7 @@ def main() -> None:
             "uv": {"type": "path"},
             "files": {"type": "list", "elements": "path", "default": []},
             "trees": {"type": "list", "elements": "dict", "default": [], "options": TREE_OPTIONS},
+            "certificates": {"type": "dict", "default": {}},
             "wanted": {"type": "dict", "default": {}, "options": WANTED_OPTIONS},
             "balancer": {"type": "bool", "default": False},
             "address": {"type": "str", "default": ""},
@@ -308,6 +336,7 @@ def main() -> None:
         "files": [path for path in module.params["files"] if Path(path).is_file()],
         "trees": {tree["root"]: in_place(Spec(files=(), **tree)) for tree in module.params["trees"]},
         "uv": uv if Path(uv).is_file() else "",
+        "certificates_settled": bool(module.params["certificates"]) and settled(module.params["certificates"], run),
     }
     if state["packages_missing"] and (holder := host.holder_of_apt()):
         module.warn(f"{holder} keeps apt from installing packages; the run waits for it, ten minutes or more")
