@@ -431,8 +431,10 @@ CONTAINERS = lab(
     "molecule-containers",
     Host("d13", "13", domains=("api.d13.example.test", "docked.d13.example.test"), engines=True),
 )
+COMPOSE = lab("molecule-compose", Host("d13", "13", domains=("api.d13.example.test",), engines=True))
 PUBLISHED = ("httpbin", "radicale", "dav", "isso", "index", "pastes", "trac", "kinto")
 SCENARIOS = {
+    "compose": COMPOSE,
     "containers": CONTAINERS,
     "apps": _scenario("apps", "packages", "notes", "shop", "compiled", "another", *PUBLISHED),
     "default": _scenario("default", "api", "httpbin", "packed", prepared=False),

@@ -34,7 +34,7 @@ class ActionModule(ActionBase):
         arguments = dict(self._task.args)
         if "packed" in arguments:
             raise AnsibleActionFail("packed is filled in by this action; give files")
-        files = self._files(self.files(), Renderer(self, variables))
+        files = rendered_files(self.files(), Renderer(self, variables))
         for name in ("files", "apps"):
             arguments.pop(name, None)
         in_place = str(arguments.pop("in_place", None) or "")
@@ -53,14 +53,19 @@ class ActionModule(ActionBase):
         """The entries of the tree; another action of this kind makes them of apps."""
         return plain(self._task.args.get("files"))
 
-    def _files(self, entries: Any, renderer: Renderer) -> list[TreeFile]:
-        if not isinstance(entries, list):
-            raise AnsibleActionFail("files is required and must be a list")
-        found: list[TreeFile] = []
-        for entry in entries:
-            _check_entry(entry)
-            found += _each(entry, renderer) if entry.get("each") is not None else [_render(entry, {}, {}, renderer)]
-        return found
+
+def rendered_files(entries: Any, renderer: Renderer) -> list[TreeFile]:
+    """The files of a tree.
+
+    :raises AnsibleActionFail: an entry is none, or its template cannot be rendered.
+    """
+    if not isinstance(entries, list):
+        raise AnsibleActionFail("files is required and must be a list")
+    found: list[TreeFile] = []
+    for entry in entries:
+        _check_entry(entry)
+        found += _each(entry, renderer) if entry.get("each") is not None else [_render(entry, {}, {}, renderer)]
+    return found
 
 
 def _is_generation(name: str, files: list[TreeFile]) -> bool:

@@ -13,7 +13,7 @@ import pytest
 from ansible.errors import AnsibleActionFail
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
-from ansible_collections.webops.wsgi.plugins.action.config_tree import ActionModule
+from ansible_collections.webops.wsgi.plugins.action.config_tree import rendered_files
 from ansible_collections.webops.wsgi.plugins.module_utils.config_tree.files import TreeFile
 from ansible_collections.webops.wsgi.plugins.plugin_utils.rendering import Renderer
 from render import ROOT
@@ -27,7 +27,7 @@ def made(folder: Path, entries: Any, **variables: Any) -> list[TreeFile]:
         _loader=loader,
         _templar=Templar(loader=loader, variables=variables),
     )
-    return ActionModule._files(stub, entries, Renderer(stub, variables))
+    return rendered_files(entries, Renderer(stub, variables))
 
 
 def test_content_template_vars_and_mode(tmp_path: Path) -> None:

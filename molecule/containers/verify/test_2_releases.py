@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from engines import PLANTED, REPOSITORY, Engine
 
-VISITORS = Path(__file__).with_name("visitors.py")
+VISITORS = Path(__file__).parents[2] / "shared" / "visitors.py"
 ASK = "curl -s -o /dev/null -w '%{http_code}' --unix-socket /run/api/current.sock http://api/"
 
 

@@ -30,25 +30,28 @@ def caller() -> str:
 
 
 @contextmanager
-def lock(folder: Path, who: str = "unknown") -> Iterator[None]:
+def lock(folder: Path, who: str = "unknown", mode: int = 0o711, what: str = "") -> Iterator[None]:
     """Hold an app's lock; the kernel lets go of it when the holder ends, however it ends.
 
     Args:
         folder: The app's directory; its name is the app's.
         who: The person and machine that hold it.
+        mode: The directory's permissions.
+        what: What else than an app is locked.
 
     Raises:
         LockedError: Another run holds it.
     """
-    folder.mkdir(mode=0o711, exist_ok=True)
-    folder.chmod(0o711)
+    folder.mkdir(mode=mode, exist_ok=True)
+    folder.chmod(mode)
     with open(folder / ".lock", "a+") as holder:
         try:
             fcntl.flock(holder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder.seek(0)
             by = holder.read().strip() or "another run"
-            raise LockedError(f'app "{folder.name}" is being deployed by {by}; wait for that run to end') from None
+            what = what or f'app "{folder.name}"'
+            raise LockedError(f"{what} is being deployed by {by}; wait for that run to end") from None
         with suppress(OSError):  # on a full disk the lock holds, though it cannot say for whom
             os.truncate(holder.fileno(), 0)
             os.write(holder.fileno(), f"{who} since {now()}".encode())

@@ -79,11 +79,11 @@ class UnixConnection(http.client.HTTPConnection):
 class ProxyConnection(http.client.HTTPSConnection):
     """HTTPS to the proxy of this host under one of its names; the certificate is not judged here."""
 
-    def __init__(self, port: int, name: str, timeout: float) -> None:
+    def __init__(self, port: int, name: str, timeout: float, address: str = LOOPBACK) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # without authorities, which take 20 ms to load
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-        super().__init__(LOOPBACK, port, timeout=timeout, context=context)
+        super().__init__(address, port, timeout=timeout, context=context)
         self._name, self._trust = name, context
 
     def connect(self) -> None:
@@ -119,13 +119,13 @@ def ask(socket_path: Path, health: Health) -> Answer:
     return _ask(UnixConnection(socket_path, max(health.timeout, 1.0)), health, forwarded)
 
 
-def ask_through_proxy(port: int, name: str, health: Health) -> Answer:
+def ask_through_proxy(port: int, name: str, health: Health, address: str = LOOPBACK) -> Answer:
     """Ask once as a client does, under one of the app's names; HTTPS or HTTP as C(health.scheme) says."""
     timeout = max(health.timeout, 1.0)
     connection = (
-        ProxyConnection(port, name, timeout)
+        ProxyConnection(port, name, timeout, address)
         if health.scheme == "https"
-        else http.client.HTTPConnection(LOOPBACK, port, timeout=timeout)
+        else http.client.HTTPConnection(address, port, timeout=timeout)
     )
     return _ask(connection, replace(health, host=name), {})
 

@@ -82,6 +82,8 @@ SECURITY = {
     "permissions_policy": "Permissions-Policy",
 }
 
+COMPOSE = "compose"  # target of an app whose own containers write what nginx serves of its release
+
 Data = dict[str, t.Any]
 
 
@@ -111,6 +113,7 @@ def site(app: Data) -> Data:
         "security_headers": _security_headers(app),
         "headers": _headers(app),
         "source_tree": source_tree(app),
+        "source_is_the_app_s": release_tree(app) if app.get("target") == COMPOSE else "",
         "static": _statics(app),
         "open_files": OPEN_FILES,
         "refusals": _refusals(app, locations),
@@ -174,7 +177,12 @@ def public_folders(app: t.Mapping[str, t.Any]) -> list[str]:
 
 def source_tree(app: t.Mapping[str, t.Any]) -> str:
     """The app's own directory in the release in service."""
-    return f"/srv/{app['name']}/current/app/src/{app['source'].get('subdirectory', '')}".rstrip("/")
+    return f"{release_tree(app)}/src/{app['source'].get('subdirectory', '')}".rstrip("/")
+
+
+def release_tree(app: t.Mapping[str, t.Any]) -> str:
+    """Where what is of the app itself begins in the release in service."""
+    return f"/srv/{app['name']}/current/app"
 
 
 def state_folders(app: Data) -> list[Data]:
@@ -568,6 +576,8 @@ def _static(app: Data, prefix: str, folder: str) -> Data:
         return {"url": url, "folder": f"{elsewhere}/", "kept": "", "symlinks": symlinks}
     inside = os.path.normpath(folder.strip("/") or ".")
     deeper = "" if inside == "." else f"{inside}/"
+    if app.get("target") == COMPOSE:
+        return {"url": url, "folder": f"{source_tree(app)}/{deeper}", "kept": "", "symlinks": ("on", release_tree(app))}
     kept = f"/srv/{app['name']}/{ASSETS}/{deeper}" if app["nginx"]["static_fingerprint"] else ""
     return {"url": url, "folder": f"{source_tree(app)}/{deeper}", "kept": kept, "symlinks": ()}
 

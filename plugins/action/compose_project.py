@@ -1,0 +1,188 @@
+# Copyright (c) webops.wsgi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Controller's half of compose_project: checks, renders releases and nginx's tree, sends sources."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.webops.wsgi.plugins.action.app_build import inputs_of
+from ansible_collections.webops.wsgi.plugins.action.app_image import release_files, repository
+from ansible_collections.webops.wsgi.plugins.action.app_release import MASKED_LENGTH, health_options
+from ansible_collections.webops.wsgi.plugins.action.config_tree import rendered_files
+from ansible_collections.webops.wsgi.plugins.module_utils.host.lock import caller
+from ansible_collections.webops.wsgi.plugins.plugin_utils.checks import compose as checks
+from ansible_collections.webops.wsgi.plugins.plugin_utils.checks.run import report
+from ansible_collections.webops.wsgi.plugins.plugin_utils.compose import certificates, project
+from ansible_collections.webops.wsgi.plugins.plugin_utils.image.context import SOURCE, ContextError, File, context
+from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import collection_root, plain
+from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx.site import COMPOSE, asked_name
+from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx.tree import tree_files
+from ansible_collections.webops.wsgi.plugins.plugin_utils.rendering import Renderer
+from ansible_collections.webops.wsgi.plugins.plugin_utils.resolved_apps import resolved_apps
+from ansible_collections.webops.wsgi.plugins.plugin_utils.sources import cache
+from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.model import Source, SourceError
+from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.repositories import bring
+from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.resolve import resolve
+
+GENERATION = "@GENERATION@"  # stands for the name of nginx's tree in its files
+# What templates of nginx ask of a host, as its container has it.
+CONTAINER_HOST = {"ipv6": False, "release": "13", "nginx_version": "", "orphans": [], "drained": {}}
+NOT_IN_A_CONTAINER = ("python3-cryptography", "prometheus-nginx-exporter")
+
+
+class ActionModule(ActionBase):
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        arguments = dict(self._task.args)
+        settings = plain(arguments["settings"])
+        resolved = resolved_apps(arguments, task_vars or {})
+        apps = [{**app, "target": COMPOSE} for app in resolved if app["state"] == "present"]
+        problems = list(checks.problems(apps, settings))
+        if problems:
+            raise AnsibleActionFail(report(problems))
+        variables = {
+            **(task_vars or {}),
+            "__wsgi_apps": apps,
+            "__wsgi_host": CONTAINER_HOST,
+            "__wsgi_left_out": [],
+            "__wsgi_fleet": {"role": ""},
+        }
+        renderer = Renderer(self, variables)
+        with ExitStack() as stack:
+            try:
+                wanted = self._wanted(arguments, settings, apps, renderer, stack)
+            except ContextError as error:
+                raise AnsibleActionFail(str(error)) from None
+            options = {
+                "apps": [app["name"] for app in apps],
+                "settings": {name: settings[name] for name in ("directory", "project", "start", "publish")},
+                "rollback": plain(arguments.get("rollback") or {}),
+                "wanted": wanted,
+            }
+            name = "webops.wsgi.compose_project"
+            result.update(self._execute_module(module_name=name, module_args=options, task_vars=task_vars))
+        return result
+
+    def _wanted(
+        self,
+        arguments: Mapping[str, Any],
+        settings: Mapping[str, Any],
+        apps: list[dict[str, Any]],
+        renderer: Renderer,
+        stack: ExitStack,
+    ) -> dict[str, Any]:
+        tree, tree_name = self._tree(apps, renderer)
+        packages = [name for name in plain(arguments["packages"]) if name not in NOT_IN_A_CONTAINER]
+        edge = Path(collection_root(), "roles", "compose", "files", "edge").read_text(encoding="utf-8")
+        nginx = project.nginx_image(settings["nginx_base"], packages, edge)
+        image = f"localhost/{settings['project']}-nginx:{project.name_of(nginx)}"
+        http, https = map(int, arguments["ports"])
+        ports = [f"{http}:{http}"]
+        if any(app["scheme"] == "https" for app in apps):
+            ports += [f"{https}:{https}", *([f"{https}:{https}/udp"] if arguments.get("http3") else [])]
+        return {
+            "apps": [self._app(app, renderer, stack) for app in apps],
+            "project": {
+                "base": project.base(apps, settings, {"image": image, "ports": ports}),
+                "files": {f"images/nginx/{name}": asdict(file) for name, file in nginx.items()},
+                "tree": tree,
+                "tree_name": tree_name,
+                "certificates": certificates.wanted(apps, renderer.source),
+                "who": caller(),
+            },
+            "masked": [
+                value
+                for app in apps
+                for value in [*app["secrets"].values(), *app["credentials"].values()]
+                if len(value) >= MASKED_LENGTH
+            ],
+        }
+
+    def _tree(self, apps: list[dict[str, Any]], renderer: Renderer) -> tuple[dict[str, Any], str]:
+        """The files of nginx's tree, and its name."""
+        found = rendered_files(tree_files(apps), renderer)
+        # Nobody but their owner looks into the project's directory, and nginx's workers read them all.
+        files = {item.dest: File(item.content) for item in found}
+        name = project.name_of(files)
+        return {dest: asdict(File(file.text.replace(GENERATION, name))) for dest, file in files.items()}, name
+
+    def _app(self, app: dict[str, Any], renderer: Renderer, stack: ExitStack) -> dict[str, Any]:
+        try:
+            source: Source = resolve(app["source"], cache.directory())
+        except SourceError as error:
+            raise AnsibleActionFail(f'app "{app["name"]}": {error}') from None
+        inputs = inputs_of(app, source)
+        files = release_files(app, renderer)
+        archive, python = "", app["python"]
+        if app["source"].get("image"):
+            image = project.Image(app["source"]["image"])
+        else:
+            # What a release has of its own is mounted: a changed setting builds nothing.
+            shared = {name: files[name] for name in ("enter",)}
+            made = context({**app, "env": {}}, inputs, shared, python["uv_version"], source.version())
+            image = project.Image(f"{repository(app)}:{made.name}", made.files, made.labels, made.stamp)
+            archive = self._send(app, source, stack)
+        release = project.release(app, image, files, inputs)
+        settings, health = app["release"], health_options(app)
+        return {
+            "name": app["name"],
+            "user": app["image"]["user"],
+            "digest": release.digest(),
+            "image": image.name,
+            "about": {
+                "services": release.services,
+                "source": source.label,
+                "hooks": project.hooks(app),
+                "start_timeout": settings["start_timeout"],
+                "interval": settings["health_interval"],
+                "successes": settings["health_successes"],
+                "settle": settings["worker_settle"],
+                "drain": settings["drain"],
+            },
+            "files": {name: asdict(file) for name, file in release.files.items()},
+            "secrets": {name: asdict(file) for name, file in release.secrets.items()},
+            "build": release.build,
+            "context": {name: asdict(file) for name, file in image.context.items()},
+            "archive": archive,
+            "archive_name": SOURCE,
+            "indexes": {
+                "index_url": python["index_url"],
+                "extra_index_urls": python["extra_index_urls"],
+                "ca_bundle": python["ca_bundle"],
+                "proxy": python["proxy"],
+                "no_proxy": python["no_proxy"],
+            },
+            "keep": settings["keep"],
+            "asked": {
+                "domain": asked_name(app) if app["domains"] else "",
+                "port": app["nginx"]["https_port" if app["scheme"] == "https" else "http_port"],
+                "health": {**health, "path": app["path"].rstrip("/") + health["path"]},
+            },
+        }
+
+    def _send(self, app: Mapping[str, Any], source: Source, stack: ExitStack) -> str:
+        """The source's archive, on the host; empty for a package, which has none."""
+        if source.write is None:
+            return ""
+        remote_tmp = self._make_tmp_path()
+        stack.callback(self._remove_tmp_path, remote_tmp)
+        with tempfile.TemporaryDirectory(prefix="webops.wsgi.") as local_tmp:
+            local = Path(local_tmp) / SOURCE
+            source.write(local)
+            python = app["python"]
+            for left in bring(local, python["requirements"], python["packages"], cache.directory()):
+                self._display.warning(f'app "{app["name"]}": {left}; the build stage is left to fetch it')
+            sent = self._transfer_file(str(local), self._connection._shell.join_path(remote_tmp, local.name))
+            self._fixup_perms2([remote_tmp, sent])
+            return str(sent)

@@ -1,0 +1,112 @@
+# Copyright (c) webops.wsgi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Checks of what a Compose project can give an app, made before its host is touched."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from ansible_collections.webops.wsgi.plugins.plugin_utils.compose.project import NGINX
+from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import Problem, show
+from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx.site import merged_locations, outside, static_folders
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+# What Compose has no word for, by the app's key: what to do instead.
+KEYS = {
+    "timers": "start the commands by a timer of the host, with docker compose run --rm, or by a scheduler in a worker",
+    "listen": "let other services of the project reach the app through nginx",
+}
+SETTINGS = {  # of the release, where a value of theirs asks for something
+    "bake": "leave it at 0, or deploy the app to a host",
+    "unit_extra": "remove it; it is of systemd's units",
+    "after_rollout": "remove it, and do the same in after_activate: a project has one host",
+    "writable_paths": "write to the state directory, or mount a volume in a service of your own",
+}
+
+OWN_VARIABLES = ("CREDENTIALS_DIRECTORY", "WSGI_APP", "WSGI_RELEASE", "WSGI_RELEASE_DIR", "WSGI_SOCKET")
+
+
+def problems(apps: Iterable[Mapping[str, Any]], settings: Mapping[str, Any]) -> Iterator[Problem]:
+    """All that is wrong.
+
+    Args:
+        apps: The resolved apps.
+        settings: The role's variables, without its prefix.
+    """
+    present = list(apps)
+    yield from _project(present, settings)
+    for app in present:
+        yield from _app(app, settings)
+
+
+def _project(apps: list[Mapping[str, Any]], settings: Mapping[str, Any]) -> Iterator[Problem]:
+    directory, name = settings["directory"], settings["project"]
+    if not directory.startswith("/") or directory.rstrip("/").count("/") < 2:
+        text = f"compose_directory is {show(directory)}, which is not a directory below another one"
+        yield Problem("", text, "write an absolute path, such as /srv/compose")
+    if not _NAME.fullmatch(name):
+        fix = "write small letters, digits, hyphens and underscores, a letter or digit first"
+        yield Problem("", f"compose_project is {show(name)}, which Compose does not take", fix)
+    try:
+        ipaddress.ip_address(settings["publish"])
+    except ValueError:
+        text = f"compose_publish is {show(settings['publish'])}, which is not an address"
+        yield Problem("", text, "write 127.0.0.1, 0.0.0.0 for everybody, or an address of the host")
+    for service, lines in settings["services"].items():
+        if not _SERVICE.fullmatch(service) or not isinstance(lines, dict):
+            text = f"compose_services has {show(service)}, which is not a service"
+            yield Problem("", text, "write name: {image: ...}, in Compose's words")
+        elif service == NGINX or any(service == app["name"] or service.startswith(f"{app['name']}-") for app in apps):
+            text = f"compose_services has {show(service)}, which is a name of the project's own"
+            yield Problem("", text, "choose another name")
+
+
+def _app(app: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[Problem]:
+    for text, fix in (*_lacking(app), *_served(app), *_beside(app, settings["services"])):
+        yield Problem(app["name"], text, fix)
+
+
+def _lacking(app: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What Compose has no word for."""
+    if app["name"] == NGINX:
+        yield f"name is {show(app['name'])}, which is the service that clients meet", "choose another name"
+    for key, fix in KEYS.items():
+        if app[key]:
+            yield f"{key} is set, and a Compose project does not have it", fix
+    for key, fix in SETTINGS.items():
+        if app["release"][key]:
+            yield f"release.{key} is set, and a Compose project does not have it", fix
+    for variable in OWN_VARIABLES:
+        if variable in app["env"]:
+            yield f"env.{variable} is set, which the project sets itself", "remove it"
+
+
+def _served(app: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What nginx cannot do in a container of its own."""
+    if app["tls"] == "letsencrypt":
+        fix = "write tls: provided, with a certificate of your own, selfsigned, or off behind a proxy that has one"
+        yield 'tls is "letsencrypt", and a Compose project asks no authority', fix
+    for folder in static_folders(app).values():
+        if outside(app, folder):
+            fix = "let the app send these files, or deploy it to a host"
+            yield f"nginx serves {show(folder)}, which is in no image", fix
+    if "journal" in {settings["access_log"] for settings in merged_locations(app["nginx"]).values()}:
+        fix = "remove it: what nginx logs goes where compose_logging says"
+        yield 'nginx.access_log is "journal", which a container does not have', fix
+
+
+def _beside(app: Mapping[str, Any], services: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Other services that the app counts on."""
+    for service in app["compose"]["depends_on"]:
+        if service not in services:
+            text = f"compose.depends_on has {show(service)}, which compose_services does not name"
+            yield text, f"add it there, or write one of {', '.join(services) or 'none'}"
+    if app["compose"]["network"] == "none" and app["compose"]["depends_on"]:
+        text = 'compose.network is "none", and compose.depends_on names services that it would not reach'
+        yield text, "write compose.network: project"
