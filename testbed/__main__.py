@@ -6,8 +6,9 @@ import argparse
 import json
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
-from . import demo, engine, images, labs
+from . import cluster, demo, engine, images, labs
 from .errors import TestbedError
 
 
@@ -35,7 +36,10 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--started", type=float, default=time.time(), help="when the wait began, seconds since the epoch")
     molecule = verbs.add_parser("molecule", help="the hosts of a Molecule scenario")
     molecule.add_argument("action", choices=["up", "down"])
-    molecule.add_argument("scenario", choices=sorted(labs.SCENARIOS))
+    molecule.add_argument("scenario", choices=sorted([*labs.SCENARIOS, cluster.SCENARIO]))
+    hand = verbs.add_parser("give", help="hand an app's image to the nodes of the cluster")
+    hand.add_argument("app")
+    hand.add_argument("image", help="its name on the host that builds images")
     return parser
 
 
@@ -49,6 +53,10 @@ def _run(options: argparse.Namespace) -> int:
         print(json.dumps(labs.up(labs.lab(options.lab, host)), indent=2))
     elif options.verb == "down":
         labs.down(labs.lab(options.lab))
+    elif options.verb == "give":
+        print(cluster.give(options.app, options.image))
+    elif options.verb == "molecule" and options.scenario == cluster.SCENARIO:
+        _cluster(options.action)
     elif options.action == "run":
         return demo.run(options.started)
     else:
@@ -58,6 +66,17 @@ def _run(options: argparse.Namespace) -> int:
         else:
             labs.down(wanted)
     return 0
+
+
+def _cluster(action: str) -> None:
+    """The scenario whose hosts are a cluster and the host that builds its images."""
+    if action == "up":
+        with ThreadPoolExecutor() as pool:
+            for started in [pool.submit(cluster.up), pool.submit(labs.up, cluster.BUILDER)]:
+                started.result()
+    else:
+        cluster.down()
+        labs.down(cluster.BUILDER)
 
 
 def main() -> int:

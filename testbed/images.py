@@ -53,6 +53,16 @@ def python_image(release: str) -> str:
     return _image("python", release)
 
 
+def node_image() -> str:
+    """Name of the image of a node of a Kubernetes cluster, built where missing."""
+    return _image("node", "13")
+
+
+def nginx_image() -> str:
+    """Name of an image with nginx, for pods, built where missing."""
+    return _image("nginx", "13")
+
+
 def ca_image() -> str:
     """Name of the image of the ACME certificate authority, built where missing."""
     return _image("ca", "13")

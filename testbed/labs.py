@@ -236,7 +236,7 @@ def _create(wanted: Lab, images: dict[str, str], recipe: str) -> None:
     if not key.exists():
         keygen = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"webops {wanted.name}", "-f", str(key)]
         subprocess.run(keygen, check=True, stdin=subprocess.DEVNULL)
-    address = _network(wanted)
+    address = make_network(wanted)
     labels = [f"--label={LABEL}.lab={wanted.network}", f"--label={LABEL}.recipe={recipe}"]
     _run_ca(wanted, images["ca"], [*labels, *address(2)])
     for number, host in enumerate(wanted.hosts, start=10):
@@ -247,7 +247,7 @@ def _create(wanted: Lab, images: dict[str, str], recipe: str) -> None:
     (wanted.state / "ready").write_text(recipe, encoding="utf-8")
 
 
-def _network(wanted: Lab) -> Callable[[int], list[str]]:
+def make_network(wanted: Lab) -> Callable[[int], list[str]]:
     """Make the lab's network and return a function from a host's number to the options that fix its addresses.
 
     The engine picks a free range; fixing that range lets hosts have fixed addresses, which survive a restart.
@@ -274,7 +274,7 @@ def _run_host(wanted: Lab, host: Host, image: str, options: list[str]) -> None:
     options = [*options, "--detach", f"--name={wanted.container(host)}", f"--hostname={host.name}"]
     options += [f"--network={wanted.network}", *(f"--network-alias={domain}" for domain in host.domains)]
     for inside, outside in {22: 0, **host.publish}.items():
-        options.append(f"--publish=127.0.0.1:{outside or _free_port()}:{inside}")
+        options.append(f"--publish=127.0.0.1:{outside or free_port()}:{inside}")
     if host.fleet:
         options += ["--cap-add=NET_ADMIN", "--cap-add=NET_RAW"]
         options.append("--restart=on-failure")  # a reboot ends the container, as by a signal
@@ -288,7 +288,7 @@ def _run_host(wanted: Lab, host: Host, image: str, options: list[str]) -> None:
     docker("run", *systemd_options(), *options, image, "/lib/systemd/systemd")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A TCP port of 127.0.0.1 that nothing listens on. Left to the engine, it would change when a host restarts."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

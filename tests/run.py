@@ -1,4 +1,4 @@
-"""Run the checks and end in one summary: ``python tests/run.py [lint|unit|molecule|compose|containers|fleet]``.
+"""Run the checks and end in one summary: ``python tests/run.py [lint|unit|molecule|compose|containers|fleet|kubernetes]``.
 
 Two run at a time, one in the terminal, the output of the other one following as a whole: the scenarios wait for
 networks, package managers and time limits every now and then, as does the making of their images. Exit code 0 only when
@@ -29,7 +29,8 @@ REPORTS = ROOT / ".cache" / "reports"
 MESSAGE = 300  # characters of a failed test's message that the summary shows
 IMAGES = "engine and images"
 LONGEST = "deploy"  # of the scenarios
-APART = ("compose", "containers", "fleet")  # scenarios run when they are asked for: each has both processors to itself
+# Scenarios that are run when they are asked for: each has both processors to itself.
+APART = ("compose", "containers", "fleet", "kubernetes")
 BALANCERS = ("nginx", "haproxy")  # what spreads the requests of the scenario fleet
 SHOWN = 15  # of the tests that took longest
 SOURCES = ["plugins", "tests", "testbed", "molecule", "bench", "docs", "examples"]

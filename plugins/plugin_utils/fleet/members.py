@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
 
-BALANCERS, APP_HOSTS = "balancers", "wsgi"
+BALANCERS, APP_HOSTS, CLUSTERS = "balancers", "wsgi", "kubernetes"
 NGINX, HAPROXY = "nginx", "haproxy"
 BALANCER, APP_HOST, ALONE = "balancer", "app", ""
 HTTP_PORT = 80  # default of nginx_proxy_http_port
@@ -81,9 +81,10 @@ def read(host: str, groups: Mapping[str, Collection[str]], variables_of: Callabl
         groups: The inventory's groups, with the names of their hosts.
         variables_of: Those of C(SHARED) that a host has, evaluated. Asked of few hosts: it takes milliseconds each.
     """
-    if BALANCERS not in groups:
+    balancers, app_hosts = list(groups.get(BALANCERS) or []), list(groups.get(APP_HOSTS) or [])
+    # A cluster of Kubernetes is in neither group.
+    if BALANCERS not in groups or host in (groups.get(CLUSTERS) or []):
         return Fleet(host=host)
-    balancers, app_hosts = list(groups[BALANCERS]), list(groups.get(APP_HOSTS) or [])
     role = BALANCER if host in balancers else APP_HOST
     needed = {*balancers, host, *(app_hosts if role == BALANCER else ())}
 

@@ -1,0 +1,128 @@
+"""What clients, and the app, see of a cluster; what a second run does."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+PLANTED = ("planted-secret-of-the-probe", "planted-in-a-file")
+
+
+def test_the_app_knows_its_client(cluster: Any) -> None:
+    seen = cluster.json("/seen")
+    assert seen["scheme"] == "https"
+    assert seen["host"] == "probe.example.test"
+    # The controller's, as which the machine's clients come to the nodes.
+    assert seen["address"].endswith(".1"), seen
+
+
+def test_nobody_can_claim_another_address(cluster: Any) -> None:
+    told = cluster.curl("https://probe.example.test/seen", "-H", "X-Forwarded-For: 203.0.113.9")
+    assert json.loads(told)["address"] != "203.0.113.9"
+
+
+def test_static_files_are_nginx_s_and_others_are_problems(cluster: Any) -> None:
+    style = cluster.curl("https://probe.example.test/static/style.css", "-i")
+    assert "body { color: teal }" in style
+    assert "server: nginx" in style.lower()
+    missing = cluster.curl("https://probe.example.test/static/none", "-i", "-H", "Accept: application/json")
+    assert "application/problem+json" in missing
+
+
+def test_http_leads_to_https_and_unknown_hosts_nowhere(cluster: Any) -> None:
+    told = cluster.curl("http://probe.example.test/seen", "-i")
+    assert "308" in told.splitlines()[0]
+    assert "https://probe.example.test/seen" in told
+    assert cluster.curl("https://other.example.test/", "-o", "/dev/null", "-w", "%{http_code}") == "404"
+
+
+def test_a_pod_has_no_token_and_no_services_in_its_variables(cluster: Any) -> None:
+    inside = cluster.json("/inside")
+    assert inside["token"] is False
+    assert inside["services"] == ["KUBERNETES_SERVICE_HOST"]
+    assert inside["user"] == 10001
+    assert inside["file"] == "password = planted-in-a-file\n"
+
+
+def test_pods_are_spread_over_nodes_that_enforce_the_restricted_standard(cluster: Any) -> None:
+    pods = cluster.get("pods", "-l", "app.kubernetes.io/component=web")
+    assert {pod["spec"]["nodeName"] for pod in pods} == {"cp", "n2"}
+    namespace = json.loads(cluster.kubectl("get", "namespace", "probe", "-o", "json"))
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def test_no_secret_is_where_it_can_be_read(cluster: Any, deploy: Callable[..., Any]) -> None:
+    shown = cluster.kubectl("-n", "probe", "describe", "all,configmap,secret,ingress")
+    shown += cluster.kubectl("-n", "probe", "get", "all,configmap,ingress,events", "-o", "yaml")
+    run = deploy("-vvv", "--diff", "--check", env={"RELEASE": "shown"})
+    assert run.code == 0, run.output
+    for planted in PLANTED:
+        assert planted not in shown
+        assert planted not in run.output
+    secrets = cluster.get("secrets")
+    assert not any("last-applied" in json.dumps(item["metadata"]) for item in secrets)
+
+
+def test_a_check_run_changes_nothing_and_says_what_would(cluster: Any, deploy: Callable[..., Any]) -> None:
+    before = cluster.current(), cluster.names("deployment", "configmap", "secret")
+    run = deploy("--check", "--diff", env={"RELEASE": "checked"})
+    assert run.code == 0, run.output
+    assert run.changed
+    assert "would serve" in run.output
+    assert "Deployment probe-" in run.output
+    assert (cluster.current(), cluster.names("deployment", "configmap", "secret")) == before
+
+
+def test_a_hand_edit_is_put_right_and_said(cluster: Any, deploy: Callable[..., Any]) -> None:
+    web = f"probe-{cluster.current()}"
+    cluster.kubectl("-n", "probe", "patch", "ingress", "probe", "--type=json", "-p", json.dumps([
+        {"op": "replace", "path": "/spec/rules/0/host", "value": "edited.example.test"}]))  # fmt: skip
+    cluster.kubectl("-n", "probe", "scale", "deployment", web, "--replicas=1")
+    cluster.kubectl("-n", "probe", "annotate", "ingress", "probe", "mesh.example.test/mark=kept")
+    run = deploy("--diff")
+    assert run.code == 0, run.output
+    assert run.changed
+    assert "-  - host: edited.example.test" in run.output
+    assert f"Deployment {web} had 1 pods" in run.output
+    assert cluster.json("/")["release"] == "1"
+    # What another one manages is left alone.
+    assert cluster.get("ingress", "probe")["metadata"]["annotations"] == {"mesh.example.test/mark": "kept"}
+    again = deploy()
+    assert again.code == 0, again.output
+    assert not again.changed
+
+
+def test_files_for_git_are_what_kubectl_takes(cluster: Any, deploy: Callable[..., Any], tmp_path: Path) -> None:
+    run = deploy(output=str(tmp_path / "manifests"))
+    assert run.code == 0, run.output
+    assert not deploy(output=str(tmp_path / "manifests")).changed
+    overlay = tmp_path / "overlay"
+    overlay.mkdir()
+    # In a namespace of their own, as an overlay of kustomize puts them there.
+    (overlay / "kustomization.yaml").write_text(
+        "namespace: files\nresources: [../manifests]\npatches:\n"
+        "- target: {kind: Ingress}\n  patch: |\n"
+        "    - {op: replace, path: /spec/rules/0/host, value: files.example.test}\n"
+    )
+    try:
+        cluster.kubectl("apply", "--server-side", "-k", str(overlay))
+        cluster.kubectl("-n", "files", "rollout", "status", "deployment/probe", "--timeout=90s")
+        kinds = "deployment,service,ingress,poddisruptionbudget,configmap,secret,serviceaccount"
+        assert len(cluster.get(kinds, "-l", "app.kubernetes.io/name=probe", namespace="files")) == 10
+    finally:
+        cluster.kubectl("delete", "namespace", "files", "--wait=false")
+
+
+def test_the_time_of_a_run_with_nothing_to_do(cluster: Any, deploy: Callable[..., Any]) -> None:
+    began = time.monotonic()
+    cluster.kubectl("get", "--raw", "/readyz")
+    asked = time.monotonic() - began
+    began = time.monotonic()
+    run = deploy()
+    took = time.monotonic() - began
+    print(f"\na run with nothing to do: {took:.1f} s; kubectl get --raw /readyz: {asked:.2f} s")
+    assert not run.changed
+    assert took < 4 * asked + 15
