@@ -14,12 +14,12 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.webops.wsgi.plugins.action.app_image import release_files
-from ansible_collections.webops.wsgi.plugins.action.config_tree import Renderer
 from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.table import overview
 from ansible_collections.webops.wsgi.plugins.plugin_utils.checks.run import report
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import Problem, plain
 from ansible_collections.webops.wsgi.plugins.plugin_utils.kubernetes import checks, proxy, schema, written
 from ansible_collections.webops.wsgi.plugins.plugin_utils.kubernetes.objects import Rendered, Texts, namespace, render
+from ansible_collections.webops.wsgi.plugins.plugin_utils.rendering import Renderer
 from ansible_collections.webops.wsgi.plugins.plugin_utils.servers.model import server
 
 App = dict[str, Any]
