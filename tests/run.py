@@ -1,4 +1,4 @@
-"""Run the checks and end in one summary: ``python tests/run.py [lint|unit|molecule|compose|containers|fleet|kubernetes]``.
+"""Run the checks and end in one summary: ``python tests/run.py [lint|unit|molecule|NAME]``, of those that are apart.
 
 Two run at a time, one in the terminal, the output of the other one following as a whole: the scenarios wait for
 networks, package managers and time limits every now and then, as does the making of their images. Exit code 0 only when
