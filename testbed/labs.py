@@ -436,6 +436,7 @@ PUBLISHED = ("httpbin", "radicale", "dav", "isso", "index", "pastes", "trac", "k
 SCENARIOS = {
     "compose": COMPOSE,
     "containers": CONTAINERS,
+    "adopt": lab("molecule-adopt", Host("d13", "13", ("shop.d13.example.test",), prepared=True)),
     "apps": _scenario("apps", "packages", "notes", "shop", "compiled", "another", *PUBLISHED),
     "default": _scenario("default", "api", "httpbin", "packed", prepared=False),
     "deploy": _scenario("deploy", "api", "beta", "gamma"),

@@ -32,7 +32,7 @@ LINK = re.compile(r"\[([^\]]+)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 
 # What is in which part of the menu: title, and pages or patterns.
 MENU = {
-    "Begin": ["docs/start"],
+    "Begin": ["docs/start", "docs/adopt"],
     "Frameworks": ["docs/frameworks/*", "examples/flask_api/README"],
     "Tasks": ["docs/tasks/*"],
     "Run it": ["docs/troubleshooting", "docs/upgrade", "docs/fleet", "docs/containers", "docs/choosing-a-server"],

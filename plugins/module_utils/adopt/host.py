@@ -1,0 +1,174 @@
+# Copyright (c) webops.wsgi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A host that somebody has set up by hand, looked at without changing anything.
+
+Values of variables that may be secrets do not leave it: only their names do, with the file that they are in.
+"""
+
+from __future__ import annotations
+
+import configparser
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.webops.wsgi.plugins.module_utils.adopt import commands, programs, proxy, variables
+from ansible_collections.webops.wsgi.plugins.module_utils.adopt.model import App, Program, Site, Source
+
+_LARGEST = 1 << 20  # bytes of a file that is read
+_REQUIREMENTS = (
+    *("uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock", "pylock.toml", "requirements.txt", "pyproject.toml"),
+    *("setup.py", "setup.cfg"),
+)
+
+
+class Host:
+    """The files of a host.
+
+    Args:
+        root: Where its file system begins.
+    """
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        self._root = root
+
+    def found(self) -> list[dict[str, Any]]:
+        """The apps that its units and programs start, as plain data."""
+        known = [*self._units(), *self._supervised()]
+        servers = [program for program in known if commands.server_of(program.command)]
+        sites = list(self._sites())
+        return [asdict(self._app(program, known, servers, sites)) for program in servers]
+
+    def read(self, path: str) -> str | None:
+        """A file's text; None when it cannot be read."""
+        try:
+            with self._at(path).open("rb") as stream:
+                return stream.read(_LARGEST).decode(errors="replace")
+        except OSError:
+            return None
+
+    def _at(self, path: str) -> Path:
+        return self._root / path.lstrip("/")
+
+    def _glob(self, *patterns: str) -> Iterator[tuple[str, str]]:
+        for pattern in patterns:
+            for path in sorted(self._root.glob(pattern.lstrip("/"))):
+                name = f"/{path.relative_to(self._root)}"
+                if path.is_file() and (text := self.read(name)) is not None:
+                    yield name, text
+
+    def _units(self) -> Iterator[Program]:
+        for where, text in self._glob("/etc/systemd/system/*.service"):
+            if text.startswith("#") and "webops.wsgi" in text.partition("\n")[0]:
+                continue
+            more = [added for _where, added in self._glob(f"{where}.d/*.conf")]
+            yield programs.unit(Path(where).stem, where, [text, *more])
+
+    def _supervised(self) -> Iterator[Program]:
+        for where, text in self._glob("/etc/supervisor/supervisord.conf", "/etc/supervisor/conf.d/*.conf"):
+            yield from programs.supervised(where, text)
+
+    def _sites(self) -> Iterator[Site]:
+        for where, text in self._glob(
+            "/etc/nginx/nginx.conf", "/etc/nginx/conf.d/*.conf", "/etc/nginx/sites-enabled/*"
+        ):
+            yield from proxy.sites(where, text)
+
+    def _app(self, program: Program, known: list[Program], servers: list[Program], sites: list[Site]) -> App:
+        start = commands.start_of(program.command, lambda path: self.read(_below(program.directory, path)))
+        directory = _below(program.directory, start.chdir) or program.directory
+        environment = self._environment(start.program)
+        app = App(program, start, self._source(directory), *self._python(environment))
+        app.site = _site_of(start.binds, sites)
+        if app.site:
+            self._complete(app, app.site, sites)
+        variables_of = {program.where: program.environment}
+        for path in [*program.files, *([] if program.files else [f"{directory}/.env"])]:
+            variables_of[path] = variables.parse(self.read(path) or "")
+        for where, values in variables_of.items():
+            shown, hidden = variables.divide(values, where)
+            app.env.update(shown)
+            app.hidden.update(hidden)
+        app.hidden = {name: where for name, where in app.hidden.items() if name not in app.env}
+        app.workers = [other for other in known if other not in servers and _beside(other, directory, environment)]
+        for worker in app.workers:
+            worker.environment = {}  # may hold secrets, and is the app's
+        app.program.environment = {}
+        app.crontab = list(self._crontab(directory, environment))
+        return app
+
+    def _complete(self, app: App, site: Site, sites: Iterable[Site]) -> None:
+        """Whose certificate it is, and what another block of the same names adds."""
+        for other in sites:
+            if other is not site and set(other.names) & set(site.names):
+                site.names += [name for name in other.names if name not in site.names]
+                site.certificate, site.key = site.certificate or other.certificate, site.key or other.key
+        match = re.fullmatch(r"/etc/letsencrypt/live/([^/]+)/.*", site.certificate)
+        app.authority = bool(match and self._at(f"/etc/letsencrypt/renewal/{match[1]}.conf").exists())
+
+    def _source(self, directory: str) -> Source:
+        source = Source(directory)
+        folder = self._at(directory)
+        source.requirements = next((name for name in _REQUIREMENTS if (folder / name).is_file()), "")
+        parser = configparser.ConfigParser(interpolation=None, strict=False)
+        try:
+            parser.read_string(self.read(f"{directory}/.git/config") or "")
+        except configparser.Error:
+            return source
+        source.git = parser.get('remote "origin"', "url", fallback="")
+        source.git = re.sub(r"://[^/@]*@", "://", source.git)  # a token, perhaps
+        head = (self.read(f"{directory}/.git/HEAD") or "").strip()
+        if head.startswith("ref: "):
+            name = head.removeprefix("ref: ")
+            packed = re.search(rf"^(\w+) {re.escape(name)}$", self.read(f"{directory}/.git/packed-refs") or "", re.M)
+            head = (self.read(f"{directory}/.git/{name}") or (packed[1] if packed else "")).strip()
+        source.commit = head if re.fullmatch(r"[0-9a-f]{40,64}", head) else ""
+        return source
+
+    def _python(self, environment: str) -> tuple[str, dict[str, str]]:
+        """The version of Python and the packages of a virtual environment."""
+        if not environment:
+            return "", {}
+        found = re.search(r"^version(?:_info)?\s*=\s*(\d+\.\d+)", self.read(f"{environment}/pyvenv.cfg") or "", re.M)
+        packages = {}
+        for path in sorted(self._at(environment).glob("lib/python*/site-packages/*.dist-info")):
+            name, _dash, version = path.name.removesuffix(".dist-info").rpartition("-")
+            packages[name.replace("_", "-").lower()] = version
+        return found[1] if found else "", packages
+
+    def _environment(self, program: str) -> str:
+        """The virtual environment that a program is of; empty when it is of none."""
+        folder = program.rpartition("/bin/")[0]
+        return folder if folder and self._at(f"{folder}/pyvenv.cfg").exists() else ""
+
+    def _crontab(self, directory: str, environment: str) -> Iterator[str]:
+        for _where, text in self._glob("/var/spool/cron/crontabs/*", "/etc/cron.d/*"):
+            for line in text.splitlines():
+                places = [place for place in (directory, environment) if place not in ("", "/")]
+                if not line.startswith("#") and any(place in line for place in places):
+                    yield line
+
+
+def _below(directory: str, path: str) -> str:
+    return path if path.startswith("/") or not path else f"{directory.rstrip('/')}/{path}"
+
+
+def _site_of(binds: Iterable[str], sites: Iterable[Site]) -> Site | None:
+    places = {_same_place(bind) for bind in binds}
+    mine = [site for site in sites if places & {_same_place(place) for place in site.passes_to}]
+    return next((site for site in mine if site.certificate), mine[0] if mine else None)
+
+
+def _same_place(place: str) -> str:
+    place = place.replace("0.0.0.0:", "127.0.0.1:").replace("localhost:", "127.0.0.1:")
+    return re.sub(r"^unix:/+(?:var/)?run/", "unix:/run/", place)
+
+
+def _beside(program: Program, directory: str, environment: str) -> bool:
+    """Whether a program is one of an app that is no server, such as a worker of Celery."""
+    if environment and f"{environment}/bin/" in program.command:
+        return True
+    return bool(directory.strip("/")) and program.directory == directory

@@ -1,0 +1,152 @@
+# Copyright (c) webops.wsgi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Server blocks of nginx: what they serve, what they pass on, and to where."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from ansible_collections.webops.wsgi.plugins.module_utils.adopt.model import Site
+
+_TOKEN = re.compile(r"""\s+|\#[^\n]*|(?P<word>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[{};]|(?:\\.|\$\{\w+\}|[^\s{};])+)""")
+_PASSES = ("proxy_pass", "uwsgi_pass")
+# What the collection does in its own way, or what says nothing of the app.
+_OURS = re.compile(
+    r"proxy_set_header|proxy_redirect|proxy_http_version|include|listen|server_name|access_log|error_log|root|index"
+    r"|ssl_.*|http2|uwsgi_param|proxy_buffering|proxy_buffers|proxy_buffer_size|proxy_busy_buffers_size|try_files|alias"
+    r"|return|if|keepalive_timeout|proxy_connect_timeout|gzip.*|charset|server_tokens|http3|proxy_params"
+)
+_SECONDS = {
+    "proxy_read_timeout": "read_timeout",
+    "uwsgi_read_timeout": "read_timeout",
+    "proxy_send_timeout": "send_timeout",
+}
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+
+
+@dataclass
+class Directive:
+    """A directive, with those of its block."""
+
+    words: list[str]
+    block: list[Directive] = field(default_factory=list)
+    has_block: bool = False
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.words[0] if self.words else ""
+
+    def all(self, name: str) -> Iterator[Directive]:
+        """The directives of that name in its block."""
+        return (found for found in self.block if found.name == name)
+
+    def __str__(self) -> str:
+        return " ".join(self.words) + (" {...}" if self.has_block else "")
+
+
+def parse(text: str) -> list[Directive]:
+    """The directives of a file; a block that does not end ends with the file."""
+    top = Directive([])
+    blocks, words = [top], list[str]()
+    for found in _TOKEN.finditer(text):
+        word = found["word"]
+        if word is None:
+            continue
+        if word == ";":
+            if words:
+                blocks[-1].block.append(Directive(words))
+            words = []
+        elif word == "{":
+            opened = Directive(words, has_block=True)
+            blocks[-1].block.append(opened)
+            blocks.append(opened)
+            words = []
+        elif word == "}":
+            if len(blocks) > 1:
+                blocks.pop()
+            words = []
+        else:
+            words.append(word[1:-1] if word[0] in "\"'" and word[-1] == word[0] and len(word) > 1 else word)
+    return top.block
+
+
+def sites(where: str, text: str) -> list[Site]:
+    """The server blocks of a file that pass requests on to an app."""
+    directives = parse(text)
+    whole = Directive([], [inner for one in directives for inner in (one.block if one.name == "http" else [one])])
+    upstreams = {
+        one.words[1]: [_place(server.words[1]) for server in one.all("server") if len(server.words) > 1]
+        for one in whole.all("upstream")
+        if len(one.words) > 1
+    }
+    found = (_site(where, server, upstreams) for server in whole.all("server"))
+    return [site for site in found if site.passes_to]
+
+
+def _site(where: str, server: Directive, upstreams: dict[str, list[str]]) -> Site:
+    site = Site(where)
+    for one in server.block:
+        value = one.words[1] if len(one.words) > 1 else ""
+        if one.name == "server_name":
+            site.names += [name for name in one.words[1:] if name not in ("_", "")]
+        elif one.name == "ssl_certificate":
+            site.certificate = value
+        elif one.name == "ssl_certificate_key":
+            site.key = value
+        elif one.name == "location":
+            _location(site, one, server, upstreams)
+        else:
+            _setting(site, one, "")
+    return site
+
+
+def _location(site: Site, location: Directive, server: Directive, upstreams: dict[str, list[str]]) -> None:
+    path = location.words[-1]
+    passed = next((one for one in location.block if one.name in _PASSES and len(one.words) > 1), None)
+    if passed:
+        site.passes_to += upstreams.get(_target(passed.words[1]), [_place(passed.words[1])])
+        for one in location.block:
+            if one is not passed:
+                _setting(site, one, path)
+        return
+    folder = _folder(location, server, path)
+    if folder and len(location.words) == 2:
+        site.static[path if path.endswith("/") else f"{path}/"] = folder
+    elif path not in ("/.well-known/acme-challenge/", "/favicon.ico"):
+        site.left.append(str(location))
+
+
+def _folder(location: Directive, server: Directive, path: str) -> str:
+    """The directory that a location serves; empty when it serves none."""
+    for one in location.all("alias"):
+        return one.words[1].rstrip("/")
+    roots: Iterable[Directive] = [*location.all("root"), *server.all("root")]
+    return next((f"{one.words[1].rstrip('/')}/{path.strip('/')}" for one in roots if path != "/"), "")
+
+
+def _setting(site: Site, one: Directive, path: str) -> None:
+    """Carry one directive over, or note that it was not."""
+    value = one.words[1] if len(one.words) > 1 else ""
+    if one.name == "client_max_body_size":
+        site.settings["client_max_body_size"] = value.lower()
+    elif one.name in _SECONDS and (read := re.fullmatch(r"(\d+)([smh]?)", value)):
+        name = _SECONDS[one.name]
+        site.settings[name] = max(int(read[1]) * _UNITS[read[2]], site.settings.get(name, 0))
+    elif not _OURS.fullmatch(one.name):
+        site.left.append(f"{one} (location {path})" if path not in ("", "/") else str(one))
+
+
+def _target(address: str) -> str:
+    return re.sub(r"^\w+://", "", address).partition("/")[0]
+
+
+def _place(address: str) -> str:
+    """A place in the words of a server's C(bind)."""
+    text = re.sub(r"^(?:https?|uwsgi)://", "", address)
+    if text.startswith("unix:"):
+        return "unix:" + text.removeprefix("unix:").partition(":")[0]
+    return text.partition("/")[0].replace("localhost", "127.0.0.1")

@@ -1,0 +1,46 @@
+#!/usr/bin/python
+# Copyright (c) webops.wsgi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: adopt_host
+short_description: Find the apps of a host that was set up by hand
+version_added: 0.2.0
+description:
+  - Reads units of systemd and programs of Supervisor that start gunicorn, uWSGI, uvicorn, Waitress or Granian, and what
+    belongs to them - nginx' server blocks, certificates of certbot, files of variables, virtual environments, clones of
+    git, cron jobs.
+  - Values of variables that may be secrets stay on the host; their names are returned, with the file that they are in.
+author: webops.wsgi contributors (@webops)
+extends_documentation_fragment: [webops.wsgi.reads]
+options: {}
+"""
+
+EXAMPLES = r"""
+- name: Look at the host
+  webops.wsgi.adopt_host:
+  register: __wsgi_found
+"""
+
+RETURN = r"""
+apps:
+  description: The apps that were found.
+  returned: success
+  type: list
+  elements: dict
+"""
+
+from ansible_collections.webops.wsgi.plugins.module_utils.adopt.host import Host
+from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
+
+
+def main() -> None:
+    module = QuietModule(argument_spec={}, supports_check_mode=True)
+    module.exit_json(changed=False, apps=Host().found())
+
+
+if __name__ == "__main__":
+    main()

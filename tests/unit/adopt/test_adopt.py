@@ -1,0 +1,356 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hosts that were set up by hand in the usual ways, and the inventory that comes of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.webops.wsgi.plugins.module_utils.adopt import commands, programs, proxy, variables
+from ansible_collections.webops.wsgi.plugins.module_utils.adopt.host import Host
+from ansible_collections.webops.wsgi.plugins.plugin_utils.adopt.inventory import app_name, inventory
+from ansible_collections.webops.wsgi.plugins.plugin_utils.checks import run
+from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import load_schema
+from roles import ROOT
+
+COMMIT = "0123456789abcdef" * 2 + "01234567"
+
+# gunicorn on a socket behind nginx, TLS by `certbot --nginx`; a clone, secrets in .env, a worker, a cron job.
+GUNICORN = {
+    "/etc/systemd/system/shop.service": """\
+[Unit]
+Description=shop
+After=network.target
+[Service]
+User=www-data
+Group=www-data
+WorkingDirectory=/home/ada/shop
+EnvironmentFile=/home/ada/shop/.env
+Environment="LOG_LEVEL=info" 'GREETING=hello there'
+ExecStart=/home/ada/shop/venv/bin/gunicorn \\
+    --workers 3 --threads=4 -t 90 \\
+    --bind unix:/run/shop.sock --access-logfile - --statsd-host localhost:8125 \\
+    shop.wsgi:app
+LimitNOFILE=65535
+[Install]
+WantedBy=multi-user.target
+""",
+    "/etc/systemd/system/shop-celery.service": """\
+[Service]
+WorkingDirectory=/home/ada/shop
+EnvironmentFile=/home/ada/shop/.env
+ExecStart=/home/ada/shop/venv/bin/celery -A shop.tasks worker -c 2
+""",
+    "/etc/nginx/sites-enabled/shop": """\
+# by certbot
+server {
+    server_name shop.example.com www.shop.example.com;
+    client_max_body_size 25M;
+    location / { include proxy_params; proxy_pass http://unix:/run/shop.sock; proxy_read_timeout 2m; }
+    location /static { alias /home/ada/shop/static/; expires 30d; }
+    location /old { rewrite ^/old/(.*)$ /new/$1 permanent; }
+    add_header X-Robots-Tag "no{index}" always;
+    listen 443 ssl; # managed by Certbot
+    ssl_certificate /etc/letsencrypt/live/shop.example.com/fullchain.pem; # managed by Certbot
+    ssl_certificate_key /etc/letsencrypt/live/shop.example.com/privkey.pem; # managed by Certbot
+    include /etc/letsencrypt/options-ssl-nginx.conf;
+}
+server {
+    if ($host = shop.example.com) { return 301 https://$host$request_uri; }
+    listen 80;
+    server_name shop.example.com;
+    return 404;
+}
+""",
+    "/etc/letsencrypt/renewal/shop.example.com.conf": "version = 2.1.0\n",
+    "/home/ada/shop/.env": (
+        "# of production\nexport DEBUG=false\nSECRET_KEY='correct horse'\n"
+        'DATABASE_URL="postgresql://shop:battery@db/shop"\nSTRIPE=sk_live_staple\n'
+    ),
+    "/home/ada/shop/.git/config": '[remote "origin"]\n\turl = https://ada:token@git.example.com/shop.git\n',
+    "/home/ada/shop/.git/HEAD": "ref: refs/heads/main\n",
+    "/home/ada/shop/.git/packed-refs": f"# pack-refs\n{COMMIT} refs/heads/main\n",
+    "/home/ada/shop/requirements.txt": "flask==3.1.0\n",
+    "/home/ada/shop/venv/pyvenv.cfg": "version = 3.11.2\n",
+    "/var/spool/cron/crontabs/ada": "# m h\n0 3 * * * /home/ada/shop/venv/bin/flask tidy\n5 5 * * * /usr/bin/backup\n",
+}
+SECRETS = ("correct horse", "battery", "sk_live_staple", "token@")
+
+# uWSGI with an .ini by a unit, a certificate that somebody bought.
+UWSGI = {
+    "/etc/systemd/system/uwsgi-notes.service": """\
+[Service]
+ExecStart=/srv/notes/env/bin/uwsgi --ini /srv/notes/notes.ini
+WorkingDirectory=/srv/notes
+Type=notify
+""",
+    "/srv/notes/notes.ini": """\
+[uwsgi]
+chdir = /srv/notes
+module = notes.wsgi
+master = true
+processes = 4
+threads = 2
+harakiri = 60
+socket = /run/%n.sock
+vacuum = true
+offload-threads = 2
+""",
+    "/etc/nginx/conf.d/notes.conf": """\
+upstream notes { server unix:///run/notes.sock; }
+server {
+    listen 443 ssl;
+    server_name notes.example.com;
+    ssl_certificate /etc/ssl/notes.pem;
+    ssl_certificate_key /etc/ssl/private/notes.key;
+    location /media/ { root /srv/notes-data; }
+    location / { uwsgi_pass notes; include uwsgi_params; }
+}
+""",
+    "/srv/notes/env/pyvenv.cfg": "version_info = 3.13.5.final.0\n",
+    "/srv/notes/env/lib/python3.13/site-packages/django-5.2.8.dist-info/METADATA": "",
+    "/srv/notes/env/lib/python3.13/site-packages/uwsgi-2.0.31.dist-info/METADATA": "",
+    "/srv/notes/env/lib/python3.13/site-packages/pip-25.1.dist-info/METADATA": "",
+}
+
+# Supervisor, gunicorn's configuration file, a port, no TLS.
+SUPERVISOR = {
+    "/etc/supervisor/conf.d/api.conf": """\
+[program:api]
+command=/opt/api/venv/bin/python -m gunicorn -c gunicorn.conf.py "api:create_app()" ; the server
+directory=/opt/api
+user=api
+autostart=true
+environment=FLASK_ENV="production",API_TOKEN="correct horse, battery",RATE="50%%"
+nice=5
+[program:other]
+command=/usr/bin/other
+""",
+    "/opt/api/gunicorn.conf.py": """\
+import multiprocessing
+bind = "127.0.0.1:8001"
+workers = multiprocessing.cpu_count() * 2 + 1
+worker_class = "gthread"
+threads = 8
+preload_app = True
+def on_starting(server):
+    pass
+""",
+    "/etc/nginx/nginx.conf": (
+        "events {}\nhttp { server { listen 80; server_name api.example.com; location / "
+        "{ proxy_pass http://localhost:8001/; } } }\n"
+    ),
+    "/opt/api/pyproject.toml": "[project]\nname = 'api'\n",
+    "/opt/api/venv/pyvenv.cfg": "version = 3.11.2\n",
+}
+
+
+def host(root: Path, files: dict[str, str]) -> Host:
+    for name, text in files.items():
+        path = root / name.lstrip("/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return Host(root)
+
+
+def written(root: Path, files: dict[str, str]) -> tuple[dict[str, Any], str]:
+    """The only app of the inventory that is written, and its text."""
+    text = inventory("web1", host(root, files).found(), {"ansible_user": "deploy"})
+    content = yaml.safe_load(text)
+    assert content["wsgi"]["hosts"] == {"web1": {"ansible_user": "deploy"}}
+    (app,) = content["wsgi"]["vars"]["wsgi_apps"]
+    return app, text
+
+
+def test_gunicorn_behind_nginx_with_certbot(tmp_path: Path) -> None:
+    app, text = written(tmp_path, GUNICORN)
+    assert app == {
+        "name": "shop",
+        "source": {"git": "https://git.example.com/shop.git", "version": COMMIT},
+        "entrypoint": "shop.wsgi:app",
+        "domains": ["shop.example.com", "www.shop.example.com"],
+        "python": {"version": "3.11"},
+        "env": {"LOG_LEVEL": "info", "DEBUG": "false"},
+        "secrets": {
+            "GREETING": "{{ vault_shop_greeting }}",
+            "SECRET_KEY": "{{ vault_shop_secret_key }}",
+            "DATABASE_URL": "{{ vault_shop_database_url }}",
+            "STRIPE": "{{ vault_shop_stripe }}",
+        },
+        "gunicorn": {"workers": "3", "threads": 4, "timeout": 90},
+        "nginx": {"client_max_body_size": "25m", "read_timeout": 120, "static": {"/static/": "static"}},
+        "workers": [{"name": "celery", "command": "celery -A shop.tasks worker -c 2"}],
+    }
+    comments = [line.strip() for line in text.splitlines() if line.strip().startswith("#")]
+    for part in (
+        "# systemd: /etc/systemd/system/shop.service",
+        "# nginx: remove /etc/nginx/sites-enabled/shop right before the first run, and reload nothing.",
+        "#   LimitNOFILE=65535",
+        "#   gunicorn: statsd-host = localhost:8125",
+        "#   location /old {...}",
+        "#   add_header X-Robots-Tag no{index} always",
+        "#   cron: 0 3 * * * /home/ada/shop/venv/bin/flask tidy, see `timers`",
+    ):
+        assert part in comments, f"{part} is missing in {comments}"
+    assert any("SECRET_KEY, DATABASE_URL, STRIPE are in /home/ada/shop/.env" in line for line in comments)
+    assert not any("/usr/bin/backup" in line for line in comments)
+
+
+def test_uwsgi_with_a_file_of_its_own(tmp_path: Path) -> None:
+    app, text = written(tmp_path, UWSGI)
+    assert app == {
+        "name": "notes",
+        "source": {"path": "notes"},
+        "entrypoint": "notes.wsgi:application",
+        "server": "uwsgi",
+        "domains": ["notes.example.com"],
+        "tls": "provided",
+        "certificate": {"cert": "notes.pem", "key": "notes.key"},
+        "python": {"version": "3.13", "packages": ["django==5.2.8"]},
+        "uwsgi": {"workers": "4", "threads": 2, "harakiri": 60},
+        "nginx": {"static": {"/media/": "/srv/notes-data/media"}},
+    }
+    assert "#   uwsgi: offload-threads = 2" in text
+    assert "# Server: uwsgi 2.0.31 is installed" in text
+    assert "copy /etc/ssl/notes.pem and /etc/ssl/private/notes.key" in text
+    assert "`persistent`" in text
+
+
+def test_supervisor_with_a_configuration_file_of_gunicorn(tmp_path: Path) -> None:
+    app, text = written(tmp_path, SUPERVISOR)
+    assert app == {
+        "name": "api",
+        "source": {"path": "api"},
+        "entrypoint": "api:create_app()",
+        "domains": ["api.example.com"],
+        "tls": "off",
+        "python": {"version": "3.11"},
+        "env": {"FLASK_ENV": "production"},
+        "secrets": {"API_TOKEN": "{{ vault_api_api_token }}", "RATE": "{{ vault_api_rate }}"},
+        "gunicorn": {"worker_class": "gthread", "threads": 8, "preload": True},
+    }
+    assert "#   nice=5" in text
+    assert "gunicorn.conf.py: workers = multiprocessing.cpu_count() * 2 + 1" in text
+    assert "gunicorn.conf.py: def on_starting(server):" in text
+
+
+@pytest.mark.parametrize("files", [GUNICORN, UWSGI, SUPERVISOR], ids=["gunicorn", "uwsgi", "supervisor"])
+def test_no_secret_leaves_the_host(tmp_path: Path, files: dict[str, str]) -> None:
+    found = str(host(tmp_path, files).found())
+    assert not [secret for secret in SECRETS if secret in found]
+
+
+@pytest.mark.parametrize("files", [GUNICORN, UWSGI, SUPERVISOR], ids=["gunicorn", "uwsgi", "supervisor"])
+def test_the_collection_takes_what_is_written(tmp_path: Path, files: dict[str, str]) -> None:
+    """All but the code and the certificate, which the comments say are to be copied."""
+    app, _text = written(tmp_path / "host", files)
+    beside = tmp_path / "beside"
+    (beside / app["source"].get("path", "nothing")).mkdir(parents=True)
+    if "path" in app["source"]:
+        (beside / app["source"]["path"] / "requirements.txt").write_text("flask==3.1.0\n")
+        for folder in app.get("nginx", {}).get("static", {}).values():
+            (beside / app["source"]["path"] / folder.lstrip("/")).mkdir(parents=True, exist_ok=True)
+    app.pop("certificate", None)
+    if app.get("tls") == "provided":
+        app["tls"] = "selfsigned"
+    variables_of = {"certbot_email": "ops@example.com"}
+    found = run.examine(load_schema(str(ROOT)), [*variables_of, "wsgi_apps"], variables_of, [app], [str(beside)], {})
+    assert not found.problems, run.report(found.problems)
+
+
+def test_a_host_without_an_app(tmp_path: Path) -> None:
+    text = inventory("web1", host(tmp_path, {}).found(), {})
+    assert yaml.safe_load(text) == {"wsgi": {}}
+    assert "No unit or program" in text
+
+
+@pytest.mark.parametrize(
+    ("command", "entrypoint", "binds", "settings"),
+    [
+        ("/v/bin/gunicorn -w4 -b :8000 app:app", "app:app", [":8000"], {"workers": "4"}),
+        (
+            "/v/bin/gunicorn --preload -k gevent 'app:f(1)'",
+            "app:f(1)",
+            ["127.0.0.1:8000"],
+            {"preload": True, "worker_class": "gevent"},
+        ),
+        ("/v/bin/python3 /v/bin/gunicorn app:app", "app:app", ["127.0.0.1:8000"], {}),
+        ("/v/bin/uvicorn app:app --uds /run/a.sock --workers 2", "app:app", ["unix:/run/a.sock"], {"workers": "2"}),
+        ("/v/bin/uvicorn --factory --port 9000 app:make", "app:make()", ["127.0.0.1:9000"], {}),
+        (
+            "/v/bin/waitress-serve --listen=*:8080 --threads=6 --call app:make",
+            "app:make()",
+            ["0.0.0.0:8080"],
+            {"threads": 6},
+        ),
+        ("/v/bin/granian --interface asgi --port 1 app:app", "app:app", ["127.0.0.1:1"], {}),
+        (
+            "/v/bin/uwsgi --http :80 --wsgi-file /s/app.py --chdir /s --callable app -p 3",
+            "app:app",
+            ["127.0.0.1:80"],
+            {"workers": "3"},
+        ),
+    ],
+)
+def test_command_lines(command: str, entrypoint: str, binds: list[str], settings: dict[str, Any]) -> None:
+    start = commands.start_of(command, lambda _path: None)
+    assert (start.entrypoint, start.binds, start.settings, start.left) == (entrypoint, binds, settings, [])
+
+
+@pytest.mark.parametrize("command", ["/usr/sbin/nginx", "/v/bin/celery -A app worker", "", "/bin/sh -c 'sleep 1'"])
+def test_what_is_no_server(command: str) -> None:
+    assert not commands.server_of(command)
+
+
+def test_a_broken_file_is_no_reason_to_give_up(tmp_path: Path) -> None:
+    files = {
+        "/etc/systemd/system/broken.service": "ExecStart=\n[[\nservice = =\n",
+        "/etc/supervisor/conf.d/broken.conf": "[program:x\ncommand",
+        "/etc/nginx/sites-enabled/broken": 'server { location / { proxy_pass http://unix:/run/x "',
+        "/etc/systemd/system/x.service": "[Service]\nExecStart=/v/bin/gunicorn -c /gone.py 'x:app\n",
+    }
+    (found,) = host(tmp_path, files).found()
+    assert found["program"]["name"] == "x"
+
+
+def test_drop_ins_win(tmp_path: Path) -> None:
+    texts = ["[Service]\nExecStart=/a\nUser=one", "[Service]\nExecStart=\nExecStart=-/b c\nUser=two"]
+    found = programs.unit("x", "/x.service", texts)
+    assert (found.command, found.user) == ("/b c", "two")
+
+
+def test_quotes_and_comments_of_nginx() -> None:
+    (server,) = proxy.parse("""server { # { not this
+        add_header A "b; c {d}" ; log_format x '$a "b"' '}'; }""")
+    assert [str(one) for one in server.block] == ["add_header A b; c {d}", 'log_format x $a "b" }']
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "leaves"),
+    [
+        ("DEBUG", "1", True),
+        ("DJANGO_SETTINGS_MODULE", "notes.settings", True),
+        ("FEATURE", "true", True),
+        ("MAIL_PASSWORD", "true", False),
+        ("SENTRY_DSN", "https://x@sentry.example.com/1", False),
+        ("APP_CONFIG", "redis://:pw@host/0", False),
+        ("WHATEVER", "abc", False),
+    ],
+)
+def test_what_may_leave_a_host(name: str, value: str, leaves: bool) -> None:
+    assert variables.may_leave(name, value) == leaves
+
+
+def test_a_file_of_variables() -> None:
+    text = "A=1 # one\nexport B='x # y'\n# C=3\nD=\"multi \\\nline\"\nE=\nbad line\n"
+    assert variables.parse(text) == {"A": "1", "B": "x # y", "D": "multi line", "E": ""}
+
+
+@pytest.mark.parametrize(
+    ("unit", "name"),
+    [("shop", "shop"), ("gunicorn_shop", "shop"), ("My.Site", "my-site"), ("1st", "app-1st"), ("shop-web", "shop")],
+)
+def test_names(unit: str, name: str) -> None:
+    assert app_name(unit) == name
