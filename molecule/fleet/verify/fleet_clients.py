@@ -41,9 +41,9 @@ class Load:
         return took[int(len(took) * share)] if took else 0
 
 
-def served(host: Any) -> int:
-    """How many requests of clients an app host has answered for the app, by its log; probes are not theirs."""
-    return int(host.run("cat /var/log/nginx/api.access.log 2>/dev/null | grep -vc webops.wsgi || true") or 0)
+def served(host: Any, app: str = "api") -> int:
+    """How many requests of clients an app host has answered for an app, by its log; probes are not theirs."""
+    return int(host.run(f"cat /var/log/nginx/{app}.access.log 2>/dev/null | grep -vc webops.wsgi || true") or 0)
 
 
 def last_begun(host: Any) -> float:

@@ -80,6 +80,28 @@ def test_static_files_are_those_of_the_app_hosts(client):
     assert again.status == 304
 
 
+def test_static_files_are_kept_by_balancers_where_a_person_says_so(client, webs):
+    """They are looked for again after a second."""
+    url = "https://once.example.test/static/style.css"
+
+    def asked(count: int) -> int:
+        before = sum(served(host, "once") for host in webs)
+        client.shell(f"for i in $(seq {count}); do curl -sf -o /dev/null --cacert {client.root} {url}; done")
+        time.sleep(1.5)
+        return sum(served(host, "once") for host in webs) - before
+
+    assert asked(1) == 1
+    assert asked(40) < 10, "of 40 requests in a row most are not for the hosts"
+    assert asked(1) == 1
+    for host in webs:
+        host.run("systemctl stop nginx")
+    try:
+        assert client.get(url).status == 200
+    finally:
+        for host in webs:
+            host.run("systemctl start nginx")
+
+
 def test_http_leads_to_https(client):
     answer = client.get(f"http://{DOMAIN}/x?y=1")
     assert (answer.status, answer.headers["location"]) == (308, f"{URL}/x?y=1")
