@@ -277,7 +277,7 @@ def _run_host(wanted: Lab, host: Host, image: str, options: list[str]) -> None:
         options.append(f"--publish=127.0.0.1:{outside or free_port()}:{inside}")
     if host.fleet:
         options += ["--cap-add=NET_ADMIN", "--cap-add=NET_RAW"]
-        options.append("--restart=on-failure")  # a reboot ends the container, as by a signal
+        options.append("--restart=unless-stopped")  # a reboot ends the container
     bundle = machine.ca_bundle()
     if bundle is not None:
         options.append(f"--volume={bundle}:{HOST_CA_BUNDLE}:ro")
