@@ -20,4 +20,5 @@ Before=sysinit.target systemd-journald.service
 Type=oneshot
 ExecStart=/bin/sh -c 'cat /proc/sys/kernel/random/uuid >/run/boot-id && mount --bind /run/boot-id /proc/sys/kernel/random/boot_id'
 UNIT
+systemctl unmask -q systemd-logind.service # which a reboot of Debian 12 asks
 ln -s ../boot-id.service /etc/systemd/system/sysinit.target.wants/
