@@ -39,6 +39,7 @@ ACME_DIRECTORY = f"https://{CA_NAME}:14000/dir"
 ACME_BUNDLE = "/etc/ssl/acme-ca.pem"  # on hosts: the certificate of the ACME server's own HTTPS
 CA_ROOT = "/etc/pebble/root.pem"  # in the authority's container: the root of all certificates it issues
 HOST_CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+MANY = 10  # hosts, beyond which a lab takes more of the kernel than other programs leave it
 FLOATING = 100  # number, in a lab's network, of the address that none of its hosts has at first
 PYTHON_BASE = "python-base:13"  # for hosts with engines: what images of apps are made on
 BOOT_TIMEOUT = 90  # seconds
@@ -231,6 +232,8 @@ def _remove(wanted: Lab) -> None:
 
 def _create(wanted: Lab, images: dict[str, str], recipe: str) -> None:
     say(f"starting lab {wanted.name}: {', '.join(f'{h.name} (Debian {h.release})' for h in wanted.hosts)}")
+    if len(wanted.hosts) > MANY:
+        machine.allow_watchers(len(wanted.hosts))
     wanted.state.mkdir(parents=True, exist_ok=True)
     key = wanted.state / "id_ed25519"
     if not key.exists():

@@ -10,9 +10,13 @@ import re
 import subprocess
 from pathlib import Path
 
+from .errors import TestbedError
+
 APT = Path("/etc/apt")
 OS_RELEASE = Path("/etc/os-release")
 ARCHIVE_KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+WATCHERS = Path("/proc/sys/fs/inotify/max_user_instances")
+WATCHERS_OF_HOST = 8  # of them that systemd and dbus take
 CA_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 
 
@@ -78,3 +82,19 @@ def apt_settings() -> str:
     dump = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=False).stdout
     wanted = re.compile(r'^Acquire::(?:Check-Valid-Until|Check-Date|https?::[A-Za-z:-]+) "[^"]+";$', re.MULTILINE)
     return "".join(f"{line}\n" for line in wanted.findall(dump))
+
+
+def allow_watchers(hosts: int) -> None:
+    """Let the systemd of so many hosts watch files, of which the kernel lets one user's programs do little by default.
+
+    Raises:
+        TestbedError: this user may not change that; the message says what to do.
+    """
+    wanted = hosts * WATCHERS_OF_HOST
+    if not WATCHERS.exists() or int(WATCHERS.read_text()) >= 128 + wanted:
+        return
+    try:
+        WATCHERS.write_text(str(128 + wanted))
+    except OSError as error:
+        advice = f"sysctl fs.inotify.max_user_instances={128 + wanted}"
+        raise TestbedError(f"{hosts} hosts need more inotify instances ({error}): run as root, {advice}") from error
