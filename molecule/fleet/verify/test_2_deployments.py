@@ -25,7 +25,7 @@ def test_a_rolling_deployment_loses_nothing(play, under_load, floating, webs, ch
 
 def test_a_broken_release_is_stopped_at_the_first_host(play, under_load, floating, webs, changed_app):
     before, kept = releases(webs), [host.run("ls /srv/api/releases") for host in webs[1:]]
-    with under_load(floating, pace=1.0) as load:
+    with under_load(floating, pace=0.5) as load:
         ran = play(playbook="deploy", wsgi_apps=changed_app(entrypoint="app:no_such_factory()"))
     assert ran.code != 0
     assert releases(webs) == before
@@ -55,7 +55,7 @@ def test_hosts_follow_in_batches_and_all_go_back_when_one_fails(play, under_load
         env={"TROUBLE": "", "ROUND": str(time.time())},
         release={**release, **hooks, "all_or_nothing": True},
     )
-    with under_load(floating, pace=1.0) as load:
+    with under_load(floating, pace=0.6) as load:
         ran = play("-e", "release_batch=1", playbook="deploy", wsgi_apps=apps)
         assert ran.code != 0
         assert releases(webs) == before, ran.output
