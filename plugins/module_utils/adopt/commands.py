@@ -269,7 +269,7 @@ def _uwsgi(program: str, words: list[str], read: Reader) -> Start:
 
 
 def _uwsgi_bind(value: str) -> str:
-    if value.startswith("/") or "/" in value:
+    if "/" in value or ":" not in value:
         return f"unix:{value}"
     return f"127.0.0.1{value}" if value.startswith(":") else value
 

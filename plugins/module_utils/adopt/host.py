@@ -67,6 +67,12 @@ class Host:
             more = [added for _where, added in self._glob(f"{where}.d/*.conf")]
             yield programs.unit(Path(where).stem, where, [text, *more])
 
+    def _sockets(self, program: Program) -> Iterator[str]:
+        """Where systemd listens for it."""
+        text = self.read(f"{program.where.removesuffix('.service')}.socket") or ""
+        for place in re.findall(r"^ListenStream=(.+)$", text, re.M):
+            yield f"unix:{place}" if place.startswith("/") else place
+
     def _supervised(self) -> Iterator[Program]:
         for where, text in self._glob("/etc/supervisor/supervisord.conf", "/etc/supervisor/conf.d/*.conf"):
             yield from programs.supervised(where, text)
@@ -82,7 +88,8 @@ class Host:
         directory = _below(program.directory, start.chdir) or program.directory
         environment = self._environment(start.program)
         app = App(program, start, self._source(directory), *self._python(environment))
-        app.site = _site_of(start.binds, sites)
+        places = [*self._sockets(program), *(_socket_below(directory, bind) for bind in start.binds)]
+        app.site = _site_of(places, sites)
         if app.site:
             self._complete(app, app.site, sites)
         variables_of = {program.where: program.environment}
@@ -154,6 +161,10 @@ class Host:
 
 def _below(directory: str, path: str) -> str:
     return path if path.startswith("/") or not path else f"{directory.rstrip('/')}/{path}"
+
+
+def _socket_below(directory: str, bind: str) -> str:
+    return f"unix:{_below(directory, bind.removeprefix('unix:'))}" if bind.startswith("unix:") else bind
 
 
 def _site_of(binds: Iterable[str], sites: Iterable[Site]) -> Site | None:

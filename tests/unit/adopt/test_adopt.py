@@ -236,6 +236,118 @@ def test_supervisor_with_a_configuration_file_of_gunicorn(tmp_path: Path) -> Non
     assert "gunicorn.conf.py: def on_starting(server):" in text
 
 
+NGINX = "server {{ listen 80; server_name app.example.com; location / {{ {} }} }}"
+# The ways that tutorials take which many people have followed: files, and what is to come of them.
+WAYS = {
+    "a socket by a relative name, umask": (
+        {
+            "/etc/systemd/system/myproject.service": (
+                "[Service]\nUser=sam\nWorkingDirectory=/home/sam/myproject\n"
+                'Environment="PATH=/home/sam/myproject/env/bin"\n'
+                "ExecStart=/home/sam/myproject/env/bin/gunicorn --workers 3 "
+                "--bind unix:myproject.sock -m 007 wsgi:app\n"
+            ),
+            "/etc/nginx/sites-enabled/myproject": NGINX.format(
+                "include proxy_params; proxy_pass http://unix:/home/sam/myproject/myproject.sock;"
+            ),
+        },
+        {"name": "myproject", "entrypoint": "wsgi:app", "gunicorn": {"workers": "3"}},
+    ),
+    "uWSGI with a socket by a relative name": (
+        {
+            "/etc/systemd/system/myproject.service": (
+                "[Service]\nWorkingDirectory=/home/sam/myproject\n"
+                "ExecStart=/home/sam/myproject/env/bin/uwsgi --ini myproject.ini\n"
+            ),
+            "/home/sam/myproject/myproject.ini": (
+                "[uwsgi]\nmodule = wsgi:app\nmaster = true\nprocesses = 5\nsocket = myproject.sock\n"
+                "chmod-socket = 660\nvacuum = true\ndie-on-term = true\n"
+            ),
+            "/etc/nginx/sites-enabled/myproject": NGINX.format(
+                "include uwsgi_params; uwsgi_pass unix:/home/sam/myproject/myproject.sock;"
+            ),
+        },
+        {"name": "myproject", "entrypoint": "wsgi:app", "server": "uwsgi", "uwsgi": {"workers": "5"}},
+    ),
+    "Django, a socket of systemd's": (
+        {
+            "/etc/systemd/system/gunicorn.socket": "[Socket]\nListenStream=/run/gunicorn.sock\n",
+            "/etc/systemd/system/gunicorn.service": (
+                "[Unit]\nRequires=gunicorn.socket\n[Service]\nWorkingDirectory=/home/sam/site\n"
+                "ExecStart=/home/sam/site/env/bin/gunicorn --access-logfile - --workers 3 mysite.wsgi:application\n"
+            ),
+            "/etc/nginx/sites-enabled/mysite": NGINX.format("proxy_pass http://unix:/run/gunicorn.sock;"),
+        },
+        {"name": "mysite", "entrypoint": "mysite.wsgi:application", "gunicorn": {"workers": "3"}},
+    ),
+    "Supervisor, a port, static files by an alias": (
+        {
+            "/etc/supervisor/conf.d/blog.conf": (
+                "[program:blog]\ncommand=/home/sam/blog/venv/bin/gunicorn -b localhost:8000 -w 4 blog:app\n"
+                "directory=/home/sam/blog\nuser=sam\nautostart=true\nautorestart=true\n"
+                "stopasgroup=true\nkillasgroup=true\n"
+            ),
+            "/etc/nginx/sites-enabled/blog": (
+                "server { listen 443 ssl; server_name app.example.com; ssl_certificate /home/sam/blog/certs/cert.pem;"
+                "ssl_certificate_key /home/sam/blog/certs/key.pem; location / { proxy_pass http://localhost:8000; }"
+                "location /static { alias /home/sam/blog/app/static; expires 30d; } }"
+            ),
+        },
+        {
+            "name": "blog",
+            "entrypoint": "blog:app",
+            "tls": "provided",
+            "gunicorn": {"workers": "4"},
+            "nginx": {"static": {"/static/": "app/static"}},
+        },
+    ),
+    "FastAPI by gunicorn with uvicorn's workers": (
+        {
+            "/etc/systemd/system/items.service": (
+                "[Service]\nWorkingDirectory=/srv/items\n"
+                "ExecStart=/srv/items/.venv/bin/gunicorn -k uvicorn.workers.UvicornWorker -w 4 "
+                "-b 127.0.0.1:8000 main:app\n"
+            ),
+            "/etc/nginx/conf.d/items.conf": NGINX.format("proxy_pass http://127.0.0.1:8000;"),
+        },
+        {
+            "name": "items",
+            "entrypoint": "main:app",
+            "interface": "asgi",
+            "server": "uvicorn",
+            "uvicorn": {"workers": "4"},
+        },
+    ),
+    "everything in a configuration file of gunicorn": (
+        {
+            "/etc/systemd/system/site.service": (
+                "[Service]\nWorkingDirectory=/srv/site\n"
+                "ExecStart=/srv/site/venv/bin/gunicorn -c config/gunicorn/prod.py\n"
+            ),
+            "/srv/site/config/gunicorn/prod.py": (
+                'wsgi_app = "project.wsgi:application"\nworkers = 2\nbind = ["0.0.0.0:8000"]\n'
+                'accesslog = errorlog = "/var/log/gunicorn.log"\ncapture_output = True\n'
+            ),
+            "/etc/nginx/sites-enabled/site": (
+                "upstream site { server 127.0.0.1:8000 fail_timeout=0; } " + NGINX.format("proxy_pass http://site;")
+            ),
+        },
+        {"name": "site", "entrypoint": "project.wsgi:application", "gunicorn": {"workers": "2"}},
+    ),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_ways_of_well_known_tutorials(tmp_path: Path, way: str) -> None:
+    files, wanted = WAYS[way]
+    app, _text = written(tmp_path, files)
+    assert app["domains"] == ["app.example.com"]
+    settings = {
+        key: value for key, value in app.items() if key not in ("source", "domains", "certificate", "env", "secrets")
+    }
+    assert settings == {**({} if "tls" in wanted else {"tls": "off"}), **wanted}
+
+
 @pytest.mark.parametrize("files", [GUNICORN, UWSGI, SUPERVISOR], ids=["gunicorn", "uwsgi", "supervisor"])
 def test_no_secret_leaves_the_host(tmp_path: Path, files: dict[str, str]) -> None:
     found = str(host(tmp_path, files).found())
