@@ -31,6 +31,7 @@ Row = Mapping[str, t.Any]
 TEMPLATE = "status.html.j2"
 NAME = "index.html"
 HISTORY = 10  # deployments of an app that are shown
+LATELY, LATELY_DAYS = 5, 7  # deployments of all apps that are shown above them, and of how many days
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,23 @@ class Change:
     source: str
     why: str
     outcome: str
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """The same change on one or more hosts.
+
+    Attributes:
+        change: What it was, on the first of them.
+        app: Of which app.
+        hosts: Where.
+        place: Where that is on the page.
+    """
+
+    change: Change
+    app: str
+    hosts: tuple[str, ...]
+    place: str
 
 
 @dataclass(frozen=True)
@@ -121,6 +139,7 @@ def render(rows: Iterable[Row], now: float, missing: Iterable[str] = ()) -> str:
     )
     return environment.get_template(TEMPLATE).render(
         items=items,
+        lately=lately(shown, places, now),
         places=places,
         cards=[_card(row, items, places[row["host"], row["app"]], now) for row in shown],
         hosts=len({row["host"] for row in shown}),
@@ -128,6 +147,35 @@ def render(rows: Iterable[Row], now: float, missing: Iterable[str] = ()) -> str:
         width=WIDTH,
         height=HEIGHT,
     )
+
+
+def lately(rows: Iterable[Row], places: Mapping[tuple[str, str], str], now: float) -> list[Deployment]:
+    """What was deployed in the last days, the latest first: whoever looks for a cause asks for that."""
+    found: dict[tuple[str, ...], list[tuple[str, Row, Mapping[str, t.Any]]]] = {}
+    for row in rows:
+        for line in row["history"]:
+            if seconds(line.get("time", "")) > now - LATELY_DAYS * 86400:
+                same = (
+                    row["app"],
+                    *(str(line.get(name)) for name in ("who", "action", "source", "outcome", "reasons")),
+                )
+                day = line["time"][:10]
+                found.setdefault((*same, day), []).append((line["time"], row, line))
+    groups = sorted(found.values(), key=_latest, reverse=True)[:LATELY]
+    return [
+        Deployment(
+            _change(group[0][2], now),
+            group[0][1]["app"],
+            tuple(dict.fromkeys(row["host"] for _time, row, _line in group)),
+            places[group[0][1]["host"], group[0][1]["app"]],
+        )
+        for group in (sorted(group, key=lambda one: one[0], reverse=True) for group in groups)
+    ]
+
+
+def _latest(group: Iterable[tuple[str, Row, Mapping[str, t.Any]]]) -> str:
+    """When the last of them was."""
+    return max(time for time, _row, _line in group)
 
 
 def write(text: str, directory: str) -> Path:

@@ -85,6 +85,26 @@ def test_whatever_an_app_is_called_and_a_client_sends_is_text(row: Row) -> None:
     assert HOSTILE in found.text
 
 
+def test_what_was_deployed_lately_is_told_once_for_all_hosts(row: Row) -> None:
+    line = {"who": "ada@laptop", "action": "deploy", "to": "5", "source": "reports==1.4.2", "outcome": "ok"}
+    first = {**line, "time": "2026-11-28T11:00:00Z"}
+    later = {**line, "time": "2026-11-28T13:00:00Z", "source": "reports==1.5", "outcome": "failed"}
+    old = {**line, "time": "2026-11-20T11:00:00Z"}
+    rows = [row(history=[old, first]), row(host="web2", history=[first, later]), row(app="new", history=[])]
+    places = {(one["host"], one["app"]): f"app-{one['host']}" for one in rows}
+    latest, before = page.lately(rows, places, NOW)
+    assert (latest.app, latest.hosts, latest.change.outcome, latest.change.ago) == (
+        "api",
+        ("web2",),
+        "failed",
+        "1 hour ago",
+    )
+    assert (before.hosts, before.change.source, before.place) == (("web1", "web2"), "reports==1.4.2", "app-web1")
+    many = [row(app=f"app{number}", history=[{**first, "source": str(number)}]) for number in range(50)]
+    places = {(one["host"], one["app"]): "" for one in many}
+    assert len(page.lately(many, places, NOW)) == page.LATELY
+
+
 def test_it_is_told_why_there_are_no_plots(row: Row) -> None:
     text = Elements(page.render([row(traffic=None, uncounted="nginx_proxy_access_log is off")], NOW)).text
     assert "No plots: nginx_proxy_access_log is off." in text
