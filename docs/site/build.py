@@ -30,12 +30,12 @@ FIRST = "docs/index"
 EXAMPLE = "examples/flask_api/README.md"
 LINK = re.compile(r"\[([^\]]+)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 
-# What is in which part of the menu: title, and pages or patterns.
+# What is in which part of the menu: title, and pages or patterns, which mean those that are named nowhere else.
 MENU = {
     "Begin": ["docs/start", "docs/adopt"],
     "Frameworks": ["docs/frameworks/*", "examples/flask_api/README"],
     "Tasks": ["docs/tasks/*"],
-    "Run it": ["docs/troubleshooting", "docs/upgrade", "docs/fleet", "docs/containers", "docs/choosing-a-server"],
+    "Run it": ["docs/troubleshooting", "docs/upgrade", "docs/*"],
     "Reference": ["README", "roles/*/README", "reference/index", "ansible", "CHANGELOG"],
     "Project": ["docs/comparison", "docs/architecture", "SECURITY", "CONTRIBUTING", "CODE_OF_CONDUCT"],
 }
@@ -160,11 +160,12 @@ def add_menu() -> None:
 
 
 def named(pattern: str) -> list[str]:
-    """The pages that a pattern of the menu means."""
-    found = sorted(path.relative_to(SOURCE).with_suffix("") for path in SOURCE.glob(f"{pattern}.*"))
+    """The pages that an entry of the menu means."""
+    found = sorted(str(path.relative_to(SOURCE).with_suffix("")) for path in SOURCE.glob(f"{pattern}.*"))
     if not found:
         raise SystemExit(f"docs: no page is named {pattern}")
-    return [str(path) for path in found if path.name != "index" or pattern.endswith("index")]
+    elsewhere = {FIRST, *(entry for entries in MENU.values() for entry in entries)}
+    return [page for page in found if page == pattern or page not in elsewhere]
 
 
 def check(site: Path) -> None:
