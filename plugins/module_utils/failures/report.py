@@ -24,7 +24,7 @@ FRAMES = 8  # of the app's own, the innermost ones
 LINES = 10  # of what a program wrote, when it left no traceback
 
 _JOB = re.compile(r"Job for (\S+) failed because the control process exited with error code\.?")
-_ENDED = re.compile(r"(?:exited with an error|exited unexpectedly)$")
+_ENDED = re.compile(r"(?:exited with an error|exited unexpectedly|ended with exit code \d+)$")
 
 
 @dataclass(frozen=True)
