@@ -11,6 +11,7 @@ import typing as t
 from collections.abc import Iterable, Iterator, Mapping
 
 import yaml
+from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import visible
 
 Found = Mapping[str, t.Any]
 
@@ -47,8 +48,9 @@ def inventory(host: str, found: Iterable[Found], variables: Mapping[str, t.Any])
 
 def _app(app: Found) -> Iterator[str]:
     entry, notes = _entry(app), list(_notes(app))
-    yield f"# {app['program']['manager']}: {app['program']['where']}"
-    yield from (f"# {line}" for note in notes for line in note.splitlines())
+    # What is in a host's files is not to order a terminal about, or to end a comment.
+    for note in [f"{app['program']['manager']}: {app['program']['where']}", *notes]:
+        yield from (f"# {line}" for line in visible(note).splitlines())
     first = True
     for key, value in entry.items():
         yield f"{'- ' if first else '  '}{_one({key: value})}"

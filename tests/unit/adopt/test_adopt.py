@@ -427,6 +427,13 @@ def test_a_broken_file_is_no_reason_to_give_up(tmp_path: Path) -> None:
     assert found["program"]["name"] == "x"
 
 
+def test_what_is_in_a_file_stays_text(tmp_path: Path) -> None:
+    unit = GUNICORN["/etc/systemd/system/shop.service"].replace("LimitNOFILE=65535", "Nice=\x1b[2J\u2028- name: evil")
+    app, text = written(tmp_path, {**GUNICORN, "/etc/systemd/system/shop.service": unit})
+    assert app["name"] == "shop"
+    assert "\x1b" not in text
+
+
 def test_drop_ins_win(tmp_path: Path) -> None:
     texts = ["[Service]\nExecStart=/a\nUser=one", "[Service]\nExecStart=\nExecStart=-/b c\nUser=two"]
     found = programs.unit("x", "/x.service", texts)
