@@ -29,22 +29,7 @@ KUBERNETES = "v1.34.4"
 KUBERNETES_PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")
 BUILD_TIMEOUT = 3600  # seconds
 
-PAUSE = """\
-package main
-
-import (
-	"os"
-	"os/signal"
-	"syscall"
-)
-
-// Holds the namespaces of a pod until it is told to end.
-func main() {
-	told := make(chan os.Signal, 1)
-	signal.Notify(told, syscall.SIGTERM, syscall.SIGINT)
-	<-told
-}
-"""
+PAUSE = (Path(__file__).parent / "images" / "pause.go").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,6 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-import yaml
-
 Manifest = dict[str, Any]
 
 _OF_THE_SERVER = ("managedFields", "resourceVersion", "uid", "creationTimestamp", "generation", "selfLink")
@@ -46,6 +44,8 @@ def _plain(manifest: Manifest) -> Manifest:
 def _text(manifest: Manifest | None) -> str:
     if manifest is None:
         return ""
+    import yaml  # which the package kubernetes needs as well
+
     shown = _plain(manifest)
     if shown["kind"] == "Secret":
         for key in ("data", "stringData"):

@@ -240,7 +240,8 @@ class Deploy:
 
     def _switch(self, service: Manifest, release: str) -> None:
         self._apply([service])
-        self.watch.endpoints(self.app, release)
+        # Pods that are replaced one by one serve beside those before.
+        self.watch.endpoints(self.app, release, alone=not self.rolling)
 
     def _lead_back(self, before: str, old: list[Manifest]) -> None:
         """Have the release before serve again, as if nothing had been."""

@@ -103,8 +103,8 @@ class Watch:
                 raise NotReadyError(Trouble(text, at.pod, at.container))
             self._pause()
 
-    def endpoints(self, service: str, release: str, timeout: float = 30) -> None:
-        """Wait until a Service leads to the ready pods of a release, and to nothing else.
+    def endpoints(self, service: str, release: str, alone: bool = True, timeout: float = 30) -> None:
+        """Wait until a Service leads to ready pods of a release, and, where that is C(alone), to nothing else.
 
         Raises:
             NotReadyError: It does not in time.
@@ -115,7 +115,7 @@ class Watch:
             slices = self.cluster.find("EndpointSlice", self.namespace, {"kubernetes.io/service-name": service})
             ends = [one for found in slices for one in found.get("endpoints") or []]
             ready_ends = {one["targetRef"]["name"] for one in ends if one["conditions"].get("ready")}
-            if ready_ends and ready_ends <= pods:
+            if ready_ends & pods and not (alone and ready_ends - pods):
                 return
             if time.monotonic() > deadline:
                 raise NotReadyError(Trouble(f"Service {service} leads to no ready pod of the release"))

@@ -119,9 +119,11 @@ def _has(item: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     return labels.items() <= (item["metadata"].get("labels") or {}).items()
 
 
-def _merged(before: Any, after: Any) -> Any:
-    if isinstance(before, dict) and isinstance(after, dict):
-        return {
-            key: _merged(before.get(key), after[key]) if key in after else before[key] for key in {**before, **after}
-        }
-    return copy.deepcopy(after)
+def _merged(before: Any, after: Any, key: str = "") -> Any:
+    # A selector is one whole for the API server.
+    if key == "selector" or not (isinstance(before, dict) and isinstance(after, dict)):
+        return copy.deepcopy(after)
+    return {
+        name: _merged(before.get(name), after[name], name) if name in after else before[name]
+        for name in {**before, **after}
+    }

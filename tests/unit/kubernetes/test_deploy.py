@@ -219,3 +219,28 @@ def test_an_app_that_goes_leaves_its_namespace_and_its_volume() -> None:
     assert {kind for kind, _name in cluster.store} == {"Namespace", "PersistentVolumeClaim"}
     Deploy(cluster, asked(None, purge=True), check=False).absent()  # type: ignore[arg-type]
     assert {kind for kind, _name in cluster.store} == {"Namespace"}
+
+
+def test_from_switch_to_pod_by_pod_and_back() -> None:
+    cluster = FakeCluster()
+    deploy(cluster, release(1))
+    rolling = {"kubernetes": {"strategy": "rolling"}}
+    deploy(cluster, release(2, **rolling), strategy="rolling")
+    assert pods(cluster)["api"] == 2
+    assert sum(pods(cluster).values()) == 2
+    third = release(3)
+    deploy(cluster, third)
+    assert serves(cluster) == third.release
+    assert pods(cluster)["api"] == 0
+
+
+def test_pod_by_pod_what_fails_is_rolled_back() -> None:
+    cluster = FakeCluster()
+    rolling = {"kubernetes": {"strategy": "rolling"}}
+    deploy(cluster, release(1, **rolling), strategy="rolling")
+    before = json.dumps(cluster.store["Deployment", "api"]["spec"]["template"], sort_keys=True)
+    cluster.broken = "api"
+    with pytest.raises(DeployError, match="serves as before"):
+        deploy(cluster, release(2, **rolling), strategy="rolling")
+    assert json.dumps(cluster.store["Deployment", "api"]["spec"]["template"], sort_keys=True) == before
+    assert len([name for kind, name in cluster.store if kind == "ConfigMap"]) == 3
