@@ -86,6 +86,10 @@ bench-edge: venv ## what nginx costs, beside one that was tuned by hand for one 
 bench-servers: venv ## the same app under each server: requests, latencies, memory, start; docs/choosing-a-server.md
 	@python bench/servers.py
 
+.PHONY: bench-containers
+bench-containers: venv ## the same app as a process, in Podman, in Docker, and in a Compose project: requests, latencies
+	@python bench/containers.py
+
 .PHONY: bench-lifetime
 bench-lifetime: venv ## 200 days of certificates that live 6 to 90 days, on short clocks: half an hour
 	@python bench/lifetime.py

@@ -49,9 +49,9 @@ class Run:
     changed: int
 
 
-def playbook(name: str, inventories: list[str], book: str = "site") -> Run:
+def playbook(name: str, inventories: list[str], book: str = "site", *options: str) -> Run:
     """Run one of the collection's playbooks; ``name`` is that of its log."""
-    seconds = timed(["ansible-playbook", *inventories, f"playbooks/{book}.yml"], name, 1200)
+    seconds = timed(["ansible-playbook", *inventories, *options, f"playbooks/{book}.yml"], name, 1200)
     recap = re.search(r"^\S+ +: ok=(\d+) +changed=(\d+)", (WORK / f"{name}.log").read_text(), re.MULTILINE)
     if not recap:
         raise BenchError(f"no recap in {WORK}/{name}.log")
@@ -91,16 +91,16 @@ def timed(command: list[str], name: str, timeout: float) -> float:
 
 
 @contextmanager
-def fresh_host(keep: bool = False) -> Iterator[dict[str, Any]]:
+def fresh_host(keep: bool = False, *more: str) -> Iterator[dict[str, Any]]:
     """A host that nothing has been done to: its container, addresses and ports, as the testbed tells them.
 
-    With ``keep`` it is the one of the run before, where there is one, and stays.
+    With ``keep`` it is the one of the run before, where there is one, and stays; ``more`` are options of the testbed's.
     """
     domains = [option for app in TWO_APPS for option in ("--domain", app["domains"][0])]
     if not keep:
         testbed("down", LAB)
     try:
-        yield json.loads(testbed("up", LAB, "--publish", ":443", *domains))["hosts"]["host"]
+        yield json.loads(testbed("up", LAB, "--publish", ":443", *domains, *more))["hosts"]["host"]
     finally:
         if not keep:
             testbed("down", LAB)

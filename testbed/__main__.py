@@ -29,6 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     start.add_argument("--host", default="host", help="host name")
     start.add_argument("--domain", action="append", default=[], help="a name that leads to the host; repeatable")
     start.add_argument("--publish", action="append", default=[], type=_port, metavar="HERE:THERE", help="repeatable")
+    start.add_argument("--engines", action="store_true", help="with container engines and a registry of its own")
     stop = verbs.add_parser("down", help="remove a lab and its state")
     stop.add_argument("lab")
     show = verbs.add_parser("demo", help="the demo's host; `run` also deploys to it and shows the result")
@@ -49,7 +50,9 @@ def _run(options: argparse.Namespace) -> int:
     elif options.verb == "images":
         images.build_all()
     elif options.verb == "up":
-        host = labs.Host(options.host, options.release, tuple(options.domain), dict(options.publish))
+        host = labs.Host(
+            options.host, options.release, tuple(options.domain), dict(options.publish), engines=options.engines
+        )
         print(json.dumps(labs.up(labs.lab(options.lab, host)), indent=2))
     elif options.verb == "down":
         labs.down(labs.lab(options.lab))

@@ -84,18 +84,20 @@ class ActionModule(ActionBase):
     ) -> dict[str, Any]:
         tree, tree_name = self._tree(apps, renderer)
         packages = [name for name in plain(arguments["packages"]) if name not in NOT_IN_A_CONTAINER]
-        edge = Path(collection_root(), "roles", "compose", "files", "edge").read_text(encoding="utf-8")
-        nginx = project.nginx_image(settings["nginx_base"], packages, edge)
+        nginx = project.nginx_image(settings["nginx_base"], packages, _role_file("edge"))
         image = f"localhost/{settings['project']}-nginx:{project.name_of(nginx)}"
         http, https = map(int, arguments["ports"])
         ports = [f"{http}:{http}"]
         if any(app["scheme"] == "https" for app in apps):
             ports += [f"{https}:{https}", *([f"{https}:{https}/udp"] if arguments.get("http3") else [])]
+        files = {f"images/nginx/{name}": file for name, file in nginx.items()}
+        if any(app["compose"]["development"] for app in apps):
+            files["development/develop.py"] = File(_role_file("develop.py"))
         return {
             "apps": [self._app(app, renderer, stack) for app in apps],
             "project": {
                 "base": project.base(apps, settings, {"image": image, "ports": ports}),
-                "files": {f"images/nginx/{name}": asdict(file) for name, file in nginx.items()},
+                "files": {name: asdict(file) for name, file in files.items()},
                 "tree": tree,
                 "tree_name": tree_name,
                 "certificates": certificates.wanted(apps, renderer.source),
@@ -104,7 +106,11 @@ class ActionModule(ActionBase):
             "masked": [
                 value
                 for app in apps
-                for value in [*app["secrets"].values(), *app["credentials"].values()]
+                for value in (
+                    *app["secrets"].values(),
+                    *app["credentials"].values(),
+                    app["image"]["registry_password"],
+                )
                 if len(value) >= MASKED_LENGTH
             ],
         }
@@ -163,6 +169,12 @@ class ActionModule(ActionBase):
                 "proxy": python["proxy"],
                 "no_proxy": python["no_proxy"],
             },
+            "registry": {
+                "user": app["image"]["registry_user"],
+                "password": app["image"]["registry_password"],
+                "insecure": app["image"]["registry_insecure"],
+            },
+            "development": release.development,
             "keep": settings["keep"],
             "asked": {
                 "domain": asked_name(app) if app["domains"] else "",
@@ -186,3 +198,7 @@ class ActionModule(ActionBase):
             sent = self._transfer_file(str(local), self._connection._shell.join_path(remote_tmp, local.name))
             self._fixup_perms2([remote_tmp, sent])
             return str(sent)
+
+
+def _role_file(name: str) -> str:
+    return Path(collection_root(), "roles", "compose", "files", name).read_text(encoding="utf-8")

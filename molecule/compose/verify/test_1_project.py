@@ -3,31 +3,69 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from projects import PROJECT
 
+ROOT = Path(__file__).parents[3]
+SECOND = "/srv/second"
 PLANTED = "planted-"  # every secret of the scenario begins so
 
 
-def test_two_commands_on_a_host_that_has_only_the_engine(play: Callable[..., Any], host: Any, project: Any) -> None:
-    second = {"compose_directory": "/srv/second", "compose_project": "second", "compose_publish": "127.0.0.1"}
-    ports = {"nginx_proxy_http_port": 8081, "nginx_proxy_https_port": 8444}
-    done = play(playbook="compose", compose_start=False, **second, **ports)
+@pytest.fixture
+def second(host: Any, project: Any) -> Iterator[dict[str, Any]]:
+    """Variables of a second project on the host, which only a person starts; it is removed in the end."""
+    yield {
+        "compose_directory": SECOND,
+        "compose_project": "second",
+        "compose_publish": "127.0.0.1",
+        "compose_start": False,
+        "nginx_proxy_http_port": 8081,
+        "nginx_proxy_https_port": 8444,
+    }
+    project.compose("--profile development down --volumes --timeout 5", SECOND)
+    host.run(f"rm -rf {SECOND}")
+
+
+def test_two_commands_on_a_host_that_has_only_the_engine(
+    play: Callable[..., Any], project: Any, second: dict[str, Any]
+) -> None:
+    done = play(playbook="compose", **second)
     assert done.code == 0, done.output
-    try:
-        project.compose("up --detach --wait", "/srv/second")
-        assert '"release":"1"' in project.answer(port=8444)
-        assert "--ink" in project.answer("/static/style.css", port=8444)
-        again = play(playbook="compose", compose_start=False, **second, **ports)
-        assert (again.code, again.changed) == (0, []), again.output
-    finally:
-        project.compose("down --volumes --timeout 5", "/srv/second")
-        host.run("rm -rf /srv/second")
+    project.compose("up --detach --wait", SECOND)
+    assert '"release":"1"' in project.answer(port=8444)
+    assert "--ink" in project.answer("/static/style.css", port=8444)
+    again = play(playbook="compose", **second)
+    assert (again.code, again.changed) == (0, []), again.output
+
+
+def test_development_beside_other_services(
+    play: Callable[..., Any], host: Any, project: Any, second: dict[str, Any], apps: dict[str, Any], tmp_path: Path
+) -> None:
+    """The source is the person's own directory; one change of it, and the server has it."""
+    source = tmp_path / "source"
+    shutil.copytree(ROOT / "examples" / "flask_api", source, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    entry = {**apps["api"], "source": {"path": str(source)}, "compose": {"development": 8000, "depends_on": ["cache"]}}
+    beside = {"cache": {"image": "python-base:13", "command": ["sleep", "1000"]}}
+    done = play(playbook="compose", wsgi_apps=[entry], compose_services=beside, **second)
+    assert done.code == 0, done.output
+    packed = subprocess.run(["tar", "-C", str(source), "-c", "."], capture_output=True, check=True).stdout
+    unpack = f"mkdir -p {source} && tar -C {source} -x"
+    subprocess.run(["docker", "exec", "-i", host.container, "sh", "-c", unpack], input=packed, check=True)
+    project.compose("up --detach --wait", SECOND)
+    project.compose("--profile development up --detach api-development", SECOND)
+    assert set(project.compose("ps --services", SECOND).split()) == {"nginx", "cache", "api-1", "api-development"}
+    ask = "curl -s --max-time 40 http://127.0.0.1:8000/"
+    assert '"version":"1.0.0"' in host.run(ask)
+    host.run(f"sed -i 's/1.0.0/2.0.0/' {source}/app/__init__.py")
+    host.run(f"timeout 60 sh -c 'until {ask} | grep -q 2.0.0; do sleep 0.2; done'")
+    assert '"version":"1.0.0"' in project.answer(port=8444)
 
 
 def test_nothing_to_do_the_second_time(deploy: Callable[..., Any], project: Any) -> None:

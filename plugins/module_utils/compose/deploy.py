@@ -46,7 +46,7 @@ class Asker(Protocol):
     def check(self) -> None: ...
     def has_image(self, name: str) -> bool: ...
     def build(self, service: str) -> None: ...
-    def pull(self, service: str) -> None: ...
+    def pull(self, image: str, registry: Mapping[str, Any]) -> None: ...
     def forget_image(self, name: str) -> None: ...
     def up(self, services: Iterable[str], recreate: bool = False, orphans: bool = False) -> None: ...
     def remove(self, services: Iterable[str]) -> None: ...
@@ -75,7 +75,10 @@ class App:
         build: How its image is built; empty for one of a registry.
         context: Files of the image's context.
         archive: The source, as an archive.
+        archive_name: The archive's name in the context.
         indexes: Where packages come from; a secret of the build.
+        registry: How a registry is asked for the image.
+        development: A service for a person who writes the app.
         keep: How many releases are kept.
         through: Whether it answers through nginx; a message when not.
     """
@@ -92,6 +95,8 @@ class App:
     archive: str = ""
     archive_name: str = ""
     indexes: dict[str, Any] = field(default_factory=dict)
+    registry: dict[str, Any] = field(default_factory=dict)
+    development: dict[str, Any] = field(default_factory=dict)
     keep: int = 5
     through: Callable[[], str] = lambda: ""
 
@@ -244,7 +249,7 @@ class Deployment:
         running = {one.service: one for one in self.engine.containers()}
         expected = set(self._services())
         found = [f"{name} does not run" for name in sorted(expected) if not _runs(running, name)]
-        found += [f"{name} is left over" for name in sorted(running.keys() - expected)]
+        found += [f"{name} is left over" for name in sorted(running.keys() - expected - self._development().keys())]
         hashes = self.engine.hashes()
         found += [f"{name} has other settings" for name in self._others(running, hashes)]
         if not found and self.engine.tree_in_service() != self.wanted.tree_name:
@@ -275,6 +280,12 @@ class Deployment:
             services |= self._services_of(app, number)
         return services
 
+    def _development(self) -> dict[str, Any]:
+        """Services that only run when a person asks for their profile, with what the release in service has."""
+        numbers = {app.name: self.paths.serving(app.name) for app in self.wanted.apps if app.development}
+        own = {app.name: app.development for app in self.wanted.apps}
+        return {f"{name}-development": numbered(own[name], number) for name, number in numbers.items() if number}
+
     def _services_of(self, app: str, number: str) -> dict[str, Any]:
         about = self.paths.about(app, number)
         services = dict(about.get("services", {}))
@@ -288,8 +299,9 @@ class Deployment:
         base = self.wanted.base
         secrets = {f"{app}-{number}": f"./secrets/{app}/{number}/environment" for app, number in self._releases()}
         secrets |= {f"{app.name}-build": f"./secrets/{app.name}/build.json" for app in self.wanted.apps if app.build}
+        services = {**self._services(), **self._development()}
         listed = {name: {"file": file} for name, file in secrets.items()}
-        return HEADER + to_yaml({**base, "services": self._services(), **({"secrets": listed} if listed else {})})
+        return HEADER + to_yaml({**base, "services": services, **({"secrets": listed} if listed else {})})
 
     def _write_document(self) -> None:
         text = self._document()
@@ -441,7 +453,7 @@ class Deployment:
         if app.build and app.image == image:
             self.engine.build(server)
         else:
-            self.engine.pull(server)
+            self.engine.pull(image, app.registry)
 
     def _hook(self, about: Mapping[str, Any], server: str, name: str) -> None:
         if name in about["hooks"]:

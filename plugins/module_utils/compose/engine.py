@@ -9,10 +9,13 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from ansible_collections.webops.wsgi.plugins.module_utils.image.engine import Engine as Docker
+from ansible_collections.webops.wsgi.plugins.module_utils.image.engine import EngineError, Registry
 
 OLDEST = (2, 20)  # of Compose: its files may say what ours say
 LINES = 15  # of what a program printed, in a message
@@ -92,9 +95,12 @@ class Engine:
         """Build the image of a service."""
         self._compose("build", "--quiet", service, timeout=self.timeout)
 
-    def pull(self, service: str) -> None:
-        """Fetch the image of a service."""
-        self._compose("pull", "--quiet", service, timeout=self.timeout)
+    def pull(self, image: str, registry: Mapping[str, Any]) -> None:
+        """Fetch an image, with a password that the engine does not keep."""
+        try:
+            Docker("docker", self.timeout).pull(image, Registry(**registry))
+        except EngineError as error:
+            raise ComposeError(str(error)) from None
 
     def forget_image(self, name: str) -> None:
         """Remove an image, unless something still needs it."""

@@ -107,6 +107,9 @@ def _beside(app: Mapping[str, Any], services: Mapping[str, Any]) -> Iterator[tup
         if service not in services:
             text = f"compose.depends_on has {show(service)}, which compose_services does not name"
             yield text, f"add it there, or write one of {', '.join(services) or 'none'}"
+    if app["compose"]["development"] and app["source"].get("kind") != "path":
+        text = f"compose.development is {app['compose']['development']}, and source names no directory"
+        yield text, "write source: {path: ...}, or remove it"
     if app["compose"]["network"] == "none" and app["compose"]["depends_on"]:
         text = 'compose.network is "none", and compose.depends_on names services that it would not reach'
         yield text, "write compose.network: project"

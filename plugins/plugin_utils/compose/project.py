@@ -26,6 +26,7 @@ NUMBER = "@RELEASE@"
 NGINX = "nginx"  # the service that clients meet
 NONE = "none"  # network of an app that needs nobody
 APP_LABEL = "webops.wsgi.app"
+DEVELOPMENT_PORT = 8000  # that develop.py listens on
 STOP_GRACE = 5  # seconds beyond those that the server may take, for what the engine does itself
 PLAIN: dict[str, Any] = {  # of every container: nothing that it does not need
     "read_only": True,
@@ -63,12 +64,14 @@ class Release:
         files: Its files that are mounted where the image has its own.
         secrets: Its files that only its containers read.
         build: How its image is built; empty for one that comes from a registry.
+        development: A service that only runs when a person asks for its profile, if the app has one.
     """
 
     services: dict[str, dict[str, Any]]
     files: dict[str, File]
     secrets: dict[str, File]
     build: dict[str, Any]
+    development: dict[str, Any]
 
     def digest(self) -> str:
         """Equal releases, same digest."""
@@ -105,7 +108,8 @@ def release(app: Mapping[str, Any], image: Image, files: Mapping[str, File], inp
             if process.replica:
                 worker["environment"] = {**worker["environment"], "WSGI_REPLICA": str(process.replica)}
             services[f"{title}-{process.unit.replace('.', '-')}"] = worker
-    return Release(services, own, secrets, _build(app, image) if image.context else {})
+    build = _build(app, image) if image.context else {}
+    return Release(services, own, secrets, build, _development(app, server))
 
 
 def hooks(app: Mapping[str, Any]) -> dict[str, int]:
@@ -149,6 +153,27 @@ def _program(app: Mapping[str, Any], image: Image, files: Iterable[str], secrets
     if app["compose"]["logging"]:
         found["logging"] = app["compose"]["logging"]
     return found
+
+
+def _development(app: Mapping[str, Any], server: Mapping[str, Any]) -> dict[str, Any]:
+    """The server as a person has it who writes the app: with the source as it is now, at a port of this machine."""
+    port = app["compose"]["development"]
+    if not port:
+        return {}
+    kept = {key: value for key, value in server.items() if key not in ("healthcheck", "network_mode", "restart")}
+    mounts = [f"{app['source']['path']}:{HOME}/app/src:ro", f"./development/develop.py:{HOME}/develop.py:ro"]
+    after = {name: how for name, how in server["depends_on"].items() if name != NGINX}
+    return {
+        **kept,
+        "profiles": ["development"],
+        "entrypoint": [f"{HOME}/app/venv/bin/python", f"{HOME}/develop.py"],
+        "command": [],
+        "ports": [f"127.0.0.1:{port}:{DEVELOPMENT_PORT}"],
+        "environment": {**server["environment"], "WSGI_SOCKET": "/tmp/development/sock"},
+        "volumes": [mount for mount in server["volumes"] if f":/run/{app['name']}" not in mount] + mounts,
+        "healthcheck": {"disable": True},
+        "depends_on": after,
+    }
 
 
 def _build(app: Mapping[str, Any], image: Image) -> dict[str, Any]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +53,8 @@ class Engine:
         self._effect(f"build {service}")
         self.images.add(self._document()["services"][service]["image"])
 
-    def pull(self, service: str) -> None:
-        raise ComposeError(f"no image of {service}")
+    def pull(self, image: str, registry: Mapping[str, Any]) -> None:
+        raise ComposeError(f"no image {image}")
 
     def forget_image(self, name: str) -> None:
         self._effect(f"forget {name}")
@@ -63,7 +63,7 @@ class Engine:
     def up(self, services: Iterable[str], recreate: bool = False, orphans: bool = False) -> None:
         self._effect(f"up {' '.join(services)}")
         known = self._document()["services"]
-        for name in list(services) or known:
+        for name in list(services) or [one for one in known if "profiles" not in known[one]]:
             if name not in self.running or recreate:
                 state = "exited" if name in self.ending else "running"
                 self.running[name] = Container(name, name, state, config=json.dumps(known[name]))
@@ -264,6 +264,15 @@ def test_nothing_is_started_where_only_the_directory_is_wanted(engine: Engine) -
     assert run(engine, wish).reasons == []
     assert engine.done == []
     assert Paths(engine.root).serving("api") == "1"
+
+
+def test_a_service_for_development_is_nobody_s_business(engine: Engine) -> None:
+    service = {"image": "x", "command": [f"/{NUMBER}"], "profiles": ["development"]}
+    run(engine, wanted("a", development=service))
+    assert engine._document()["services"]["api-development"]["command"] == ["/1"]
+    assert "api-development" not in engine.running
+    engine.running["api-development"] = Container("api-development", "d", "running")
+    assert run(engine, wanted("a", development=service)).reasons == []
 
 
 def test_killed_before_any_effect_a_good_release_serves_and_the_next_run_ends_it(tmp_path: Path) -> None:

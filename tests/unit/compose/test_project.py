@@ -142,6 +142,16 @@ def test_an_image_of_a_registry_is_not_built() -> None:
     assert made(app, project.Image("registry.example.com/api@sha256:1")).build == {}
 
 
+def test_development_has_the_source_as_it_is_and_no_way_in_from_outside() -> None:
+    found = made(resolved(compose={"development": 8000, "network": "none"})).development
+    assert found["profiles"] == ["development"]
+    assert found["ports"] == ["127.0.0.1:8000:8000"]
+    assert "/src:/wsgi/app/src:ro" in found["volumes"]
+    assert "network_mode" not in found
+    assert found["cap_drop"] == ["ALL"]
+    assert made().development == {}
+
+
 def test_enter_is_a_shell_script(tmp_path: Path) -> None:
     script = tmp_path / "enter"
     script.write_text(project.enter(INPUTS))
@@ -203,6 +213,7 @@ def test_a_good_app_has_no_problems() -> None:
         ({"compose": {"depends_on": ["postgres"]}}, 'depends_on has "postgres", which compose_services does not name'),
         ({"compose": {"depends_on": ["redis"], "network": "none"}}, "it would not reach"),
         ({"env": {"WSGI_SOCKET": "/x"}}, "env.WSGI_SOCKET is set"),
+        ({"source": {"package": "x", "version": "1"}, "compose": {"development": 8000}}, "source names no directory"),
         ({"name": "nginx"}, "the service that clients meet"),
     ],
 )
