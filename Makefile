@@ -52,12 +52,15 @@ unit: venv ## unit and template tests, and the example's own
 molecule: venv ## the Molecule scenarios: Debian 12 and 13 hosts, real certificates
 	@python tests/run.py molecule
 
-.PHONY: test-fleet test-containers test-kubernetes
+.PHONY: test-fleet test-containers test-compose test-kubernetes
 test-fleet: venv ## the scenario fleet: two balancers, three hosts of the apps; on a machine that does nothing else
 	@python tests/run.py fleet
 
 test-containers: venv ## the scenario containers: images, and releases that are containers; likewise
 	@python tests/run.py containers
+
+test-compose: venv ## the scenario compose: a Compose project on a host with Docker; likewise
+	@python tests/run.py compose
 
 test-kubernetes: venv ## the scenario kubernetes: a real cluster, in containers; likewise
 	@python tests/run.py kubernetes

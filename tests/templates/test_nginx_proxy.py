@@ -845,6 +845,18 @@ def test_no_symlink_leads_out_of_a_directory_elsewhere(make: Make) -> None:
     assert server.location("^~", "/m/").one("disable_symlinks") == "if_not_owner from=/"
 
 
+def test_no_symlink_leads_out_of_what_a_container_copied(make: Make) -> None:
+    """In a Compose project the app's own container writes what nginx serves of its release, error pages too."""
+    given = {**app("api", nginx={"static": {"/static/": "static"}, "error_pages": "errors"}), "target": "compose"}
+    server = make(given).server("api.example.com", "443")
+    static = server.location("^~", "/static/")
+    alias, guarded = "/srv/api/current/app/src/static/", "on from=/srv/api/current/app"
+    assert (static.one("alias"), static.one("disable_symlinks")) == (alias, guarded)
+    assert static.all("error_page") == [], "no release before it is kept there"
+    page = server.location("^~", "/__wsgi/").location("=", "/__wsgi/page")
+    assert page.one("disable_symlinks") == guarded
+
+
 def test_second_files_are_looked_for_where_builds_make_them(make: Make) -> None:
     """And never before a dotfile is refused: of expressions, the first that matches wins."""
     server = make(app("api", nginx={"static": {"/static/": "static"}})).server("api.example.com", "443")

@@ -167,6 +167,36 @@ def test_workers_run_beside_the_server(deploy: Callable[..., Any], project: Any)
     assert project.services() == {"nginx", f"api-{project.release()}"}
 
 
+def test_an_image_of_a_registry(deploy: Callable[..., Any], host: Any, project: Any) -> None:
+    assert deploy().code == 0
+    release = project.release()
+    pushed = "127.0.0.1:5000/api"
+    host.run("docker login -u ci -p planted-registry-password 127.0.0.1:5000")
+    built = host.run(f"docker inspect -f '{{{{.Image}}}}' wsgi-api-{release}-1")
+    host.run(f"docker tag {built} {pushed}:1; docker push -q {pushed}:1; docker logout 127.0.0.1:5000")
+    image = host.run(f"docker inspect -f '{{{{index .RepoDigests 0}}}}' {pushed}:1")
+    host.run(f"docker rmi {pushed}:1")
+    done = deploy(source={"image": image}, runtime="container")
+    assert done.code == 0, done.output
+    assert project.serves(str(int(release) + 1))
+    assert host.try_("grep -r planted-registry /root/.docker").stdout == ""
+    missing = f"{pushed}@sha256:{'0' * 64}"
+    done = deploy(source={"image": missing}, runtime="container")
+    assert done.code != 0
+    assert f"{missing} could not be pulled" in done.output
+    assert project.serves(str(int(release) + 1))
+
+
+def test_check_mode_tells_and_does_nothing(deploy: Callable[..., Any], project: Any) -> None:
+    assert deploy().code == 0
+    before = project.compose("ps --all --quiet")
+    done = deploy("checked", "--check")
+    assert (done.code, len(done.changed)) == (0, 1), done.output
+    assert project.compose("ps --all --quiet") == before
+    done = deploy("", "--check")
+    assert (done.code, done.changed) == (0, []), done.output
+
+
 def test_it_comes_back_by_itself(deploy: Callable[..., Any], host: Any, project: Any) -> None:
     assert deploy().code == 0
     release = project.release()

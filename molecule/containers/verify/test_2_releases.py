@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -112,6 +113,8 @@ def test_it_comes_back_when_it_is_killed(
     if engine.name == "docker":
         host.run("systemctl restart docker")
         back(host)
+    subprocess.run(["docker", "restart", host.container], check=True, capture_output=True)
+    back(host)
     assert host.release("api") == release
 
 
