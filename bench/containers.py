@@ -56,12 +56,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keep", action="store_true", help="leave the host, and use it again")
     parser.add_argument("--deployed", action="store_true", help="measure what a run with --keep has deployed")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     options = parser.parse_args()
     try:
         with fresh_host(options.keep or options.deployed, "--engines") as host:
             if not options.deployed:
                 deploy(host["container"])
-            return report([one_round(host["container"], number) for number in range(ROUNDS)])
+            return report([one_round(host["container"], number) for number in range(options.rounds)])
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

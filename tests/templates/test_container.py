@@ -54,6 +54,11 @@ def test_the_script_closes_the_container(engine: str) -> None:
     assert subprocess.run(["sh", "-n"], input=text, text=True, check=False).returncode == 0
 
 
+@pytest.mark.parametrize("engine", ["podman", "docker"])
+def test_no_engine_sets_a_limit_of_its_own(engine: str) -> None:
+    assert "--ulimit=nofile=4096:4096" in script(image={"engine": engine}, release={"limit_nofile": 4096})
+
+
 def test_docker_gets_the_limits_that_podman_has_from_its_unit() -> None:
     limits = {"memory_max": "512M", "cpu_quota": "150%", "tasks_max": 100}
     text = script(image={"engine": "docker"}, release=limits)

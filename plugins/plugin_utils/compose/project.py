@@ -162,7 +162,6 @@ def _development(app: Mapping[str, Any], server: Mapping[str, Any]) -> dict[str,
         return {}
     kept = {key: value for key, value in server.items() if key not in ("healthcheck", "network_mode", "restart")}
     mounts = [f"{app['source']['path']}:{HOME}/app/src:ro", f"./development/develop.py:{HOME}/develop.py:ro"]
-    after = {name: how for name, how in server["depends_on"].items() if name != NGINX}
     return {
         **kept,
         "profiles": ["development"],
@@ -172,7 +171,6 @@ def _development(app: Mapping[str, Any], server: Mapping[str, Any]) -> dict[str,
         "environment": {**server["environment"], "WSGI_SOCKET": "/tmp/development/sock"},
         "volumes": [mount for mount in server["volumes"] if f":/run/{app['name']}" not in mount] + mounts,
         "healthcheck": {"disable": True},
-        "depends_on": after,
     }
 
 
@@ -281,6 +279,8 @@ def base(apps: Iterable[Mapping[str, Any]], settings: Mapping[str, Any], proxy: 
             "./maintenance:/etc/nginx/maintenance:ro",
             "cache:/var/cache",
             *(f"{app['name']}-run:/sockets/{app['name']}" for app in present),
+            # Of new volumes, root gives the app what belongs to it.
+            *(f"{app['name']}-state:/state/{app['name']}" for app in present),
         ],
         "tmpfs": ["/run", "/tmp:mode=1777", "/var/lib/nginx", "/var/log/nginx"],
         "healthcheck": {"test": ["CMD", "edge", "healthy"], "interval": "3s", "timeout": "5s"},

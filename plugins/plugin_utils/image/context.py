@@ -18,7 +18,7 @@ from ansible_collections.webops.wsgi.plugins.plugin_utils.image import parts
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory import env_places
 from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.model import without_credentials
 
-FORMAT = 2  # part of every name; raise it when the way an image is made changes what is in it
+FORMAT = 1  # part of every name; raise it when the way an image is made changes what is in it
 HOME = "/wsgi"  # of the app in the image: what a release's directory is on a host
 SOCKETS = "/run/wsgi"  # where its socket is, unless $WSGI_SOCKET says otherwise
 CONTAINERFILE = "Containerfile"
@@ -135,15 +135,12 @@ def containerfile(app: Mapping[str, Any], inputs: BuildInputs, uv_version: str) 
         f"RUN {secret} python3 /context/program uv {uv_version}",
         f"COPY {source} /context/",
         f"RUN {secret} {cache} python3 /context/program build /context",
-        f"RUN install -d -m 0700 /out/state/{app['name']} && touch -d @{LASTING_TIME} /out/state/{app['name']}",
         "",
         "FROM base",
         "# What stays from one version to the next comes first.",
         "COPY --from=build /out/environment/ /",
         "COPY --from=build /out/code/ /",
         f"COPY release/ {HOME}/",
-        "# A new volume is given the owner that the image has there.",
-        f"COPY --from=build --chown={settings['user']}:{settings['user']} /out/state/ /var/lib/",
         *(f"ENV {name}={_quoted(value)}" for name, value in environment(app).items()),
         f"WORKDIR {folder}",
         f"USER {settings['user']}:{settings['user']}",

@@ -116,7 +116,7 @@ def test_a_linter_of_containerfiles_finds_nothing(tmp_path: Path) -> None:
 
 def test_what_changes_with_the_code_comes_after_what_stays() -> None:
     copied = [line for line in recipe().split("FROM ")[-1].splitlines() if line.startswith("COPY")]
-    assert [line.split()[-2] for line in copied] == ["/out/environment/", "/out/code/", "release/", "/out/state/"]
+    assert [line.split()[-2] for line in copied] == ["/out/environment/", "/out/code/", "release/"]
 
 
 def test_no_build_host_decides_the_python_of_a_base() -> None:
