@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -183,6 +185,21 @@ def _last(apps: list[dict[str, Any]], order: Order) -> Part:
 PARTS = {"first": _first, "others": _others, "back": _back, "last": _last}
 
 
+def _signature(options: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
+
+
+def _as_they_are(asked: list[dict[str, Any]], in_place: Mapping[str, Any]) -> dict[str, Any]:
+    """The releases in service, as the module tells of them, when all are what is asked for; empty otherwise."""
+    known = {options["name"]: in_place.get(options["name"]) or {} for options in asked}
+    if any(known[options["name"]].get("signature") != options["signature"] for options in asked):
+        return {}
+    return {
+        name: {"release": seen["release"], "previous": seen["release"], "action": "none", "reasons": []}
+        for name, seen in known.items()
+    }
+
+
 class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
@@ -199,19 +216,13 @@ class ActionModule(ActionBase):
             part = Part(present)
         part.rollback |= arguments.get("rollback", {})
         facts, failures, present = part.facts, part.failures, part.apps
-        builds, configs = arguments.get("builds", {}), arguments.get("configs", {})
-        units = Units(Renderer(self, variables), present)
+        asked = self._asked(present, arguments, variables)
+        going_on = _as_they_are(asked, arguments.get("in_place") or {})
+        if going_on and turn and not part.finish and not part.rollback:
+            result.update(changed=False, releases=going_on, ansible_facts=facts)
+            return settle(self, result, failures, variables)
         options = {
-            "releases": [
-                {
-                    **units.of(app),
-                    **self._facts(app),
-                    "build": builds.get(app["name"], NO_BUILD)["digest"],
-                    "source": builds.get(app["name"], NO_BUILD)["source"],
-                    "config": configs.get(app["name"], ""),
-                }
-                for app in present
-            ],
+            "releases": asked,
             "absent": [
                 {"name": app["name"], "purge": app["purge"]}
                 for app in apps
@@ -240,6 +251,24 @@ class ActionModule(ActionBase):
         if result.get("failed") and 'app "' in str(result.get("msg")):
             raise ReportedError(result.pop("msg"), result=result)
         return result
+
+    def _asked(
+        self, apps: list[dict[str, Any]], arguments: Mapping[str, Any], variables: Mapping[str, Any]
+    ) -> list[dict[str, Any]]:
+        """What is asked of each release."""
+        builds, configs = arguments.get("builds", {}), arguments.get("configs", {})
+        units = Units(Renderer(self, variables), apps)
+        asked = [
+            {
+                **units.of(app),
+                **self._facts(app),
+                "build": builds.get(app["name"], NO_BUILD)["digest"],
+                "source": builds.get(app["name"], NO_BUILD)["source"],
+                "config": configs.get(app["name"], ""),
+            }
+            for app in apps
+        ]
+        return [{**options, "signature": _signature(options)} for options in asked]
 
     def _facts(self, app: Mapping[str, Any]) -> dict[str, Any]:
         settings = app["release"]

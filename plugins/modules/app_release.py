@@ -104,6 +104,10 @@ options:
         description: Configuration files that the app reads in the release, by name.
         type: dict
         default: {}
+      signature:
+        description: What two requests have in common that ask for the same; the action plugin sets this.
+        type: str
+        default: ""
       masked:
         description: Values that must not show in messages, such as one that quotes the journal.
         type: list
@@ -306,6 +310,12 @@ options:
         runs and answers, over its own socket and through the proxy.
       - A new release that does not is followed by the one before, and the task fails.
     type: dict
+  in_place:
+    description:
+      - RV(webops.wsgi.host_state#module:releases_in_place). Where all releases are as they are asked for, the host is
+        not asked again. The action plugin reads this.
+    type: dict
+    default: {}
   turn:
     description:
       - V(first) does the apps of which this is the first host of the play that has them, V(others) those that another
@@ -390,11 +400,9 @@ from ansible_collections.webops.wsgi.plugins.module_utils.host.lock import Locke
 from ansible_collections.webops.wsgi.plugins.module_utils.managers.host import Managers
 from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import SUPERVISOR, ManagerError
 from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
-from ansible_collections.webops.wsgi.plugins.module_utils.release import finish, look, removal, run
+from ansible_collections.webops.wsgi.plugins.module_utils.release import asked, finish, look, removal, run
 from ansible_collections.webops.wsgi.plugins.module_utils.release import plan as release
-from ansible_collections.webops.wsgi.plugins.module_utils.release.health import Health
-from ansible_collections.webops.wsgi.plugins.module_utils.release.layout import DEFAULT_MANAGER, KINDS, Part, Paths
-from ansible_collections.webops.wsgi.plugins.module_utils.release.proxy import Proxy
+from ansible_collections.webops.wsgi.plugins.module_utils.release.layout import DEFAULT_MANAGER, KINDS, Paths
 
 HEALTH_OPTIONS: dict[str, Any] = {
     "path": {"type": "str", "default": "/"},
@@ -440,6 +448,7 @@ RELEASE_OPTIONS: dict[str, Any] = {
     "environment": {"type": "str", "required": True, "no_log": True},
     "credentials": {"type": "dict", "default": {}, "no_log": True},
     "config_files": {"type": "dict", "default": {}, "no_log": True},
+    "signature": {"type": "str", "default": ""},
     "masked": {"type": "list", "elements": "str", "default": [], "no_log": True},
     "units": {"type": "list", "elements": "dict", "default": [], "options": UNIT_OPTIONS},
     "commands": {"type": "dict", "default": {}},
@@ -460,21 +469,6 @@ ABSENT_OPTIONS: dict[str, Any] = {
 }
 
 
-def desired_release(options: dict[str, Any]) -> release.Desired:
-    """The module's options as the release they describe."""
-    health, proxy = options["health"], options["proxy"]
-    return release.Desired(
-        **{
-            **{name: value for name, value in options.items() if name != "masked"},
-            "units": tuple(Part(**unit) for unit in options["units"]),
-            "health": Health(**{**health, "statuses": tuple(health["statuses"])}),
-            "proxy": Proxy(**{**proxy, "domains": tuple(proxy["domains"])}),
-            "bake": release.Bake(**options["bake"]),
-            "log": ServerLog(**options["log"]),
-        }
-    )
-
-
 def diff(step: release.Step) -> dict[str, str]:
     """Which release replaces which, and why."""
     why = ", ".join(step.reasons)
@@ -493,6 +487,13 @@ def _look_again(module: QuietModule, paths: Paths, wanted: list[release.Desired]
     module.exit_json(changed=False)
 
 
+def _note(paths: Paths, steps: list[release.Step], asked_for: list[dict[str, Any]]) -> None:
+    options = {each["name"]: each for each in asked_for}
+    for step in steps:
+        if step.number and not step.failed:
+            asked.note(paths, step.number, options[step.app])
+
+
 def main() -> None:
     module = QuietModule(
         argument_spec={
@@ -502,6 +503,7 @@ def main() -> None:
             "releases": {"type": "list", "elements": "dict", "options": RELEASE_OPTIONS},
             "rollback": {"type": "dict", "default": {}},
             "activated": {"type": "dict"},
+            "in_place": {"type": "dict", "default": {}},
             "turn": {"type": "str", "choices": ["first", "others", "back", "last"]},
             "batch": {"type": "str", "default": "100%"},
             "number": {"type": "int", "default": 1},
@@ -514,7 +516,7 @@ def main() -> None:
     )
     paths = Paths()
     manager = Managers(paths)
-    wanted = [desired_release(options) for options in module.params["releases"] or []]
+    wanted = [asked.desired_release(options) for options in module.params["releases"] or []]
     going = [app for app in module.params["absent"] if removal.leftovers(paths, app["name"], app["purge"], manager)]
     try:
         back = module.params["rollback"]
@@ -528,6 +530,8 @@ def main() -> None:
             failures += finish.finish(paths, finishing, manager)
             for app in going:
                 removal.remove(paths, app["name"], app["purge"], manager)
+            if not back:
+                _note(paths, steps, module.params["releases"] or [])
             if going or any(step.kind != "none" for step in steps):
                 pythons.remove_unused(paths.root)
     except (ManagerError, release.ReleaseError, LockedError) as error:

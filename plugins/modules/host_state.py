@@ -238,6 +238,12 @@ certificates_in_place:
     - Empty when there is something to do.
   returned: success
   type: dict
+releases_in_place:
+  description:
+    - Those of O(apps) whose release is, and runs, as it was last asked for, each with the C(release) and the
+      C(signature) of that request, for O(webops.wsgi.app_release#module:in_place).
+  returned: success
+  type: dict
 uv:
   description: O(uv) where that file exists, else empty.
   returned: success
@@ -256,7 +262,10 @@ from ansible_collections.webops.wsgi.plugins.module_utils.config_tree.spec impor
 from ansible_collections.webops.wsgi.plugins.module_utils.config_tree.state import in_place
 from ansible_collections.webops.wsgi.plugins.module_utils.host import pythons, wishes
 from ansible_collections.webops.wsgi.plugins.module_utils.host import state as host
+from ansible_collections.webops.wsgi.plugins.module_utils.managers.host import Managers
 from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule, visible
+from ansible_collections.webops.wsgi.plugins.module_utils.release import asked
+from ansible_collections.webops.wsgi.plugins.module_utils.release.layout import Paths
 
 TREE_OPTIONS = {
     "root": {"type": "path", "required": True},
@@ -275,6 +284,12 @@ WANTED_OPTIONS = {
     "listens": {"type": "dict", "default": {}},
     "paths": {"type": "list", "elements": "dict", "default": []},
 }
+
+
+def in_place_releases(apps: list[str], root: Path) -> dict[str, dict[str, str]]:
+    """What of the apps' releases is as it was asked for."""
+    paths = Paths(root=root)
+    return asked.in_place(paths, apps, Managers(paths))
 
 
 def run(command: Sequence[str], environment: Mapping[str, str]) -> Completed:
@@ -336,6 +351,7 @@ def main() -> None:
         "files": [path for path in module.params["files"] if Path(path).is_file()],
         "trees": {tree["root"]: in_place(Spec(files=(), **tree)) for tree in module.params["trees"]},
         "uv": uv if Path(uv).is_file() else "",
+        "releases_in_place": {} if balancer else in_place_releases(module.params["apps"], root),
         "certificates_settled": bool(module.params["certificates"]) and settled(module.params["certificates"], run),
     }
     if state["packages_missing"] and (holder := host.holder_of_apt()):
