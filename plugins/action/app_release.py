@@ -217,25 +217,22 @@ class ActionModule(ActionBase):
         part.rollback |= arguments.get("rollback", {})
         facts, failures, present = part.facts, part.failures, part.apps
         asked = self._asked(present, arguments, variables)
-        going_on = _as_they_are(asked, arguments.get("in_place") or {})
-        if going_on and turn and not part.finish and not part.rollback:
-            result.update(changed=False, releases=going_on, ansible_facts=facts)
-            return settle(self, result, failures, variables)
-        options = {
-            "releases": asked,
-            "absent": [
-                {"name": app["name"], "purge": app["purge"]}
-                for app in apps
-                if "apps" in arguments and app["state"] == "absent"
-            ],
-            "rollback": part.rollback,
-            "finish": part.finish,
-            "activated": arguments.get("activated"),
-            "who": caller(),
-        }
-        result.update(
-            self._execute_module(module_name="webops.wsgi.app_release", module_args=options, task_vars=variables)
-        )
+        as_they_are = _as_they_are(asked, arguments.get("in_place") or {})
+        if as_they_are and turn and not part.finish and not part.rollback:
+            result.update(changed=False, releases=as_they_are)
+        else:
+            absent = [app for app in apps if "apps" in arguments and app["state"] == "absent"]
+            options = {
+                "releases": asked,
+                "absent": [{"name": app["name"], "purge": app["purge"]} for app in absent],
+                "rollback": part.rollback,
+                "finish": part.finish,
+                "activated": arguments.get("activated"),
+                "who": caller(),
+            }
+            result.update(
+                self._execute_module(module_name="webops.wsgi.app_release", module_args=options, task_vars=variables)
+            )
         releases = result.get("releases") or {}
         activated = {name: done["action"] for name, done in releases.items() if done["action"] != "none"}
         if turn:
@@ -244,7 +241,7 @@ class ActionModule(ActionBase):
             new = {name: done.get("previous") or "" for name, done in releases.items() if done["action"] == "deploy"}
             result["ansible_facts"] = {**facts, ACTIVATED: {**earlier, **activated}, BEFORE: {**before, **new}}
         failures |= by_app(result.pop("failures", []))
-        if failures and options["activated"] is not None:  # nothing comes after it that would report them
+        if failures and arguments.get("activated") is not None:  # nothing comes after it that would report them
             earlier = earlier_failures(variables)
             raise ReportedError("\n".join([*earlier.values(), *failures.values()]), result=result)
         settle(self, result, failures, variables)

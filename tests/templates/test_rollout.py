@@ -114,6 +114,8 @@ class Host:
 
     def __init__(self, name: str, play: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
         self._facts = play[name]
+        self.in_place: dict[str, dict[str, str]] = {}
+        self.signatures: dict[str, str] = {}
         self._variables = {
             "inventory_hostname": name,
             "ansible_play_hosts": list(play),
@@ -129,11 +131,12 @@ class Host:
 
         def remote(**options: Any) -> dict[str, Any]:
             asked.extend(options["module_args"]["releases"])
+            self.signatures = {release["name"]: release["signature"] for release in asked}
             return {"releases": {release["name"]: {"action": "deploy"} for release in asked}, "failures": []}
 
         apps = [app(name) for name in self._facts["wsgi_present"]]
         action = app_release.ActionModule.__new__(app_release.ActionModule)
-        action._task = SimpleNamespace(args={"apps": apps, "turn": turn})
+        action._task = SimpleNamespace(args={"apps": apps, "turn": turn, "in_place": self.in_place})
         action._execute_module = remote
         self._facts.update(action.run(task_vars=self._variables).get("ansible_facts", {}))
         return {release["name"]: release["run_hooks"] for release in asked}
@@ -162,3 +165,21 @@ def test_an_app_is_activated_and_migrated_by_one_host_before_the_others(monkeypa
     assert [play[name]["wsgi_follows"] for name in play] == [{}, {}, {"a": "h1", "b": "h2"}]
     assert hosts["h3"].activate("others") == {"a": False, "b": False}
     assert play["h3"]["wsgi_activated"] == dict.fromkeys("abc", "deploy")
+
+
+def test_a_host_whose_releases_are_in_place_is_not_asked_again_and_keeps_no_other_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    play: dict[str, dict[str, Any]] = {
+        host: {"wsgi_present": ["a", "b"], "wsgi_activated": None, "wsgi_follows": {}, "wsgi_failed": {}}
+        for host in ("h1", "h2")
+    }
+    first, second = (Host(name, play, monkeypatch) for name in play)
+    assert first.activate("first") == {"a": True, "b": True}
+    first.in_place = {name: {"release": "3", "signature": found} for name, found in first.signatures.items()}
+    play["h1"]["wsgi_activated"] = None
+    assert first.activate("first") == {}, "asks a host of which all is known"
+    assert second.activate("first") == {}
+    assert second.activate("others") == {"a": False, "b": False}
+    first.in_place["b"]["signature"] = "another"
+    assert first.activate("first") == {"a": True, "b": True}

@@ -34,9 +34,9 @@ def test_what_was_asked_is_for_root_alone_and_its_secrets_are_not_listed(paths: 
 
 CHANGES: dict[str, Callable[[layout.Paths, FakeSystemd], object]] = {
     "the server is down": lambda _paths, systemd: systemd.stop(*systemd.running),
-    "a file of the release was changed": lambda paths, _systemd: (paths.release(APP, "1") / "etc/environment").write_text(
-        "A=b\n"
-    ),
+    "a file of the release was changed": lambda paths, _systemd: (
+        paths.release(APP, "1") / "etc/environment"
+    ).write_text("A=b\n"),
     "nginx is led elsewhere": lambda paths, _systemd: paths.current_socket(APP).unlink(),
     "the record is half written": lambda paths, _systemd: (paths.release(APP, "1") / asked.FILE).write_text(
         '{"signature": "s1"'
