@@ -70,7 +70,7 @@ test-matrix: venv ## the default scenario under the oldest and the newest ansibl
 	@python -m tests.matrix
 
 .PHONY: bench-noop
-bench-noop: venv ## how long a run takes that has nothing to do, with two apps and with fifty
+bench-noop: venv ## how long a run takes that has nothing to do, with 1, 2, 50 and 150 apps
 	@python bench/noop.py
 
 .PHONY: bench-fleet

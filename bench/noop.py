@@ -5,11 +5,11 @@ On fresh Debian 13 hosts of the testbed, over SSH with pipelining, the way a use
 1. the bare commands that install what two apps need (apt, pip, uv), and ``playbooks/site.yml`` with the same two apps,
    each on a fresh host, in turns;
 2. that playbook again, with nothing to do;
-3. the same playbook with fifty small apps, then again with nothing to do.
+3. the same playbook with 1, 50 and 150 small apps, each time again with nothing to do.
 
 Runs without work alternate with ``ansible -m ping``, what Ansible costs before it does anything, and medians are
-compared: a busy machine slows both. Prints a table and writes ``bench/results/noop.json``. Output of every run lies in
-``.cache/bench``. The hosts are removed at the end, whatever happened.
+compared: a busy machine slows both. Prints a table and writes ``bench/results/noop.json`` and ``noop.png``. Output of
+every run lies in ``.cache/bench``. The hosts are removed at the end, whatever happened.
 """
 
 from __future__ import annotations
@@ -24,16 +24,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import plot_noop
 import yaml
-from lab import RESULTS, ROOT, TWO_APPS, WORK, BenchError, Run, fresh_host, inventory, playbook, timed
+from lab import RESULTS, ROOT, TWO_APPS, WORK, BenchError, fresh_host, inventory, playbook, timed
 
 HOST_CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
 PACKAGES = "ca-certificates certbot nginx python3-cryptography python3-venv"  # those the roles install for two apps
 FIRST_RUNS = 5  # on fresh hosts, of which the median counts
 REPEATS = 5  # runs without work, of which the median counts
-MANY = 50
-BUDGETS = {"ratio": 4.0, "ratio_50_apps": 6.0, "first_ratio": 1.5}
+SIZES = (1, 50, 150)  # small apps
+BUDGETS = {2: 2.5, 50: 4.0, 150: 5.0}  # of a run with nothing to do, by apps, in times of a ping
+FIRST_BUDGET = 1.3  # of a first run, in times of the bare commands
 
 SMALL_APP = """\
 def app(environ, start_response):
@@ -44,20 +46,21 @@ def app(environ, start_response):
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--apps", type=int, default=MANY, help=f"how many small apps (default {MANY}; results need it)")
-    count = parser.parse_args().apps
+    parser.add_argument("--sizes", type=int, nargs="*", default=SIZES, help="how many small apps (results need all)")
+    sizes = tuple(parser.parse_args().sizes)
     try:
         bare, first = first_runs()
         # Not in the work directory, which git ignores: so would the upload.
         with fresh_host(), TemporaryDirectory(prefix="wsgi-bench-") as sources:
-            results = {"bare_s": bare, "first_converge_s": first, **measure(count, Path(sources))}
+            results: dict[str, Any] = {"bare_s": bare, "first_converge_s": first, "noop": measure(sizes, Path(sources))}
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
-    report(results, count)
-    if count == MANY:
+    report(results)
+    if sizes == SIZES:
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / "noop.json").write_text(json.dumps(results, indent=2) + "\n")
+        plot_noop.draw(results["noop"], RESULTS / "noop.png")
     return 0
 
 
@@ -75,32 +78,23 @@ def first_runs() -> tuple[float, float]:
     return round(statistics.median(bare), 1), round(statistics.median(first), 1)
 
 
-def measure(count: int, sources: Path) -> dict[str, Any]:
-    """Converge, and run without work, with two apps and with many."""
+def measure(sizes: tuple[int, ...], sources: Path) -> list[dict[str, Any]]:
+    """Converge, and run without work, with two apps as people have them and with small ones."""
     two = inventory("two", TWO_APPS)
     playbook("two-first", two)
-    ping, noop = repeat("two", two)
-    small_apps = [small_app(sources, number) for number in range(1, count + 1)]
-    many = inventory("many", small_apps, nginx_proxy_tls="selfsigned")
-    forget_two = inventory("none", [{"name": app["name"], "state": "absent", "purge": True} for app in TWO_APPS])
-    playbook("removal", forget_two)
-    first_many = playbook("many-first", many)
-    ping_many, noop_many = repeat("many", many)
-    return {
-        "ping_s": round(ping, 3),
-        "noop_s": round(noop.seconds, 3),
-        "ratio": round(noop.seconds / ping, 2),
-        "tasks": noop.tasks,
-        "ping_50_apps_s": round(ping_many, 3),
-        "noop_50_apps_s": round(noop_many.seconds, 3),
-        "ratio_50_apps": round(noop_many.seconds / ping_many, 2),
-        "tasks_50_apps": noop_many.tasks,
-        "first_converge_50_apps_s": round(first_many.seconds, 1),
-    }
+    measured = [repeat("two", len(TWO_APPS), two)]
+    absent = [{"name": app["name"], "state": "absent", "purge": True} for app in TWO_APPS]
+    playbook("removal", inventory("none", absent))
+    small_apps = [small_app(sources, number) for number in range(1, max(sizes, default=0) + 1)]
+    for size in sizes:
+        inventories = inventory(f"small-{size}", small_apps[:size], nginx_proxy_tls="selfsigned")
+        playbook(f"small-{size}-first", inventories)
+        measured.append(repeat(f"small-{size}", size, inventories))
+    return measured
 
 
-def repeat(name: str, inventories: list[str]) -> tuple[float, Run]:
-    """Median seconds of a ping, and the median run without work, measured in turns.
+def repeat(name: str, apps: int, inventories: list[str]) -> dict[str, Any]:
+    """The median run without work and the median ping, measured in turns.
 
     Raises:
         BenchError: a run changed something.
@@ -114,7 +108,14 @@ def repeat(name: str, inventories: list[str]) -> tuple[float, Run]:
                 f"a run without work changed {runs[-1].changed} tasks: see {WORK}/{name}-noop-{turn + 1}.log"
             )
         pings.append(timed(["ansible", *inventories, "wsgi", "-m", "ansible.builtin.ping"], f"{name}-ping", 60))
-    return statistics.median(pings), sorted(runs, key=lambda run: run.seconds)[len(runs) // 2]
+    ping, run = statistics.median(pings), sorted(runs, key=lambda run: run.seconds)[len(runs) // 2]
+    return {
+        "apps": apps,
+        "ping_s": round(ping, 3),
+        "run_s": round(run.seconds, 3),
+        "ratio": round(run.seconds / ping, 2),
+        "tasks": run.tasks,
+    }
 
 
 def small_app(sources: Path, number: int) -> dict[str, Any]:
@@ -174,21 +175,16 @@ def index_settings() -> list[tuple[str, str]]:
     return [("PIP_INDEX_URL", index), ("UV_DEFAULT_INDEX", index)] if index else []
 
 
-def report(results: dict[str, Any], count: int) -> None:
+def report(results: dict[str, Any]) -> None:
     """Print what was measured beside what it is meant to cost."""
-    first_ratio = results["first_converge_s"] / results["bare_s"]
-    rows = [
-        ("ansible -m ping", results["ping_s"], "", ""),
-        ("nothing to do, 2 apps", results["noop_s"], results["ratio"], BUDGETS["ratio"]),
-        (f"nothing to do, {count} apps", results["noop_50_apps_s"], results["ratio_50_apps"], BUDGETS["ratio_50_apps"]),
-        ("bare install commands", results["bare_s"], "", ""),
-        ("first run, 2 apps", results["first_converge_s"], round(first_ratio, 2), BUDGETS["first_ratio"]),
-    ]
-    print(f"\n{'':24}{'seconds':>9}{'ratio':>8}{'budget':>8}")
-    for name, seconds, ratio, budget in rows:
-        print(f"{name:24}{seconds:>9}{ratio:>8}{budget:>8}")
-    print(f"\nTasks that ran, none of which changed anything: {results['tasks']} with 2 apps,", end=" ")
-    print(f"{results['tasks_50_apps']} with {count}.")
+    print(f"\n{'':26}{'seconds':>9}{'ratio':>8}{'budget':>8}{'tasks':>7}")
+    for run in results["noop"]:
+        name = f"nothing to do, {run['apps']} app{'s' if run['apps'] > 1 else ''}"
+        print(f"{name:26}{run['run_s']:>9}{run['ratio']:>8}{BUDGETS.get(run['apps'], ''):>8}{run['tasks']:>7}")
+    first_ratio = round(results["first_converge_s"] / results["bare_s"], 2)
+    print(f"{'first run, 2 apps':26}{results['first_converge_s']:>9}{first_ratio:>8}{FIRST_BUDGET:>8}")
+    print(f"\nRatios are to a ping in the same minutes ({results['noop'][0]['ping_s']} s), that of the first run")
+    print(f"to the bare install commands ({results['bare_s']} s).")
 
 
 if __name__ == "__main__":
