@@ -36,7 +36,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
-        apps: list[App] = plain(self._task.args["apps"])
+        apps = _meant(plain(self._task.args["apps"]), str(self._task.args.get("only") or ""))
         output = str(self._task.args.get("output") or "")
         if self._task.args.get("task", "deploy") != "deploy":
             return self._asked(result, apps, variables)
@@ -106,6 +106,16 @@ class ActionModule(ActionBase):
         }
 
 
+def _meant(apps: list[App], only: str) -> list[App]:
+    found = [app for app in apps if not only or app["name"] == only]
+    if not found:
+        names = ", ".join(app["name"] for app in apps)
+        raise AnsibleActionFail(
+            f'app is "{only}", which wsgi_apps does not have; write -e app=<name>, with one of {names}'
+        )
+    return found
+
+
 def _told(app: App, rendered: Rendered | None) -> dict[str, Any]:
     """What is sent of an app: its objects, and how long everything may take."""
     settings, release = app["kubernetes"], app["release"]
@@ -121,6 +131,8 @@ def _told(app: App, rendered: Rendered | None) -> dict[str, Any]:
         "hook_timeout": release["hook_timeout"],
         "log": asdict(server(app["server"]["name"]).log) if rendered else {},
         "bake": release["bake"],
+        "canary_percent": settings["canary_percent"],
+        "canary_seconds": settings["canary_seconds"],
         "keep": release["keep"],
     }
 

@@ -20,6 +20,10 @@ options:
     type: list
     elements: dict
     required: true
+  only:
+    description: Name of the one app that is meant; empty for all of them.
+    type: str
+    default: ""
   task:
     description: What to do with them.
     type: str
@@ -97,6 +101,7 @@ def main() -> None:
     module = QuietModule(
         argument_spec={
             "apps": {"type": "list", "elements": "dict", "required": True},
+            "only": TEXT,
             "task": {"type": "str", "choices": ["deploy", "rollback", "status"], "default": "deploy"},
             "target": {"type": "str", "default": "previous"},
             "kubeconfig": TEXT,

@@ -186,6 +186,7 @@ class Deploy:
         except (NotReadyError, ClusterError) as error:
             raise self._undone(release, before, error, kept) from None
         try:
+            self._share(before, release)
             self._switch(self.objects["service"], release)
             self._apply([*self.objects["after"], *self._of_release("CronJob")])
             self.watch.steady(release, float(self.asked["bake"]))
@@ -237,6 +238,21 @@ class Deploy:
             "labels": {**self.view.labels, RELEASE: release},
         }
         return found
+
+    def _share(self, before: str, release: str) -> None:
+        """Lead a share of the requests to a release for a while, and see that it bears them."""
+        percent = int(self.asked.get("canary_percent", 0))
+        if not before or not percent:
+            return
+        for route in (item for item in self.objects["after"] if item["kind"] == "HTTPRoute"):
+            shared = copy.deepcopy(route)
+            (backend,) = shared["spec"]["rules"][0]["backendRefs"]
+            new = {**backend, "name": self._candidate(release)["metadata"]["name"], "weight": percent}
+            shared["spec"]["rules"][0]["backendRefs"] = [{**backend, "weight": 100 - percent}, new]
+            self._apply([shared])
+        seconds = int(self.asked["canary_seconds"])
+        self.outcome.say(f"led {percent} % of the requests to release {release} for {seconds} seconds")
+        self.watch.steady(release, seconds)
 
     def _switch(self, service: Manifest, release: str) -> None:
         self._apply([service])

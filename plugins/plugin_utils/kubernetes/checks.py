@@ -137,6 +137,18 @@ def check_scaling(app: Data) -> Iterator[tuple[str, str]]:
         yield text, "write more, or 0 for a fixed number"
 
 
+def check_canary(app: Data) -> Iterator[tuple[str, str]]:
+    """Who can lead a share of the requests elsewhere."""
+    settings = app["kubernetes"]
+    percent = settings["canary_percent"]
+    if percent and settings["route"] != "gateway":
+        text = f"kubernetes_canary_percent is {percent}, and kubernetes_route is {show(settings['route'])}"
+        yield f"{text}, which has no weights", "write kubernetes_route: gateway, or 0"
+    if percent and settings["strategy"] != "switch":
+        text = f"kubernetes_canary_percent is {percent}, and kubernetes_strategy is {show(settings['strategy'])}"
+        yield text, "write switch, or 0"
+
+
 def check_storage(app: Data) -> Iterator[tuple[str, str]]:
     """A volume on one node is for one pod, and no release could start beside another."""
     settings = app["kubernetes"]
@@ -236,6 +248,7 @@ CHECKS: tuple[Check, ...] = (
     check_route,
     check_sizes,
     check_scaling,
+    check_canary,
     check_storage,
     check_times,
     check_proxies,

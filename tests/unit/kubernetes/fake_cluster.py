@@ -37,6 +37,8 @@ class FakeCluster:
     def get(self, kind: str, _namespace: str, name: str) -> Manifest | None:
         if kind == "IngressClass":
             return {"metadata": {"name": name}, "spec": {"controller": "traefik.io/ingress-controller"}}
+        if kind == "Gateway":
+            return {"metadata": {"name": name}, "spec": {"listeners": [{"name": "web"}]}}
         found = self.store.get((kind, name))
         return copy.deepcopy(self._seen(found)) if found else None
 

@@ -36,6 +36,11 @@ def test_the_sample_is_good() -> None:
         ({"kubernetes": {"cpu_request": "2"}, "release": {"cpu_quota": "150%"}}, "more than release_cpu_quota"),
         ({"kubernetes": {"replicas_max": 4, "cpu_request": ""}}, "of which it counts shares"),
         ({"kubernetes": {"replicas_max": 2}}, "kubernetes_replicas_max is 2"),
+        ({"kubernetes": {"canary_percent": 10}}, "has no weights"),
+        (
+            {"kubernetes": {"canary_percent": 10, "route": "gateway", "gateway": "e/p", "strategy": "rolling"}},
+            "kubernetes_strategy is",
+        ),
         ({"persistent": ["uploads"], "kubernetes": {"storage_access": "ReadWriteOnce"}}, "the app has 2 pods"),
         (
             {"persistent": ["uploads"], "kubernetes": {"storage_access": "ReadWriteOnce", "replicas": 1}},

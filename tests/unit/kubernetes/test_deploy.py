@@ -133,6 +133,39 @@ def test_one_that_ends_while_it_is_watched_is_gone_back_from() -> None:
     assert cluster.store == before
 
 
+SHARED = {"kubernetes": {"route": "gateway", "gateway": "edge/public", "canary_percent": 10}}
+
+
+def weights(cluster: FakeCluster) -> dict[str, int]:
+    (rule,) = cluster.store["HTTPRoute", "api"]["spec"]["rules"]
+    return {backend["name"]: backend["weight"] for backend in rule["backendRefs"]}
+
+
+def test_a_share_of_the_requests_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = FakeCluster()
+    seen: list[dict[str, int]] = []
+    monkeypatch.setattr(watch.Watch, "steady", lambda *_asked: seen.append(weights(cluster)))
+    changes = {"route": "gateway", "canary_percent": 10, "canary_seconds": 1}
+    deploy(cluster, release(1, **SHARED), **changes)
+    new = release(2, **SHARED)
+    deploy(cluster, new, **changes)
+    assert seen == [{"api": 1}, {"api": 90, "api-candidate": 10}, {"api": 1}]
+    assert (serves(cluster), weights(cluster)) == (new.release, {"api": 1})
+
+
+def test_one_that_does_not_bear_its_share_is_gone_back_from() -> None:
+    cluster = FakeCluster()
+    changes = {"route": "gateway", "canary_percent": 10, "canary_seconds": 5}
+    old = release(1, **SHARED)
+    deploy(cluster, old, **changes)
+    before = dict(cluster.store)
+    cluster.restarts = 1
+    with pytest.raises(DeployError, match="has ended while it was watched"):
+        deploy(cluster, release(2, **SHARED), **changes)
+    assert (serves(cluster), weights(cluster)) == (old.release, {"api": 1})
+    assert cluster.store == before
+
+
 def test_going_back_is_one_patch_and_brings_timers() -> None:
     cluster = FakeCluster()
     old, new = release(1, timers=[TIMER]), release(2)
