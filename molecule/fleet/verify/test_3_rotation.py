@@ -18,7 +18,7 @@ def may_fail() -> set[str]:
     return {"post reset"} if spread_by() == "nginx" else set()
 
 
-def test_a_drained_host_gets_nothing_new_and_finishes_what_it_has(
+def test_a_drained_host_gets_nothing_new_and_finishes_what_it_has_and_the_last_one_is_not_drained(
     play, under_load, floating, named, balancers, measured
 ):
     host = named["web2"]
@@ -35,20 +35,14 @@ def test_a_drained_host_gets_nothing_new_and_finishes_what_it_has(
         assert late <= 1
         again = play("-e", "host=web2", playbook="drain")
         assert (again.code, again.changed) == (0, [])
+        needed = play("-e", "host=web3", playbook="drain")
+        assert needed.code != 0, "the app of two hosts would have none"
+        assert 'app "once": without web3' in needed.output
         back = play("-e", "host=web2", playbook="undrain")
         assert back.code == 0, back.output
         time.sleep(3)
         assert served(host) > before
     assert set(load.failed()) <= may_fail()
-
-
-def test_a_host_that_is_needed_is_not_drained(play):
-    """The app of two hosts would have none."""
-    assert play("-e", "host=web2", playbook="drain").code == 0
-    refused = play("-e", "host=web3", playbook="drain")
-    assert refused.code != 0
-    assert 'app "once": without web3' in refused.output
-    assert play("-e", "host=web2", playbook="undrain").code == 0
 
 
 def test_a_host_that_an_interrupted_run_has_drained_is_put_back(play, command, client, balancers, named):
