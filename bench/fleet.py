@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import re
+import resource
 import statistics
 import sys
 from pathlib import Path
@@ -67,14 +68,27 @@ def measure(facts: dict[str, Any], state: Path, app: dict[str, Any], count: int)
     """
     chosen = inventory(facts, state, app, count)
     first = playbook(f"fleet-{count}-first", chosen)
-    pings, runs = [], []
+    pings, runs, work = [], [], []
     for turn in range(1, REPEATS + 1):
         pings.append(timed(["ansible", *chosen, "all", "-m", "ansible.builtin.ping"], f"fleet-{count}-ping", 300))
+        before = processor()
         runs.append(playbook(f"fleet-{count}-noop-{turn}", chosen))
+        work.append(processor() - before)
         if re.search(r"changed=[1-9]", (WORK / f"fleet-{count}-noop-{turn}.log").read_text()):
             raise BenchError(f"a run without work changed something: see {WORK}/fleet-{count}-noop-{turn}.log")
-    noop = statistics.median(run.seconds for run in runs)
-    return {"hosts": count, "ping_s": statistics.median(pings), "noop_s": noop, "first_s": first.seconds}
+    return {
+        "hosts": count,
+        "ping_s": statistics.median(pings),
+        "noop_s": statistics.median(run.seconds for run in runs),
+        "controller_s": round(statistics.median(work), 3),
+        "first_s": first.seconds,
+    }
+
+
+def processor() -> float:
+    """Seconds of a processor that programs started here have taken; what they had hosts do is not among them."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def inventory(facts: dict[str, Any], state: Path, app: dict[str, Any], count: int) -> list[str]:
@@ -95,10 +109,11 @@ def inventory(facts: dict[str, Any], state: Path, app: dict[str, Any], count: in
 def report(results: list[dict[str, Any]]) -> None:
     """Print what was measured, beside what one host costs."""
     one = results[0]["noop_s"]
-    print(f"\n{'hosts':>6}{'ping':>9}{'nothing to do':>15}{'times one':>11}{'first run':>11}")
+    print(f"\n{'hosts':>6}{'ping':>9}{'nothing to do':>15}{'times one':>11}{'controller':>12}{'first run':>11}")
     for row in results:
         times = row["noop_s"] / one
-        print(f"{row['hosts']:>6}{row['ping_s']:>9.2f}{row['noop_s']:>15.2f}{times:>11.2f}{row['first_s']:>11.1f}")
+        wall = f"{row['hosts']:>6}{row['ping_s']:>9.2f}{row['noop_s']:>15.2f}{times:>11.2f}"
+        print(f"{wall}{row['controller_s']:>12.2f}{row['first_s']:>11.1f}")
     print(f"\nBudget: {results[-1]['hosts']} hosts at most {BUDGET:g} times one.")
 
 
