@@ -380,7 +380,6 @@ def _control_plane(node: Node) -> None:
         "root-ca-file": f"{ETC}/ca.crt",
         "use-service-account-credentials": "true",
         "leader-elect": "false",
-        "node-monitor-grace-period": "10s",
     }
     _unit(node, "kube-controller-manager", _options("kube-controller-manager", manager))
     _unit(node, "kube-scheduler", _options("kube-scheduler", {"kubeconfig": admin, "leader-elect": "false"}))

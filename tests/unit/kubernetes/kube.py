@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from functools import cache
 from typing import Any
 
 from ansible_collections.webops.wsgi.plugins.plugin_utils.kubernetes import proxy
@@ -9,6 +11,8 @@ from ansible_collections.webops.wsgi.plugins.plugin_utils.kubernetes.objects imp
 from render import app, renderer
 
 IMAGE = f"registry.example.com/api@sha256:{'a' * 64}"
+# What nginx does not read of an app.
+OF_THE_APP = ("env", "secrets", "files", "credentials", "workers", "timers", "release", "gunicorn", "image")
 SERVER = {
     "start": ("#!/bin/sh\n", 0o755),
     "enter": ("#!/bin/sh\n", 0o755),
@@ -25,8 +29,15 @@ def kube(**overrides: Any) -> dict[str, Any]:
 
 def texts(data: dict[str, Any]) -> Texts:
     """The files of its containers."""
-    source = renderer("nginx_proxy")
-    return Texts(SERVER, proxy.files(data, source.render), proxy.passwords(data, source.render))
+    seen = {key: value for key, value in data.items() if key not in OF_THE_APP}
+    return Texts(SERVER, *_of_nginx(json.dumps(seen, sort_keys=True)))
+
+
+@cache
+def _of_nginx(app_as_json: str) -> tuple[dict[str, str], dict[str, str]]:
+    """To render takes a second, and most tests have the same."""
+    data, source = json.loads(app_as_json), renderer("nginx_proxy")
+    return proxy.files(data, source.render), proxy.passwords(data, source.render)
 
 
 def made(**overrides: Any) -> Rendered:
