@@ -23,9 +23,9 @@ from lab import RESULTS, TWO_APPS, WORK, BenchError, fresh_host, inventory, play
 
 ROUNDS, SECONDS, CONNECTIONS = 12, 3, 16
 LEAST, MOST = 0.9, 1.1  # of the process's requests a second, and of the milliseconds that 99 of 100 take
-WAYS = {"process": 443, "podman": 443, "docker": 443, "compose": 8444}  # and the port of each
+WAYS = {"process": 443, "in-podman": 443, "in-docker": 443, "in-compose": 8444}  # and the port of each
 REGISTRY = "127.0.0.1:5000"
-RELEASES = ("podman", "docker")
+RELEASES = {"in-podman": "podman", "in-docker": "docker"}
 SETTINGS: dict[str, Any] = {
     "nginx_proxy_tls": "selfsigned",
     "image_base": "python-base:13",
@@ -45,7 +45,7 @@ storage: {filesystem: {rootdirectory: /var/lib/docker-registry}, delete: {enable
 http: {addr: "127.0.0.1:5000"}
 C
 systemctl restart docker-registry
-for name in process podman docker compose; do
+for name in process in-podman in-docker in-compose; do
     grep -q " $name.example.test" /etc/hosts || echo "127.0.0.1 $name.example.test" >>/etc/hosts
 done
 which wrk >/dev/null || DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends wrk
@@ -83,11 +83,12 @@ def deploy(container: str) -> None:
     if not image:
         raise BenchError(f"no image in {WORK}/containers-image.log")
     contained = [
-        app(engine, runtime="container", source={"image": image[0]}, image={"engine": engine}) for engine in RELEASES
+        app(name, runtime="container", source={"image": image[0]}, image={"engine": engine})
+        for name, engine in RELEASES.items()
     ]
     playbook("containers-site", inventory("containers", [app("process"), *contained], **SETTINGS))
-    ports = {"nginx_proxy_http_port": 8081, "nginx_proxy_https_port": WAYS["compose"]}
-    playbook("containers-compose", inventory("containers-compose", [app("compose")], **SETTINGS, **ports), "compose")
+    ports = {"nginx_proxy_http_port": 8081, "nginx_proxy_https_port": WAYS["in-compose"]}
+    playbook("containers-compose", inventory("containers-compose", [app("in-compose")], **SETTINGS, **ports), "compose")
 
 
 def one_round(container: str, number: int) -> dict[str, dict[str, float]]:
@@ -129,10 +130,10 @@ def report(rounds: list[dict[str, dict[str, float]]]) -> int:
         results[name] |= {f"{key}_to_process": round(statistics.median(values), 2) for key, values in ratios.items()}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "containers.json").write_text(json.dumps(results, indent=2) + "\n")
-    print(f"\n{'':8} {'per s':>7} {'p50':>7} {'p99':>7}   to a process: per s, p99")
+    print(f"\n{'':10} {'per s':>7} {'p50':>7} {'p99':>7}   to a process: per s, p99")
     for name, told in results.items():
         print(
-            f"{name:8} {told['per_s']:7.0f} {told['p50_ms']:4.1f} ms {told['p99_ms']:4.1f} ms"
+            f"{name:10} {told['per_s']:7.0f} {told['p50_ms']:4.1f} ms {told['p99_ms']:4.1f} ms"
             f"   {told['per_s_to_process']:18.2f} {told['p99_ms_to_process']:4.2f}"
         )
     missed = [

@@ -147,13 +147,39 @@ def test_a_bad_release_is_refused_and_the_old_one_serves(
     assert (again.code, again.changed) == (0, []), again.output
 
 
-def test_what_nginx_refuses_changes_nothing(deploy: Callable[..., Any], project: Any) -> None:
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"nginx": {"location_snippet": "no_such_directive on;"}},
+        {"options": ("-e", "nginx_proxy_http_snippet='no_such_directive on;'")},
+    ],
+)
+def test_what_nginx_refuses_changes_nothing(settings: dict[str, Any], deploy: Callable[..., Any], project: Any) -> None:
     assert deploy().code == 0
     release = project.release()
-    done = deploy("other", nginx={"static": {"/static/": "app/static"}, "location_snippet": "no_such_directive on;"})
+    done = deploy("other", *settings.pop("options", ()), **settings)
     assert done.code != 0
     assert "no_such_directive" in done.output
     assert project.serves(release)
+
+
+def test_another_app_below_a_path_comes_and_goes(
+    deploy: Callable[..., Any], play: Callable[..., Any], project: Any, apps: dict[str, dict[str, Any]]
+) -> None:
+    assert deploy().code == 0
+    release = project.release()
+    keys = ("source", "entrypoint", "domains", "nginx")
+    second = {"name": "second", "server": "uwsgi", "path": "/second", **{key: apps["api"][key] for key in keys}}
+    done = play(playbook="compose", wsgi_apps=[apps["api"], second])
+    assert done.code == 0, done.output
+    assert '"app":"second"' in project.answer("/second/")
+    assert "--ink" in project.answer("/second/static/style.css")
+    assert project.serves(release)
+    again = play(playbook="compose", wsgi_apps=[apps["api"], second])
+    assert (again.code, again.changed) == (0, []), again.output
+    assert deploy().code == 0
+    assert project.services() == {"nginx", f"api-{release}"}
+    assert '"app":"second"' not in project.answer("/second/")
 
 
 def test_workers_run_beside_the_server(deploy: Callable[..., Any], project: Any) -> None:
