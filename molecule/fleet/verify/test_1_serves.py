@@ -112,6 +112,19 @@ def test_an_app_of_two_hosts_is_on_those_alone(client, webs):
     assert [host.try_("test -e /srv/once/current").returncode == 0 for host in webs] == [False, True, True]
 
 
+def test_a_client_stays_with_its_host_by_a_cookie(client, webs):
+    asked = f"curl -sf -o /dev/null --cacert {client.root} https://once.example.test/"
+    time.sleep(1.5)
+    before = [served(host, "once") for host in webs]
+    client.shell(f"rm -f /root/jar; for i in $(seq 20); do {asked} -b /root/jar -c /root/jar; done")
+    time.sleep(1.5)
+    with_cookie = [served(host, "once") for host in webs]
+    assert sorted(now - then for now, then in zip(with_cookie, before, strict=True)) == [0, 0, 20]
+    client.shell(f"for i in $(seq 20); do {asked}; done")
+    time.sleep(1.5)
+    assert sum(served(host, "once") > then for host, then in zip(webs, with_cookie, strict=True)) == 2
+
+
 def test_clients_cannot_reach_the_app_hosts(client, webs):
     for host in webs:
         answer = client.get(f"http://{host.ipv4}/", "-H", f"Host: {DOMAIN}", "--max-time", "2")

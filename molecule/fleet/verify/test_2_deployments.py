@@ -49,6 +49,8 @@ def test_hosts_follow_in_batches_and_all_go_back_when_one_fails(play, under_load
     release = {"health_path": "/healthz", "health_status": [200], "look_after": 0, "start_timeout": 10}
     command = "test ! -e /var/lib/api/unlucky"
     last = named["web3"]
+    for host in webs:
+        host.run("rm -f /var/lib/api/contracted")
     last.run("touch /var/lib/api/unlucky")
     hooks = {"after_activate": command, "after_rollout": "touch $HOME/contracted"}
     apps = changed_app(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -35,6 +36,9 @@ def test_a_drained_host_gets_nothing_new_and_finishes_what_it_has_and_the_last_o
         assert late <= 1
         again = play("-e", "host=web2", playbook="drain")
         assert (again.code, again.changed) == (0, [])
+        shown = play(playbook="status")
+        assert shown.code == 0, shown.output
+        assert re.search(r"web2.* drained", shown.output), shown.output
         needed = play("-e", "host=web3", playbook="drain")
         assert needed.code != 0, "the app of two hosts would have none"
         assert 'app "once": without web3' in needed.output
