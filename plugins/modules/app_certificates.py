@@ -263,6 +263,16 @@ options:
         changes. Then no further reload is predicted for a certificate that changes in place.
     type: bool
     default: false
+  options:
+    description: Options that a role keeps together; those of the task itself win.
+    type: dict
+    default: {}
+  in_place:
+    description:
+      - What M(webops.wsgi.host_state) said of the phases, by O(ensure). The action plugin does not ask the host where
+        that is what the options come to.
+    type: dict
+    default: {}
 attributes:
   check_mode:
     description:

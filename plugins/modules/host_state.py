@@ -234,7 +234,7 @@ trees:
 certificates_in_place:
   description:
     - For each phase of M(webops.wsgi.app_certificates) what stands for the call that would find nothing to do, for
-      C(in_place) of its action plugin.
+      O(webops.wsgi.app_certificates#module:in_place).
     - Empty when there is something to do.
   returned: success
   type: dict
