@@ -119,7 +119,7 @@ def _wait(condition: Callable[[], Any], seconds: float = 120) -> None:
 
 
 SCALED: dict[str, Any] = {
-    "probe_kubernetes": {"replicas_max": 4, "cpu_request": "60m", "cpu_percent": 60},
+    "probe_kubernetes": {"replicas_max": 4, "cpu_request": "60m", "cpu_percent": 25},
     "probe_release": {"start_timeout": 90},  # four pods more on a machine that is busy with the clients already
 }
 
