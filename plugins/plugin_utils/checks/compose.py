@@ -40,6 +40,11 @@ def problems(apps: Iterable[Mapping[str, Any]], settings: Mapping[str, Any]) -> 
         settings: The role's variables, without its prefix.
     """
     present = list(apps)
+    if any(app.get("tier") for app in present):
+        text = "the inventory has a group balancers, and a Compose project is one host's own"
+        yield Problem(
+            "", text, "deploy with webops.wsgi.site, or write the hosts of the project into an inventory of their own"
+        )
     yield from _project(present, settings)
     for app in present:
         yield from _app(app, settings)

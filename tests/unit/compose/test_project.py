@@ -221,6 +221,10 @@ def test_what_compose_cannot_do_is_refused_by_name(keys: dict[str, Any], said: s
     assert said in told(resolved(**keys))
 
 
+def test_a_fleet_is_refused() -> None:
+    assert "a group balancers" in told({**resolved(), "tier": "app"})
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
