@@ -54,8 +54,8 @@ def test_deploy_then_roll_back_then_look(play, apps, hosts, client):
 
 def test_the_page_has_what_was_asked_of_each_host(play, hosts, client, tmp_path):
     for host in hosts:
-        for _ in range(6):
-            assert client.get(host.url("httpbin", "/status/503")).status == 503
+        failing = 'for _ in $(seq 40); do curl -s --cacert "$1" "$0"; done'
+        client.shell(failing, host.url("httpbin", "/status/503"), client.root)
     time.sleep(2)  # until nginx has written what it has logged, see access_log's flush
     looked = play("-e", "format=html", "-e", f"output={tmp_path}", playbook="status")
     assert looked.code == 0, looked.output
@@ -63,8 +63,11 @@ def test_the_page_has_what_was_asked_of_each_host(play, hosts, client, tmp_path)
     assert "RELEASE" not in looked.output
     text = html.unescape((tmp_path / "index.html").read_text(encoding="utf-8"))
     for host in hosts:
-        assert f"<b>httpbin</b> on {host.name}</a> failed 6 of " in text
-        assert "of the day most often GET /status/503 503 (6 times)" in text
+        found = re.search(
+            rf"<b>httpbin</b> on {host.name}</a> failed ([\d,]+) of [^<]*GET /status/503 503 \((\d+) times\)", text
+        )
+        assert found, text[text.index("<main>") :][:2000]
+        assert int(found[1].replace(",", "")) >= int(found[2]) >= 40
         assert re.search(rf'<b>api</b> <span class="quiet">{host.name}</span>', text)
     assert "No plots" not in text
 
