@@ -28,7 +28,7 @@ FAULTS: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "unready": ({"env": {"FAULT": "unready"}, "probe_release": QUICK}, ["not ready within 6 seconds", "503"]),
     "image": ({"probe_kubernetes": {"image": NOWHERE}}, ["ErrImagePull", "nowhere"]),
-    "migration": ({"env": {"FAULT": "migration"}}, ["found two heads", "before-activate failed, exit code 1"]),
+    "migration": ({"env": {"FAULT": "migration"}}, ["found two heads", "before-activate", "exit code 1"]),
     "memory": (
         {"probe_kubernetes": {"memory_request": "900Gi", "schedule_timeout": 5}, "probe_release": {"memory_max": ""}},
         ["Unschedulable", "Insufficient memory"],

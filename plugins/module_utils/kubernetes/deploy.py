@@ -304,14 +304,16 @@ class Deploy:
             asked = (found.pod, found.container, LOG_LINES)
             logs = (self.cluster.log(self.namespace, *asked, one) for one in (found.previous, not found.previous))
             log = next(filter(None, logs), "")
+        late = found.reason.startswith(LATE)
+        noted = trouble.last_warning(self.cluster.events(self.namespace, found.pod)) if late else ""
+        more = [noted] if noted else []
+        if not log:  # what the cluster says of a pod is no word of the app's, of which a fix may be known
+            return [found.reason, *more, where]
         # As a traceback on a host names them.
         text = log.replace('"/wsgi/app/src/', f'"/srv/{self.app}/builds/image/src/')
         failure = Failure(self.app, "", found.reason, Log(found.pod, text, ""), log=self.log)
         first, *rest = cause(failure)
         again = [] if first.startswith(found.reason) else [found.reason]
-        late = found.reason.startswith(LATE)
-        noted = trouble.last_warning(self.cluster.events(self.namespace, found.pod)) if late else ""
-        more = [noted] if noted else []
         return [first, *more, *rest, *again, where]
 
     # ------------------------------------------------------------ after the switch

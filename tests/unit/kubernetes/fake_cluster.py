@@ -27,6 +27,7 @@ class FakeCluster:
         self.broken = ""
         self.jobs_fail = False
         self.restarts = 0
+        self.logged = "RuntimeError: no such table\n"
 
     def version(self) -> tuple[int, int]:
         return 1, 34
@@ -77,7 +78,7 @@ class FakeCluster:
         self.store.pop((kind, name), None)
 
     def log(self, *_asked: Any) -> str:
-        return "RuntimeError: no such table\n"
+        return self.logged
 
     def events(self, *_asked: str) -> list[Manifest]:
         return []

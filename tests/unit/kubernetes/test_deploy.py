@@ -104,6 +104,15 @@ def test_a_release_that_crashes_is_removed_and_nobody_was_led_to_it() -> None:
     assert "apply Service api" not in cluster.did[cluster.did.index(f"apply Deployment api-{new.release}") :]
 
 
+def test_a_container_that_wrote_nothing_is_told_by_the_cluster_s_words() -> None:
+    cluster = FakeCluster()
+    cluster.broken, cluster.logged = "api-", ""
+    with pytest.raises(DeployError) as caught:
+        deploy(cluster, release(1))
+    assert str(caught.value).splitlines()[0] == 'app "api": app ended with exit code 3'
+    assert "Fix:" not in str(caught.value)
+
+
 def test_the_first_release_that_fails_leaves_none() -> None:
     cluster = FakeCluster()
     cluster.broken = "api-"
