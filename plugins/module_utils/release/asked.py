@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What was asked of a release, kept with it, so that the first look of the next run can tell whether it still holds.
 
-It lies in the release, for root alone, as the environment does that it has a copy of, and goes with it.
+It lies in the release and goes with it. What may be a secret is not in it: the release has that already, and C(digest)
+of its description tells whether it is what it was.
 """
 
 from __future__ import annotations
@@ -11,18 +12,27 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.webops.wsgi.plugins.module_utils.failures.server_log import ServerLog
 from ansible_collections.webops.wsgi.plugins.module_utils.host.files import write_file
 from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import Manager, ManagerError
 from ansible_collections.webops.wsgi.plugins.module_utils.release.health import Health
-from ansible_collections.webops.wsgi.plugins.module_utils.release.layout import Part, Paths, current_release, read_text
+from ansible_collections.webops.wsgi.plugins.module_utils.release.layout import (
+    CREDENTIALS,
+    FILES,
+    Part,
+    Paths,
+    current_release,
+    read_text,
+)
 from ansible_collections.webops.wsgi.plugins.module_utils.release.plan import Bake, Desired, plan
 from ansible_collections.webops.wsgi.plugins.module_utils.release.proxy import Proxy
 
 FILE = "asked.json"
-NOT_KEPT = ("masked", "signature")  # options that say nothing of the release
+NOT_OF_A_RELEASE = ("masked", "signature")  # options
+NOT_KEPT = ("masked", "environment", "credentials", "config_files")  # options that may hold secrets
 
 
 def desired_release(options: dict[str, Any]) -> Desired:
@@ -30,7 +40,7 @@ def desired_release(options: dict[str, Any]) -> Desired:
     health, proxy = options["health"], options["proxy"]
     return Desired(
         **{
-            **{name: value for name, value in options.items() if name not in NOT_KEPT},
+            **{name: value for name, value in options.items() if name not in NOT_OF_A_RELEASE},
             "units": tuple(Part(**unit) for unit in options["units"]),
             "health": Health(**{**health, "statuses": tuple(health["statuses"])}),
             "proxy": Proxy(**{**proxy, "domains": tuple(proxy["domains"])}),
@@ -41,9 +51,13 @@ def desired_release(options: dict[str, Any]) -> Desired:
 
 
 def note(paths: Paths, number: str, options: Mapping[str, Any]) -> None:
-    """Keep what was asked of the release that serves an app; a full disk is none of its affair."""
+    """Keep what was asked of the release that serves an app; a full disk is none of its affair.
+
+    Nothing is kept where a header of the health check may be a secret, which the release does not have.
+    """
     file = paths.release(options["name"], number) / FILE
-    text = json.dumps({**options, "masked": []}, sort_keys=True)
+    kept = {name: value for name, value in options.items() if name not in NOT_KEPT}
+    text = "" if options["health"]["headers"] else json.dumps(kept, sort_keys=True)
     if read_text(file) != text:
         with suppress(OSError):
             write_file(file, text, 0o600)
@@ -68,11 +82,21 @@ def _asked(paths: Paths, app: str) -> dict[str, Any]:
     number = current_release(paths, app)
     if not number:
         return {}
+    release = paths.release(app, number)
     try:
-        found = json.loads(read_text(paths.release(app, number) / FILE) or "{}")
-    except ValueError:
+        found = json.loads(read_text(release / FILE) or "{}")
+        of_release = {
+            "environment": read_text(release / "etc/environment"),
+            "credentials": _texts(release / CREDENTIALS),
+            "config_files": _texts(release / FILES),
+        }
+    except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) and found.get("signature") else {}
+    return {**found, **of_release} if isinstance(found, dict) and found.get("signature") else {}
+
+
+def _texts(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
 
 
 def _desired(options: dict[str, Any]) -> Desired | None:

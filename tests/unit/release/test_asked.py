@@ -8,17 +8,27 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
-from ansible_collections.webops.wsgi.plugins.module_utils.release import asked, layout
+from ansible_collections.webops.wsgi.plugins.module_utils.release import asked, health, layout
 from fake_systemd import APP, FakeSystemd, desired, full, run
 
+SECRETS = {
+    "environment": 'TOKEN="hunter2-of-the-environment"\n',
+    "credentials": {"key.pem": "hunter2-of-a-credential"},
+    "config_files": {"app.ini": "hunter2-of-a-file"},
+}
 
-def options(wanted: Any = None) -> dict[str, Any]:
-    return {**asdict(wanted or full()), "signature": "s1", "masked": ["hunter2"]}
+
+def wanted(**changes: Any) -> Any:
+    return full(**SECRETS, **changes)
+
+
+def options(**changes: Any) -> dict[str, Any]:
+    return {**asdict(wanted(**changes)), "signature": "s1", "masked": ["hunter2"]}
 
 
 @pytest.fixture(autouse=True)
 def _deployed(paths: layout.Paths, systemd: FakeSystemd) -> None:
-    assert run(paths, systemd, full())[1] == []
+    assert run(paths, systemd, wanted())[1] == []
     asked.note(paths, "1", options())
 
 
@@ -26,10 +36,16 @@ def test_nothing_has_changed(paths: layout.Paths, systemd: FakeSystemd) -> None:
     assert asked.in_place(paths, [APP, "other"], systemd.manager) == {APP: {"release": "1", "signature": "s1"}}
 
 
-def test_what_was_asked_is_for_root_alone_and_its_secrets_are_not_listed(paths: layout.Paths) -> None:
+def test_what_is_kept_is_for_root_alone_and_has_no_secret(paths: layout.Paths) -> None:
     file = paths.release(APP, "1") / asked.FILE
     assert file.stat().st_mode & 0o777 == 0o600
     assert "hunter2" not in file.read_text()
+
+
+def test_nothing_is_kept_of_a_health_check_that_may_have_a_secret(paths: layout.Paths, systemd: FakeSystemd) -> None:
+    asked.note(paths, "1", options(health=health.Health(headers={"Authorization": "hunter2"})))
+    assert "hunter2" not in (paths.release(APP, "1") / asked.FILE).read_text()
+    assert asked.in_place(paths, [APP], systemd.manager) == {}
 
 
 CHANGES: dict[str, Callable[[layout.Paths, FakeSystemd], object]] = {
@@ -37,6 +53,10 @@ CHANGES: dict[str, Callable[[layout.Paths, FakeSystemd], object]] = {
     "a file of the release was changed": lambda paths, _systemd: (
         paths.release(APP, "1") / "etc/environment"
     ).write_text("A=b\n"),
+    "a credential was changed": lambda paths, _systemd: (paths.release(APP, "1") / "credentials/key.pem").write_text(
+        "another"
+    ),
+    "a configuration file is gone": lambda paths, _systemd: (paths.release(APP, "1") / "files/app.ini").unlink(),
     "nginx is led elsewhere": lambda paths, _systemd: paths.current_socket(APP).unlink(),
     "the record is half written": lambda paths, _systemd: (paths.release(APP, "1") / asked.FILE).write_text(
         '{"signature": "s1"'
