@@ -8,8 +8,8 @@ On fresh Debian 13 hosts of the testbed, over SSH with pipelining, the way a use
 3. the same playbook with 1, 50 and 150 small apps, each time again with nothing to do.
 
 Runs without work alternate with ``ansible -m ping``, what Ansible costs before it does anything, and medians are
-compared: a busy machine slows both. Prints a table and writes ``bench/results/noop.json`` and ``noop.png``. Output of
-every run lies in ``.cache/bench``. The hosts are removed at the end, whatever happened.
+compared: a busy machine slows both. Prints a table, writes ``bench/results/noop.json`` and draws ``docs/img/noop.png``.
+Output of every run lies in ``.cache/bench``. The hosts are removed at the end, whatever happened.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def main() -> int:
     if sizes == SIZES:
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / "noop.json").write_text(json.dumps(results, indent=2) + "\n")
-        plot_noop.draw(results["noop"], RESULTS / "noop.png")
+        plot_noop.draw(results["noop"], plot_noop.PICTURE)
     return 0
 
 

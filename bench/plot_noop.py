@@ -10,8 +10,10 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-from lab import RESULTS
+from lab import RESULTS, ROOT
 from plot import BLUE, GREY, INK, MUTED
+
+PICTURE = ROOT / "docs" / "img" / "noop.png"
 
 
 def draw(runs: list[dict[str, Any]], file: Path) -> None:
@@ -37,4 +39,4 @@ def draw(runs: list[dict[str, Any]], file: Path) -> None:
 
 
 if __name__ == "__main__":
-    draw(json.loads((RESULTS / "noop.json").read_text())["noop"], RESULTS / "noop.png")
+    draw(json.loads((RESULTS / "noop.json").read_text())["noop"], PICTURE)
