@@ -30,6 +30,7 @@ from ansible_collections.webops.wsgi.plugins.plugin_utils.app_failures import (
     earlier_failures,
     settle,
 )
+from ansible_collections.webops.wsgi.plugins.plugin_utils.image.request import registry
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory import env_places
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import plain
 from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx.site import public_folders
@@ -175,9 +176,7 @@ def new(app: str, what: str) -> dict[str, str]:
 
 def from_registry(app: Mapping[str, Any]) -> dict[str, Any]:
     """How an image of an app is fetched."""
-    names = {"user": "registry_user", "password": "registry_password", "insecure": "registry_insecure"}
-    told = {name: app["image"][setting] for name, setting in names.items()}
-    return {"app": app["name"], "engine": app["image"]["engine"], **told}
+    return {"app": app["name"], "engine": app["image"]["engine"], **registry(app)}
 
 
 def way_out(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -18,18 +17,17 @@ from ansible_collections.webops.wsgi.plugins.action.app_build import inputs_of
 from ansible_collections.webops.wsgi.plugins.action.app_release import health_options
 from ansible_collections.webops.wsgi.plugins.plugin_utils.image.context import (
     CONTAINERFILE,
-    SOURCE,
     ContextError,
     File,
     context,
 )
+from ansible_collections.webops.wsgi.plugins.plugin_utils.image.request import indexes, registry, send_source
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import collection_root, plain
 from ansible_collections.webops.wsgi.plugins.plugin_utils.managers.processes import processes
 from ansible_collections.webops.wsgi.plugins.plugin_utils.rendering import Renderer
 from ansible_collections.webops.wsgi.plugins.plugin_utils.servers.model import tree_files
 from ansible_collections.webops.wsgi.plugins.plugin_utils.sources import cache
 from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.model import Source, SourceError
-from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.repositories import bring
 from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.resolve import resolve
 
 ASKED = ("path", "statuses", "host", "scheme", "body", "headers")  # of the health check: one question, by an engine
@@ -94,7 +92,7 @@ class ActionModule(ActionBase):
                 options = self._options(app)
                 options |= {"name": made.name, "stamp": made.stamp, "labels": made.labels}
                 options["files"] = {name: asdict(file) for name, file in made.files.items()}
-                options["archive"] = self._send(app, source, remote_tmp)
+                options["archive"] = send_source(self, app, source, remote_tmp)
                 result.update(
                     self._execute_module(module_name="webops.wsgi.app_image", module_args=options, task_vars=variables)
                 )
@@ -107,7 +105,7 @@ class ActionModule(ActionBase):
         return result
 
     def _options(self, app: Mapping[str, Any]) -> dict[str, Any]:
-        settings, python = app["image"], app["python"]
+        settings = app["image"]
         return {
             "app": app["name"],
             "engine": settings["engine"],
@@ -115,32 +113,8 @@ class ActionModule(ActionBase):
             "tags": settings["tags"],
             "platforms": settings["platforms"],
             "push": settings["push"],
-            "registry": {
-                "user": settings["registry_user"],
-                "password": settings["registry_password"],
-                "insecure": settings["registry_insecure"],
-            },
-            "indexes": {
-                "index_url": python["index_url"],
-                "extra_index_urls": python["extra_index_urls"],
-                "ca_bundle": python["ca_bundle"],
-                "proxy": python["proxy"],
-                "no_proxy": python["no_proxy"],
-            },
+            "registry": registry(app),
+            "indexes": indexes(app),
             "containerfile": CONTAINERFILE,
             "timeout": settings["build_timeout"],
         }
-
-    def _send(self, app: Mapping[str, Any], source: Source, remote_tmp: str) -> str:
-        """The source's archive, where the image is built; empty for a package, which has none."""
-        if source.write is None:
-            return ""
-        with tempfile.TemporaryDirectory(prefix="webops.wsgi.") as local_tmp:
-            local = Path(local_tmp) / SOURCE
-            source.write(local)
-            python = app["python"]
-            for left in bring(local, python["requirements"], python["packages"], cache.directory()):
-                self._display.warning(f'app "{app["name"]}": {left}; the build stage is left to fetch it')
-            sent = self._transfer_file(str(local), self._connection._shell.join_path(remote_tmp, local.name))
-            self._fixup_perms2([remote_tmp, sent])
-            return str(sent)

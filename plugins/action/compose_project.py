@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -23,6 +22,7 @@ from ansible_collections.webops.wsgi.plugins.plugin_utils.checks import compose 
 from ansible_collections.webops.wsgi.plugins.plugin_utils.checks.run import report
 from ansible_collections.webops.wsgi.plugins.plugin_utils.compose import certificates, project
 from ansible_collections.webops.wsgi.plugins.plugin_utils.image.context import SOURCE, ContextError, File, context
+from ansible_collections.webops.wsgi.plugins.plugin_utils.image.request import indexes, registry, send_source
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import collection_root, plain
 from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx.site import COMPOSE, asked_name
 from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx.tree import tree_files
@@ -30,7 +30,6 @@ from ansible_collections.webops.wsgi.plugins.plugin_utils.rendering import Rende
 from ansible_collections.webops.wsgi.plugins.plugin_utils.resolved_apps import resolved_apps
 from ansible_collections.webops.wsgi.plugins.plugin_utils.sources import cache
 from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.model import Source, SourceError
-from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.repositories import bring
 from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.resolve import resolve
 
 GENERATION = "@GENERATION@"  # stands for the name of nginx's tree in its files
@@ -138,7 +137,7 @@ class ActionModule(ActionBase):
             shared = {name: files[name] for name in ("enter",)}
             made = context({**app, "env": {}}, inputs, shared, python["uv_version"], source.version())
             image = project.Image(f"{repository(app)}:{made.name}", made.files, made.labels, made.stamp)
-            archive = self._send(app, source, stack)
+            archive = self._send(app, source, stack) if source.write else ""
         release = project.release(app, image, files, inputs)
         settings, health = app["release"], health_options(app)
         return {
@@ -162,18 +161,8 @@ class ActionModule(ActionBase):
             "context": {name: asdict(file) for name, file in image.context.items()},
             "archive": archive,
             "archive_name": SOURCE,
-            "indexes": {
-                "index_url": python["index_url"],
-                "extra_index_urls": python["extra_index_urls"],
-                "ca_bundle": python["ca_bundle"],
-                "proxy": python["proxy"],
-                "no_proxy": python["no_proxy"],
-            },
-            "registry": {
-                "user": app["image"]["registry_user"],
-                "password": app["image"]["registry_password"],
-                "insecure": app["image"]["registry_insecure"],
-            },
+            "indexes": indexes(app),
+            "registry": registry(app),
             "development": release.development,
             "keep": settings["keep"],
             "asked": {
@@ -184,20 +173,9 @@ class ActionModule(ActionBase):
         }
 
     def _send(self, app: Mapping[str, Any], source: Source, stack: ExitStack) -> str:
-        """The source's archive, on the host; empty for a package, which has none."""
-        if source.write is None:
-            return ""
         remote_tmp = self._make_tmp_path()
         stack.callback(self._remove_tmp_path, remote_tmp)
-        with tempfile.TemporaryDirectory(prefix="webops.wsgi.") as local_tmp:
-            local = Path(local_tmp) / SOURCE
-            source.write(local)
-            python = app["python"]
-            for left in bring(local, python["requirements"], python["packages"], cache.directory()):
-                self._display.warning(f'app "{app["name"]}": {left}; the build stage is left to fetch it')
-            sent = self._transfer_file(str(local), self._connection._shell.join_path(remote_tmp, local.name))
-            self._fixup_perms2([remote_tmp, sent])
-            return str(sent)
+        return send_source(self, app, source, remote_tmp)
 
 
 def _role_file(name: str) -> str:
