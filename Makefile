@@ -102,7 +102,7 @@ bench-lifetime: venv ## 200 days of certificates that live 6 to 90 days, on shor
 ##
 .PHONY: docs
 docs: venv ## the site of the documentation, in .cache/docs/html; needs no network once its tools are there
-	@python docs/site/build.py
+	@python -m docs.site.build
 
 .PHONY: release
 release: venv ## changelog, version, tag and tarball: VERSION=0.2.0; pushes nothing

@@ -113,7 +113,7 @@ def steps() -> list[Step]:
         Step("lint", "ansible-test sanity", [python, "tests/quality/sanity.py"]),
         Step("lint", "changelog", ["antsibull-changelog", "lint"]),
         Step("lint", "mypy docs", ["mypy", "--strict", "docs/site"]),
-        Step("lint", "docs", [python, "docs/site/build.py"]),
+        Step("lint", "docs", [python, "-m", "docs.site.build"]),
         Step("lint", "installs", [python, "tests/quality/installs.py"]),
         Step("unit", "unit and template tests", [python, "-m", "pytest", "-q"]),
         Step("unit", "examples/flask_api", [python, "tests/example.py"]),

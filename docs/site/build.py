@@ -1,4 +1,4 @@
-"""Make the site of the documentation: ``python docs/site/build.py``; it needs no network once .venv-docs is there.
+"""Make the site of the documentation: ``python -m docs.site.build``; it needs no network once .venv-docs is there.
 
 The pages are those of the repository, at the paths they have in it, so a link leads to the same page here and there.
 Roles, modules and filters are described by antsibull-docs. Sphinx makes HTML with search of it, and takes every
@@ -15,12 +15,9 @@ import sys
 from pathlib import Path
 
 import yaml
+from testbed import errors, python_env
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from testbed import errors, python_env  # noqa: E402  # found beside this file only now
-
 WORK = ROOT / ".cache" / "docs"
 SOURCE, SITE = WORK / "source", WORK / "html"
 TOOLS = ROOT / ".venv-docs"

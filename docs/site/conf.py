@@ -4,7 +4,7 @@ from __future__ import annotations
 
 project = "webops.wsgi"
 author = "The webops.wsgi maintainers"
-copyright = author  # noqa: A001  # Sphinx calls it so
+project_copyright = author
 
 extensions = ["myst_parser", "sphinx_antsibull_ext"]
 root_doc = "docs/index"

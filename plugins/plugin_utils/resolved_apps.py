@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ansible.errors import AnsibleActionFail
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import plain
 
 FACT = "__wsgi_apps"  # which playbooks/tasks/apps.yml sets
@@ -16,9 +17,15 @@ def resolved_apps(arguments: Mapping[str, Any], variables: Mapping[str, Any]) ->
 
     The latter are taken as they are: Ansible looks at each value of an option, which with fifty apps takes longer than
     what the task does with them.
+
+    :raises AnsibleActionFail: there are neither
     """
     if "apps" in arguments:
         given: list[dict[str, Any]] = plain(arguments["apps"])
         return given
+    if FACT not in variables:
+        raise AnsibleActionFail(
+            f"apps is required where no task before has set {FACT}, as playbooks/tasks/apps.yml does"
+        )
     apps: list[dict[str, Any]] = plain(variables[FACT])
     return apps
