@@ -20,68 +20,8 @@ options:
     description: As of M(webops.wsgi.app_build).
     type: list
     elements: dict
-  root:
-    description: As of M(webops.wsgi.config_tree).
-    type: path
-    required: true
-  keep:
-    description: As of M(webops.wsgi.config_tree).
-    type: dict
-    default: {}
-  links:
-    description: As of M(webops.wsgi.config_tree).
-    type: dict
-    default: {}
-  validate:
-    description: As of M(webops.wsgi.config_tree).
-    type: str
-    default: ""
-  reload:
-    description: As of M(webops.wsgi.config_tree).
-    type: str
-    default: ""
-  running:
-    description: As of M(webops.wsgi.config_tree).
-    type: str
-    default: ""
-  running_host:
-    description: As of M(webops.wsgi.config_tree).
-    type: str
-    default: ""
-  timeout:
-    description: As of M(webops.wsgi.config_tree).
-    type: float
-    default: 10
-  journal:
-    description: As of M(webops.wsgi.config_tree).
-    type: str
-    default: ""
-  logs:
-    description: As of M(webops.wsgi.config_tree).
-    type: list
-    elements: path
-    default: []
-  readers:
-    description: As of M(webops.wsgi.config_tree).
-    type: str
-    default: ""
-  private_logs:
-    description: As of M(webops.wsgi.config_tree).
-    type: list
-    elements: path
-    default: []
-  private_logs_owner:
-    description: As of M(webops.wsgi.config_tree).
-    type: str
-    default: ""
-  private_logs_group:
-    description: As of M(webops.wsgi.config_tree).
-    type: str
-    default: ""
-  in_place:
-    description: As of M(webops.wsgi.config_tree).
-    type: str
-    default: ""
+extends_documentation_fragment:
+  - webops.wsgi.tree
 attributes:
   check_mode:
     description: Can run in check mode and return changed status prediction without modifying target.

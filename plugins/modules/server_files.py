@@ -19,22 +19,8 @@ options:
     description: As of M(webops.wsgi.app_build).
     type: list
     elements: dict
-  root:
-    description: As of M(webops.wsgi.config_tree).
-    type: path
-    required: true
-  keep:
-    description: As of M(webops.wsgi.config_tree).
-    type: dict
-    default: {}
-  readers:
-    description: As of M(webops.wsgi.config_tree).
-    type: str
-    default: ""
-  in_place:
-    description: As of M(webops.wsgi.config_tree).
-    type: str
-    default: ""
+extends_documentation_fragment:
+  - webops.wsgi.tree
 attributes:
   check_mode:
     description: Can run in check mode and return changed status prediction without modifying target.
