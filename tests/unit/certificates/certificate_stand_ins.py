@@ -29,6 +29,11 @@ NO_CA = (
 )
 ASK = "Ask for help or search for solutions at https://community.letsencrypt.org. See the logfile /x or re-run"
 
+CHOOSE = (
+    "Missing command line flag or config entry for this setting:\nPlease choose an account\n"
+    f"Choices: ['host@2026-11-28T17:35:44Z (7d18)', 'host@2026-11-28T17:35:45Z (b550)']\n{ASK}\n"
+)
+
 ACCOUNT = "https://ca.example.test:14000/my-account/35de"
 FORGOTTEN = f"Saving debug log to /x\nAn unexpected error occurred:\nAccount {ACCOUNT} not found.\n{ASK}\n"
 
@@ -232,6 +237,8 @@ class Programs:
             return store.Completed(1, self.refusals[server])
         if self.account and self.account.exists():
             return store.Completed(1, FORGOTTEN)
+        if "--account" not in command and len(list((self.letsencrypt / "accounts").glob("*/dir/*"))) > 1:
+            return store.Completed(1, CHOOSE)
         if name in self.certbot_problems:
             return store.Completed(1, self.certbot_problems[name])
         domains = [command[at + 1] for at, word in enumerate(command) if word == "--domain"]

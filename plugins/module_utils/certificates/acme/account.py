@@ -22,6 +22,9 @@ from ansible_collections.webops.wsgi.plugins.module_utils.host.files import writ
 
 FORGOTTEN = re.compile(r"accountDoesNotExist|Account \S+ not found")
 """What certbot prints of an account that the authority does not know: the error's type (RFC 8555, 6.7) or its text."""
+SEVERAL = "Please choose an account"
+"""What certbot prints when it has several for an authority: one that was started between the loss of an account and the
+registration of another, side by side with the one that saw to it, has registered its own."""
 RENEWING = threading.Lock()  # certificates may be asked for side by side, with the same account
 
 
@@ -33,15 +36,25 @@ def set_aside(host: Host, directory: str, output: str, now: datetime.datetime) -
     :param output: of certbot; the authority names the account by its URL
     """
     accounts = os.path.realpath(os.path.join(host.letsencrypt, "accounts"))
-    parts = urllib.parse.urlsplit(directory)
-    found = glob.glob(f"{glob.escape(os.path.join(accounts, parts.netloc + parts.path))}/*/regr.json")
-    forgotten = [os.path.dirname(path) for path in found if _named(path, output)]
+    forgotten = [os.path.dirname(path) for path in _registrations(host, directory) if _named(path, output)]
     for path in forgotten:
         _without(os.path.dirname(accounts), os.path.basename(path))
         aside = os.path.join(os.path.dirname(accounts), "damaged", f"account-{now:%Y%m%dT%H%M%S}")
         os.makedirs(aside, mode=0o700, exist_ok=True)
         os.rename(path, os.path.join(aside, os.path.basename(path)))
     return bool(forgotten)
+
+
+def newest(host: Host, directory: str) -> str:
+    """Return the name by which certbot knows the account that was registered last at an authority."""
+    return os.path.basename(os.path.dirname(max(_registrations(host, directory), key=os.path.getmtime)))
+
+
+def _registrations(host: Host, directory: str) -> list[str]:
+    """Return the files in which certbot keeps what an authority has said of each account."""
+    accounts = os.path.realpath(os.path.join(host.letsencrypt, "accounts"))
+    parts = urllib.parse.urlsplit(directory)
+    return glob.glob(f"{glob.escape(os.path.join(accounts, parts.netloc + parts.path))}/*/regr.json")
 
 
 def _named(registration: str, output: str) -> bool:

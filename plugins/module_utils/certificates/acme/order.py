@@ -58,6 +58,8 @@ def issue(host: Host, app: App, now: datetime.datetime) -> Completed:
             if account.set_aside(host, app.acme.directory, completed.output, now):
                 register(host, app)
         completed = run_certbot(host, command)
+    if completed.rc != 0 and account.SEVERAL in completed.output:
+        completed = run_certbot(host, [*command, "--account", account.newest(host, app.acme.directory)])
     if completed.rc == 0:
         left = identity_differences(read_lineage(host, app.name), app)
         if left:

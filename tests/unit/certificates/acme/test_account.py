@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 
 import pytest
@@ -39,3 +40,15 @@ class TestForgottenAccount:
         (error,) = issued(host, app()).errors
         assert f"Account {ACCOUNT} not found" in error
         assert account.exists()
+
+
+def test_of_several_the_one_that_was_registered_last_is_used(host: store.Host, programs: Programs) -> None:
+    start(host, programs, app())
+    accounts = pathlib.Path(host.letsencrypt) / "accounts/ca.example.test:14000/dir"
+    for name, registered in (("b550", 2), ("7d18", 1)):
+        (accounts / name).mkdir(parents=True)
+        (accounts / name / "regr.json").write_text("{}")
+        os.utime(accounts / name / "regr.json", (registered, registered))
+    outcome = issued(host, app())
+    assert (outcome.issued, outcome.errors) == (["api"], [])
+    assert programs.asked("certonly")[-1][-2:] == ["--account", "b550"]
