@@ -18,8 +18,8 @@ options:
     required: true
   keep:
     description:
-      - What is carried over from the tree that is live, when it has it and the files that are wanted do not. Paths relative to
-        O(root), files or directories, with C(*) for any characters, and whose each is, for messages.
+      - What is carried over from the tree that is live, when it has it and the files that are wanted do not. Paths
+        relative to O(root), files or directories, with C(*) for any characters, and whose each is, for messages.
     type: dict
     default: {}
   links:
