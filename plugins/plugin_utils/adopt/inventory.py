@@ -15,7 +15,6 @@ from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import vi
 
 Found = Mapping[str, t.Any]
 
-_ASGI = ("uvicorn", "asgi")
 # Classes of gunicorn's workers that stand for another server.
 _UVICORN_WORKER = re.compile(r"uvicorn\.workers\.\w+|uvicorn_worker\.\w+")
 _CLASSES = ("gthread", "sync", "gevent")
