@@ -15,6 +15,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.webops.wsgi.plugins.module_utils.host.lock import caller
 from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import JOB, SUPERVISOR, TIMER
 from ansible_collections.webops.wsgi.plugins.module_utils.managers.systemd import environment_file
+from ansible_collections.webops.wsgi.plugins.module_utils.release.asked import lasting
 from ansible_collections.webops.wsgi.plugins.plugin_utils.app_failures import (
     ReportedError,
     by_app,
@@ -186,7 +187,7 @@ PARTS = {"first": _first, "others": _others, "back": _back, "last": _last}
 
 
 def _signature(options: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(lasting(options), sort_keys=True).encode()).hexdigest()
 
 
 def _as_they_are(asked: list[dict[str, Any]], in_place: Mapping[str, Any]) -> dict[str, Any]:

@@ -50,13 +50,22 @@ def desired_release(options: dict[str, Any]) -> Desired:
     )
 
 
+def lasting(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that describe a release, without those that say how one run is to activate it.
+
+    The latter differ from playbook to playbook, and with the host that goes first.
+    """
+    of_release = {name: value for name, value in options.items() if name != "run_hooks"}
+    return {**of_release, "proxy": {**options["proxy"], "required": False}}
+
+
 def note(paths: Paths, number: str, options: Mapping[str, Any]) -> None:
     """Keep what was asked of the release that serves an app; a full disk is none of its affair.
 
     Nothing is kept where a header of the health check may be a secret, which the release does not have.
     """
     file = paths.release(options["name"], number) / FILE
-    kept = {name: value for name, value in options.items() if name not in NOT_KEPT}
+    kept = {name: value for name, value in lasting(options).items() if name not in NOT_KEPT}
     text = "" if options["health"]["headers"] else json.dumps(kept, sort_keys=True)
     if read_text(file) != text:
         with suppress(OSError):

@@ -48,6 +48,16 @@ def test_nothing_is_kept_of_a_health_check_that_may_have_a_secret(paths: layout.
     assert asked.in_place(paths, [APP], systemd.manager) == {}
 
 
+def test_how_a_run_activates_is_not_what_is_asked_of_a_release(paths: layout.Paths) -> None:
+    of_site, of_deploy = options(), options(run_hooks=False)
+    of_deploy["proxy"] = {**of_deploy["proxy"], "required": True}
+    assert asked.lasting(of_site) == asked.lasting(of_deploy)
+    file = paths.release(APP, "1") / asked.FILE
+    before = file.read_text()
+    asked.note(paths, "1", of_deploy)
+    assert file.read_text() == before
+
+
 CHANGES: dict[str, Callable[[layout.Paths, FakeSystemd], object]] = {
     "the server is down": lambda _paths, systemd: systemd.stop(*systemd.running),
     "a file of the release was changed": lambda paths, _systemd: (
