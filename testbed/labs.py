@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ HOST_CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 MANY = 10  # hosts, beyond which a lab takes more of the kernel than other programs leave it
 FLOATING = 100  # number, in a lab's network, of the address that none of its hosts has at first
 PYTHON_BASE = "python-base:13"  # for hosts with engines: what images of apps are made on
+NETWORK_TRIES = 10
 BOOT_TIMEOUT = 90  # seconds
 PATIENCE = 120  # seconds for what takes one or two on a machine that is not busy
 
@@ -251,21 +252,31 @@ def _create(wanted: Lab, images: dict[str, str], recipe: str) -> None:
 
 
 def make_network(wanted: Lab) -> Callable[[int], list[str]]:
-    """Make the lab's network and return a function from a host's number to the options that fix its addresses.
-
-    The engine picks a free range; fixing that range lets hosts have fixed addresses, which survive a restart.
-    """
-    docker("network", "create", wanted.network)
-    picked = json.loads(docker("network", "inspect", wanted.network))[0]["IPAM"]["Config"][0]["Subnet"]
-    docker("network", "rm", wanted.network)
-    ipv4 = IPv4Network(picked).network_address
+    """Make the lab's network and return a function from a host's number to the options that fix its addresses."""
     if sys.platform == "linux" and not Path("/proc/sys/net/ipv6").exists():
-        docker("network", "create", f"--subnet={picked}", wanted.network)
+        ipv4 = _fixed_network(wanted.network)
         return lambda number: [f"--ip={ipv4 + number}"]
     unique = hashlib.sha256(f"{ROOT}{wanted.name}".encode()).hexdigest()
     ipv6 = f"fd{unique[:2]}:{unique[2:6]}:{unique[6:10]}::"
-    docker("network", "create", f"--subnet={picked}", "--ipv6", f"--subnet={ipv6}/64", wanted.network)
+    ipv4 = _fixed_network(wanted.network, "--ipv6", f"--subnet={ipv6}/64")
     return lambda number: [f"--ip={ipv4 + number}", f"--ip6={ipv6}{number:x}"]
+
+
+def _fixed_network(name: str, *options: str) -> IPv4Address:
+    """Make a network of the range that the engine picks; fixed, it lets hosts have addresses that survive a restart."""
+    for left in reversed(range(NETWORK_TRIES)):
+        docker("network", "create", name)
+        picked = json.loads(docker("network", "inspect", name))[0]["IPAM"]["Config"][0]["Subnet"]
+        docker("network", "rm", name)
+        try:
+            docker("network", "create", f"--subnet={picked}", *options, name)
+        except TestbedError as error:
+            # Another lab, started at the same time, was given the range in between.
+            if "overlaps" not in str(error) or not left:
+                raise
+            continue
+        break
+    return IPv4Network(picked).network_address
 
 
 def _run_ca(wanted: Lab, image: str, options: list[str]) -> None:
