@@ -92,10 +92,11 @@ def test_kinto_keeps_a_record(d13, client):
     assert client.get(f"{url}/collections/c/records/r", *asked, '{"data": {"n": 1}}').json["data"]["n"] == 1
 
 
-def test_a_part_in_c_was_compiled_on_the_host(d13, client):
+def test_parts_in_c_were_compiled_on_the_host(d13, client):
     told = client.get(_url(d13, "compiled")).json
     assert told["escaped"] == "&lt;b&gt;"
-    assert [tag.rpartition("-")[2] for tag in told["tags"]] == ["linux_x86_64"]
+    # The second is uWSGI's, which serves it.
+    assert [tag.rpartition("-")[2] for tag in told["tags"]] == ["linux_x86_64"] * 2
 
 
 def _url(host, app):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +24,7 @@ RATE = 0.6  # of the full rates of the load's clients, shared by all apps of a h
 MOST_RATE = 0.1  # of one app
 
 
-@pytest.fixture(params=["d12", "d13", "s13"])
+@pytest.fixture(params=["d12", "d13", os.environ.get("SUPERVISED") or "s13"])
 def host(request: pytest.FixtureRequest, hosts: list[Any]) -> Any:
     """Each host in turn, that of Supervisor among them."""
     return next(host for host in hosts if host.name == request.param)

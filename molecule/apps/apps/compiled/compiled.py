@@ -1,4 +1,4 @@
-"""Tells how its compiled part came here: a wheel that was built here is of no manylinux platform."""
+"""Tells how its compiled part, and its server's, came here: a wheel that was built here is of no manylinux platform."""
 
 from importlib import metadata
 
@@ -10,6 +10,9 @@ app = flask.Flask(__name__)
 
 @app.get("/")
 def index():
-    wheel = metadata.distribution("markupsafe").read_text("WHEEL") or ""
-    tags = [line.removeprefix("Tag: ") for line in wheel.splitlines() if line.startswith("Tag: ")]
-    return {"tags": tags, "escaped": markupsafe._speedups._escape_inner("<b>")}
+    return {"tags": _tags("markupsafe") + _tags("uwsgi"), "escaped": markupsafe._speedups._escape_inner("<b>")}
+
+
+def _tags(package):
+    wheel = metadata.distribution(package).read_text("WHEEL") or ""
+    return [line.removeprefix("Tag: ") for line in wheel.splitlines() if line.startswith("Tag: ")]
