@@ -20,7 +20,9 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def config(tmp_path: Path, host: str, drained: tuple[str, ...] = (), **settings: Any) -> Config:
+def config(
+    tmp_path: Path, host: str, drained: tuple[str, ...] = (), given: dict[str, Any] | None = None, **settings: Any
+) -> Config:
     """nginx's configuration of a host of the fleet with one app."""
 
     def variables(name: str) -> dict[str, Any]:
@@ -29,8 +31,8 @@ def config(tmp_path: Path, host: str, drained: tuple[str, ...] = (), **settings:
     fleet = members.read(host, GROUPS, variables)
     whole = app("api", nginx=SETTINGS, balancer={**defaults("balancer"), **settings}, hosts="")
     apps = tiers.divide(fleet, [whole], {"api": GROUPS["wsgi"]})
-    given = {"__wsgi_fleet": tiers.facts(fleet), "inventory_hostname": host}
-    return Config(tmp_path, apps, {"drained": dict.fromkeys(drained, "person")}, given)
+    told = {"__wsgi_fleet": tiers.facts(fleet), "inventory_hostname": host, **(given or {})}
+    return Config(tmp_path, apps, {"drained": dict.fromkeys(drained, "person")}, told)
 
 
 def upstreams(found: Config) -> dict[str, dict[str, str]]:
@@ -69,6 +71,16 @@ def test_the_other_balancer_answers_the_authority_as_well(tmp_path: Path) -> Non
     assert server.location("^~", "/.well-known/acme-challenge/").one("try_files") == "$uri @wsgi_challenge"
 
 
+def test_balancers_behind_one_that_speaks_the_proxy_protocol_ask_each_other_at_a_port_without(tmp_path: Path) -> None:
+    found = config(
+        tmp_path, "lb1", given={"nginx_proxy_proxy_protocol": True, "nginx_proxy_trusted_proxies": ["10.0.0.1"]}
+    )
+    assert upstreams(found)["wsgi-challenges"] == {"10.0.0.12:8403": "max_fails=0"}
+    (between,) = [block for block in found.servers if ["10.0.0.11:8403"] in block.all("listen")]
+    assert between.location("/.well-known/acme-challenge/").one("root") == "/var/www/acme"
+    assert between.location("/").one("return") == "404"
+
+
 def test_static_files_come_from_app_hosts_behind_the_same_guard(tmp_path: Path) -> None:
     location = config(tmp_path, "lb1").server("api.example.com", "443").location("^~", "/static/")
     assert location.one("proxy_pass") == "http://wsgi-api$wsgi_once"
@@ -91,8 +103,8 @@ def test_static_files_are_kept_by_balancers_when_a_person_says_so(tmp_path: Path
     assert "keys_zone=api-cache:10m" in kept
 
 
-def test_an_app_host_serves_balancers_alone(tmp_path: Path) -> None:
-    found = config(tmp_path, "web1")
+def test_an_app_host_serves_balancers_and_whom_a_person_names(tmp_path: Path) -> None:
+    found = config(tmp_path, "web1", given={"balancer_allow": ["10.0.0.5"]})
     server = found.server("api.example.com", "10.0.0.21:80")
     assert [["443"]] not in [other.all("listen") for other in found.servers]
     assert not any("ssl" in args for other in found.servers for args in other.all("listen"))
@@ -100,6 +112,9 @@ def test_an_app_host_serves_balancers_alone(tmp_path: Path) -> None:
     assert found.http.one("real_ip_header") == "X-Forwarded-For"
     (stranger,) = [block for block in server.blocks("if") if block.args == ["$wsgi_stranger"]]
     assert stranger.one("return") == "444"
+    (known,) = [block for block in found.http.blocks("geo") if block.args[-1] == "$wsgi_stranger"]
+    known_ones = {"127.0.0.0/8": "0", "::1/128": "0", "10.0.0.11": "0", "10.0.0.12": "0", "10.0.0.5": "0"}
+    assert {line["directive"]: line["args"][0] for line in known.directives} == {"default": "1", **known_ones}
     assert server.all("set") == [["$wsgi_scheme", "https"]]
     location = server.location("/")
     assert not location.all("limit_req")
@@ -187,6 +202,7 @@ def test_haproxy_has_the_same_servers_and_asks_them_for_their_health(tmp_path: P
     assert "http-check expect status 200,204-299" in lines
     assert "server web1 10.0.0.21:80 check weight 1" in lines
     assert "server web2 10.0.0.22:80 check weight 0" in lines
+    assert "option allbackups" in lines, "all of them, as nginx has it"
     given = {"__wsgi_fleet": tiers.facts(fleet), "inventory_hostname": "lb1"}
     beside = upstreams(Config(tmp_path, [divided], {"drained": {}}, given))
     assert beside["wsgi-api"] == beside["wsgi-api-once"] == {"unix:/run/haproxy/wsgi-api.sock": "max_fails=0"}

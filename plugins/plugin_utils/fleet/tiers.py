@@ -79,7 +79,9 @@ def before(fleet: Fleet, app: Data, hosts: Collection[str]) -> Data:
 
 
 def servers(fleet: Fleet, hosts: Collection[str]) -> list[Data]:
-    """The servers of an app; C(mark) is what a client's cookie says of one."""
+    """The servers of an app; C(mark) is what a client's cookie says of one. Where all are backups, none is."""
+    members = [one for one in fleet.app_hosts if one.name in hosts]
+    all_backups = all(one.backup for one in members)
     return [
         {
             "host": member.name,
@@ -87,11 +89,10 @@ def servers(fleet: Fleet, hosts: Collection[str]) -> list[Data]:
             "port": member.port,
             "at": f"{bracketed(member.address)}:{member.port}",
             "weight": member.weight,
-            "backup": member.backup,
+            "backup": member.backup and not all_backups,
             "mark": hashlib.sha256(member.name.encode()).hexdigest()[:12],
         }
-        for member in fleet.app_hosts
-        if member.name in hosts
+        for member in members
     ]
 
 
@@ -104,7 +105,7 @@ def facts(fleet: Fleet) -> Data:
         "address": bracketed(fleet.member().address),
         "address_bare": fleet.member().address,
         "balancers": [
-            {"name": one.name, "address": one.address, "at": f"{bracketed(one.address)}:{one.port}"}
+            {"name": one.name, "address": one.address, "bracketed": bracketed(one.address), "port": one.port}
             for one in fleet.balancers
         ],
         "program": fleet.program,
