@@ -13,11 +13,18 @@ from ansible_collections.webops.wsgi.plugins.plugin_utils.fleet.members import (
     APP_HOSTS,
     BALANCER,
     BALANCERS,
+    NGINX,
     Fleet,
     Member,
     is_address,
 )
-from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import App, Problem, show
+from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import (
+    App,
+    HostSettings,
+    Problem,
+    nearest,
+    show,
+)
 
 _HASH_KEY = re.compile(r"client|uri|cookie:[A-Za-z0-9_]+|header:[A-Za-z][A-Za-z0-9-]*")
 _BATCH = re.compile(r"[1-9][0-9]*|([1-9]|[1-9][0-9]|100)%")
@@ -40,23 +47,33 @@ def check_fleet(
             text = f"hosts is {show(app.data['hosts'])}, which means no host of the group {APP_HOSTS}"
             yield app.problem(text, f"name hosts or groups of {APP_HOSTS}, or leave it empty for all of them")
     if not fleet.present:
-        yield from _check_alone(apps)
         return
     yield from _check_groups(fleet)
     yield from _check_members(fleet, str(values.get("balancer_subnet") or ""))
     yield from _check_allowed(values)
+    for app in apps:
+        if app.present and app.usable("hosts", "balancer.method"):
+            yield from _check_backups(fleet, app, placed[app.data["name"]])
     yield from _check_floating(
         fleet, values.get("balancer_floating_addresses") or [], values.get("balancer_subnet") or ""
     )
 
 
-def _check_alone(apps: Sequence[App]) -> t.Iterator[Problem]:
+def check_alone(host: HostSettings, apps: Sequence[App], groups: Collection[str]) -> t.Iterator[Problem]:
+    """What is said of balancers in an inventory that has no group of them."""
+    if BALANCERS in groups:
+        return
+    meant = nearest(BALANCERS, groups)
+    fix = f"rename the group {meant} to {BALANCERS}" if meant else f"add a group {BALANCERS} to the inventory"
+    for name in sorted(host.altered):
+        if name == "wsgi_balancer" or name.startswith("balancer_"):
+            yield Problem("", f"{name} is given, but the inventory has no group {BALANCERS}", f"{fix}, or remove it")
     for app in apps:
         if app.present and app.usable("balancer"):
             for key in sorted(app.given):
                 if key.startswith("balancer."):
-                    fix = f"add a group {BALANCERS} to the inventory, or remove balancer:"
-                    yield app.problem(f"{key} is given, but the inventory has no balancers", fix)
+                    text = f"{key} is given, but the inventory has no group {BALANCERS}"
+                    yield app.problem(text, f"{fix}, or remove balancer:")
 
 
 def _check_groups(fleet: Fleet) -> t.Iterator[Problem]:
@@ -148,6 +165,17 @@ def _check_allowed(values: Mapping[str, t.Any]) -> t.Iterator[Problem]:
         except ValueError:
             text = f"balancer_allow has {show(entry)}, which is not an address or network"
             yield Problem("", text, "write such as 192.0.2.1 or 192.0.2.0/24")
+
+
+def _check_backups(fleet: Fleet, app: App, hosts: Collection[str]) -> t.Iterator[Problem]:
+    """nginx refuses backup servers beside a hash or a choice by chance."""
+    method = app.data["balancer"]["method"]
+    members = [one for one in fleet.app_hosts if one.name in hosts]
+    backups = [one.name for one in members if one.backup]
+    if fleet.program == NGINX and method in ("hash", "random_two") and 0 < len(backups) < len(members):
+        setting = app.setting("balancer", "method")
+        text = f"{setting} is {method}, with which nginx cannot have {' and '.join(backups)} as a backup"
+        yield app.problem(text, f"write {setting}: least_conn, wsgi_balancer: haproxy, or remove balancer_backup")
 
 
 def check_balancing(app: App) -> t.Iterator[Problem]:

@@ -30,7 +30,14 @@ from ansible_collections.webops.wsgi.plugins.plugin_utils.checks import (
     unit,
 )
 from ansible_collections.webops.wsgi.plugins.plugin_utils.checks import fleet as checks_fleet
-from ansible_collections.webops.wsgi.plugins.plugin_utils.fleet.members import BALANCER, NO_FLEET, Fleet, hosts_of
+from ansible_collections.webops.wsgi.plugins.plugin_utils.fleet.members import (
+    APP_HOSTS,
+    BALANCER,
+    BALANCERS,
+    NO_FLEET,
+    Fleet,
+    hosts_of,
+)
 from ansible_collections.webops.wsgi.plugins.plugin_utils.fleet.tiers import divide
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory import settings
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import App, Problem, Schema, kind_of, show
@@ -91,7 +98,7 @@ def examine(
     host, problems = settings.merge_host(schema, inventory, defaults)
     misspelt, warnings = check_variable_names(schema, variables)
     problems.extend(misspelt)
-    problems.extend(check_any_apps(variables, entries))
+    problems.extend(check_any_apps(variables, entries, fleet))
     apps: list[App] = []
     if isinstance(entries, list):
         apps, found = settings.resolve(schema, host, entries, bases, homes)
@@ -109,6 +116,7 @@ def examine(
     problems.extend(places.check_places(apps))
     placed = {app.data["name"]: hosts_of(str(app.data.get("hosts") or ""), groups or {}) for app in apps}
     problems.extend(checks_fleet.check_fleet(fleet, host.values, apps, placed))
+    problems.extend(checks_fleet.check_alone(host, apps, groups or {}))
     for app in apps:
         for key in ("persistent", "persistent_files"):
             if app.usable(key):
@@ -168,9 +176,11 @@ def _who(labels: list[str]) -> str:
     return f"apps {', '.join(named[:4])} and {len(named) - 4} more"
 
 
-def check_any_apps(variables: t.Iterable[str], entries: t.Any) -> t.Iterator[Problem]:
+def check_any_apps(variables: t.Iterable[str], entries: t.Any, fleet: Fleet) -> t.Iterator[Problem]:
     """There must be apps."""
     sample = "write wsgi_apps: with one entry an app: name, source, entrypoint, domains"
+    if fleet.role == BALANCER:
+        sample = f"write wsgi_apps for a group that {BALANCERS} and {APP_HOSTS} are both in, see inventory/cluster"
     if entries is None:
         similar = [
             name

@@ -114,10 +114,10 @@ class Schema:
 
 @dataclasses.dataclass
 class HostSettings:
-    """Values of all role variables for one host, by full variable name, and the names that the inventory sets."""
+    """Values of all role variables for one host, by full variable name, and which of them are no defaults."""
 
     values: dict[str, t.Any]
-    given: set[str] = dataclasses.field(default_factory=set)
+    altered: set[str] = dataclasses.field(default_factory=set)
 
 
 @dataclasses.dataclass
@@ -439,9 +439,10 @@ def merge_host(
         settings.values[name] = default
         if name not in inventory:
             continue
-        settings.given.add(name)
         value, found = check_value("", name, spec, inventory[name], name, role)
         settings.values[name] = default if found else value
+        if settings.values[name] != default:
+            settings.altered.add(name)
         problems.extend(found)
     return settings, problems
 

@@ -40,8 +40,6 @@ def balancing(app: Mapping[str, t.Any], drained: Collection[str] = ()) -> Data:
         f" max_fails={settings['max_fails'] * times} fail_timeout={settings['fail_timeout']}s"
         for times in (1, KEPT_FAILS)
     )
-    # nginx knows no reserve beside a hash or a choice by chance.
-    reserve = method in ("round_robin", "least_conn")
     return {
         "beside": "",
         "method": f"hash {hash_key(settings['hash_key'])} consistent" if keyed else METHODS[method],
@@ -54,17 +52,17 @@ def balancing(app: Mapping[str, t.Any], drained: Collection[str] = ()) -> Data:
                 "kept_failing": kept_failing,
                 "out": server["host"] in drained,
                 "pattern": re.escape(server["at"]),
-                "parameters": _parameters(server, failing, reserve, server["host"] in drained),
-                "kept_parameters": _parameters(server, kept_failing, reserve, server["host"] in drained),
+                "parameters": _parameters(server, failing, server["host"] in drained),
+                "kept_parameters": _parameters(server, kept_failing, server["host"] in drained),
             }
             for server in app["servers"]
         ],
     }
 
 
-def _parameters(server: Mapping[str, t.Any], failing: str, reserve: bool, drained: bool) -> str:
+def _parameters(server: Mapping[str, t.Any], failing: str, drained: bool) -> str:
     weight = f" weight={server['weight']}" if server["weight"] != 1 else ""
-    backup = " backup" if server["backup"] and reserve else ""
+    backup = " backup" if server["backup"] else ""
     return f"{weight}{failing}{backup}{' down' if drained else ''}"
 
 

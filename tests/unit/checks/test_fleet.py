@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import typing as t
 
@@ -29,12 +30,16 @@ def examined(
     app: dict[str, t.Any] | None = None,
     groups: dict[str, list[str]] | None = None,
     addresses: dict[str, str] | None = None,
+    backup: tuple[str, ...] = (),
     **inventory: t.Any,
 ) -> run.Findings:
     """What is found of a host of a fleet with one app."""
     groups = GROUPS if groups is None else groups
     known = {**ADDRESSES, **(addresses or {})}
-    fleet = members.read(host, groups, lambda name: {"balancer_address": known[name]})
+    fleet = members.read(
+        host, groups, lambda name: {"balancer_address": known[name], "balancer_backup": name in backup}
+    )
+    fleet = dataclasses.replace(fleet, program=inventory.get("wsgi_balancer", members.NGINX))
     entry = {
         "name": "api",
         "source": {"path": "tree"},
@@ -77,7 +82,14 @@ ROWS: list[tuple[dict[str, t.Any], list[str]]] = [
         ["sticky", "hash", "choose one"],
     ),
     ({"app": {"balancer": {"method": "hash", "hash_key": "session"}}}, ["hash_key", "session", "cookie:"]),
-    ({"groups": {"wsgi": ["web1"]}, "host": "web1", "app": {"balancer": {"method": "hash"}}}, ["has no balancers"]),
+    ({"groups": {"wsgi": ["web1"]}, "host": "web1", "app": {"balancer": {"method": "hash"}}}, ["no group balancers"]),
+    (
+        {"groups": {"wsgi": ["web1"], "loadbalancers": ["lb1"]}, "host": "web1", "balancer_address": "10.0.0.21"},
+        ["balancer_address is given", "no group balancers", "rename the group loadbalancers"],
+    ),
+    ({"groups": {"wsgi": ["web1"]}, "host": "web1", "wsgi_balancer": "haproxy"}, ["wsgi_balancer", "add a group"]),
+    ({"backup": ["web2"], "balancer_method": "hash"}, ["method is hash", "web2 as a backup", "least_conn"]),
+    ({"backup": ["web2"], "app": {"balancer": {"method": "random_two"}}}, ["balancer.method is random_two", "web2"]),
 ]
 
 
@@ -85,6 +97,23 @@ ROWS: list[tuple[dict[str, t.Any], list[str]]] = [
 def test_bad_input(base, given, words):
     (line,) = run.lines(examined(base, **given).problems)
     assert all(word in line for word in words), line
+
+
+def test_apps_that_balancers_do_not_know_are_to_be_written_for_both_groups():
+    fleet = members.read("lb1", GROUPS, lambda name: {"balancer_address": ADDRESSES[name]})
+    found = run.examine(SCHEMA, {}, {}, None, [], fleet=fleet, groups=GROUPS)
+    (line,) = run.lines(found.problems)
+    assert "wsgi_apps is not defined" in line
+    assert "for a group that balancers and wsgi are both in" in line
+
+
+def test_haproxy_knows_backup_servers_with_each_method(base):
+    assert examined(base, backup=("web2",), balancer_method="hash", wsgi_balancer="haproxy").problems == []
+
+
+def test_an_app_on_backup_servers_alone_has_them(base):
+    (app,) = examined(base, backup=("web2",), balancer_method="hash", app={"hosts": "web2"}).apps
+    assert [server["backup"] for server in app["servers"]] == [False]
 
 
 def test_a_balancer_has_the_app_with_its_servers(base):
