@@ -126,7 +126,7 @@ options:
     type: bool
     default: false
   address:
-    description: Address of the host whose network interface is wanted.
+    description: Address that the host must have, and whose network interface is wanted.
     type: str
     default: ""
   root:
@@ -220,7 +220,7 @@ drained:
   returned: success
   type: dict
 interface:
-  description: Network interface that has O(address), empty where none has.
+  description: Network interface that has O(address), of a balancer.
   returned: success
   type: str
 trees:
@@ -324,6 +324,7 @@ def main() -> None:
     root = Path(module.params["root"])
     problems = host.problems(release, default, held)
     problems += host.foreign_sites() if module.params["ports"] else []
+    problems += host.foreign_address(module.params["address"])
     balancer = module.params["balancer"]
     managed = host.served_apps() if balancer else host.managed_apps(root)
     if problems:
@@ -345,7 +346,7 @@ def main() -> None:
         "orphans": sorted(set(managed) - set(module.params["apps"])),
         "certificates": host.with_certificate(module.params["apps"]),
         "ipv6": host.has_ipv6(),
-        "interface": host.interface_of(module.params["address"]),
+        "interface": host.interface_of(module.params["address"]) if balancer else "",
         "drained": drained(),
         "failures": [visible(text) for text in refused],
         "files": [path for path in module.params["files"] if Path(path).is_file()],

@@ -9,9 +9,11 @@ import fcntl
 import glob
 import grp
 import hashlib
+import ipaddress
 import os
 import pwd
 import re
+import socket
 import struct
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
@@ -271,8 +273,22 @@ def interface_of(address: str) -> str:
     if not address:
         return ""
     listed = subprocess.run(["ip", "-oneline", "address"], capture_output=True, text=True, check=False, timeout=10)
-    found = re.search(rf"^\d+: +(\S+) +inet6? +{re.escape(address)}/", listed.stdout, re.MULTILINE)
+    written = re.escape(str(ipaddress.ip_address(address)))
+    found = re.search(rf"^\d+: +(\S+) +inet6? +{written}/", listed.stdout, re.MULTILINE)
     return found[1] if found else ""
+
+
+def foreign_address(address: str) -> list[str]:
+    """What is wrong with an address that the inventory gives to the host; empty when it has it, or none is given."""
+    if not address:
+        return []
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            text = f"balancer_address is {address}, which none of the host's network interfaces has"
+            return [f"{text}; write one that `ip address` shows there"]
+    return []
 
 
 def builds(names: Iterable[str], root: Path) -> dict[str, list[str]]:

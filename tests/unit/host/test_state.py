@@ -256,3 +256,10 @@ def test_sites_that_would_go_dark_are_named(tmp_path: Path) -> None:
     assert f"{tmp_path}/sites-enabled/legacy, {tmp_path}/conf.d/shop.conf, and would not any more" in problem
     (tmp_path / "wsgi").symlink_to("wsgi.d/1")
     assert state.foreign_sites(tmp_path) == []
+
+
+def test_an_address_that_the_inventory_gives_to_the_host_is_one_of_its_own() -> None:
+    assert state.foreign_address("") == state.foreign_address("127.0.0.1") == []
+    (text,) = state.foreign_address("192.0.2.7")
+    assert "balancer_address is 192.0.2.7" in text
+    assert "`ip address`" in text
