@@ -461,7 +461,7 @@ SCENARIOS = {
         Host("lb1", "13", fleet=True),
         Host("lb2", "12", fleet=True),
         *(Host(f"web{number}", release, fleet=True) for number, release in ((1, "13"), (2, "13"), (3, "12"))),
-        floating=("api.example.test", "once.example.test"),
+        floating=("api.example.test", "also.example.test", "once.example.test"),
     ),
     "explain": _scenario("explain", "api"),
     "hostile": _scenario("hostile", "victim", "mallory", "poison"),

@@ -30,9 +30,9 @@ def test_requests_are_spread_evenly(client, webs, measured):
     assert all(90 <= count <= 110 for count in share.values()), share
 
 
-def test_a_weight_of_a_half_is_a_half(play, client, webs, measured):
+def test_a_weight_of_a_half_is_a_half_and_a_backup_gets_nothing(play, client, webs, measured):
     """In turns, since with least_conn HAProxy goes by requests in progress. Check mode knows what the run changes."""
-    asked = {"weights": {"web1": 2, "web2": 2}, "balancer_method": "round_robin"}
+    asked = {"weights": {"web1": 2}, "backups": ["web3"], "balancer_method": "round_robin"}
     predicted = play("--check", "--limit", "balancers", **asked)
     ran = play("--limit", "balancers", **asked)
     assert (predicted.code, ran.code) == (0, 0), predicted.output + ran.output
@@ -40,9 +40,10 @@ def test_a_weight_of_a_half_is_a_half(play, client, webs, measured):
     assert predicted.changed == ran.changed
     share = shares(client, webs)
     assert play("--limit", "balancers").code == 0
-    measured(f"of 300 requests, with weights 2, 2 and 1: {share}")
-    assert all(108 <= share[host] <= 132 for host in ("web1", "web2")), share
-    assert 54 <= share["web3"] <= 66, share
+    measured(f"of 300 requests, with weights 2 and 1 and a backup: {share}")
+    assert 190 <= share["web1"] <= 210, share
+    assert 90 <= share["web2"] <= 110, share
+    assert share["web3"] == 0
 
 
 def test_bad_input_is_refused_before_a_host_is_touched(play):
@@ -141,6 +142,31 @@ def test_nor_without_the_packet_filter(client, webs):
         host.run("systemctl start wsgi-firewall.service")
 
 
+def test_whom_a_person_names_may_ask_an_app_host(play, client, named):
+    """What it says of a client is not believed."""
+    host = named["web1"]
+    ran = play("--limit", host.name, balancer_allow=[client.ipv4])
+    asked = ["-H", f"Host: {DOMAIN}", "-H", "X-Forwarded-For: 203.0.113.9", "--max-time", "5"]
+    answer = client.get(f"http://{host.ipv4}/whoami", *asked)
+    assert play("--limit", host.name).code == 0
+    assert ran.code == 0, ran.output
+    assert answer.json["client"] == client.ipv4
+
+
+def test_balancers_may_stand_behind_one_that_speaks_the_proxy_protocol(play, client, balancers):
+    told = ["--haproxy-clientip", "203.0.113.8"]
+    asked = {"nginx_proxy_proxy_protocol": True, "nginx_proxy_trusted_proxies": [client.ipv4]}
+    ran = play("--limit", "balancers", **asked)
+    try:
+        assert ran.code == 0, ran.output
+        assert client.get(f"{URL}/whoami", *told).json["client"] == "203.0.113.8"
+        assert client.get(f"{URL}/whoami").exit != 0
+        answers_challenges(client, balancers, *told)
+    finally:
+        assert play("--limit", "balancers").code == 0
+    assert client.get(f"{URL}/whoami").json["client"] == client.ipv4
+
+
 def test_nothing_but_the_port_of_nginx_is_closed(client, webs):
     """Such as answers of a name server, which come over UDP."""
     query = r"\0\1\1\0\0\1\0\0\0\0\0\0\3api\7example\4test\0\0\1\0\1"
@@ -183,13 +209,18 @@ def test_all_balancers_have_the_same_certificate(client, balancers):
 
 
 def test_a_challenge_is_answered_by_whichever_balancer_the_authority_meets(client, balancers):
+    answers_challenges(client, balancers)
+
+
+def answers_challenges(client, balancers, *options: str) -> None:
+    """Fail unless each balancer answers what the authority asks of the other."""
     for one, other in (balancers, balancers[::-1]):
         one.run(
             "mkdir -p /var/www/acme/.well-known/acme-challenge && echo yes >/var/www/acme/.well-known/acme-challenge/t"
         )
         url = f"http://{other.ipv4}/.well-known/acme-challenge"
-        assert client.get(f"{url}/t", "-H", f"Host: {DOMAIN}").body == "yes\n"
-        assert client.get(f"{url}/none", "-H", f"Host: {DOMAIN}").status == 404
+        assert client.get(f"{url}/t", "-H", f"Host: {DOMAIN}", *options).body == "yes\n"
+        assert client.get(f"{url}/none", "-H", f"Host: {DOMAIN}", *options).status == 404
         one.run("rm /var/www/acme/.well-known/acme-challenge/t")
 
 

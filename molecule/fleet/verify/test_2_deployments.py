@@ -44,18 +44,21 @@ def test_nginx_of_app_hosts_may_reload(under_load, floating, webs):
 
 
 def test_hosts_follow_in_batches_and_all_go_back_when_one_fails(play, under_load, floating, webs, named, changed_app):
-    """What the last host cannot start, the others have no more either; the hook after the rollout has not run."""
+    """What the last host cannot start, the others have no more either.
+
+    The database is expanded once, by the first host, and contracted there once all hosts have the release.
+    """
     before = releases(webs)
     release = {"health_path": "/healthz", "health_status": [200], "look_after": 0, "start_timeout": 10}
     command = "test ! -e /var/lib/api/unlucky"
     last = named["web3"]
     for host in webs:
-        host.run("rm -f /var/lib/api/contracted")
+        host.run("rm -f /var/lib/api/expanded /var/lib/api/contracted")
     last.run("touch /var/lib/api/unlucky")
-    hooks = {"after_activate": command, "after_rollout": "touch $HOME/contracted"}
+    hooks = {"before_activate": "echo >>$HOME/expanded", "after_rollout": "touch $HOME/contracted"}
     apps = changed_app(
         env={"TROUBLE": "", "ROUND": str(time.time())},
-        release={**release, **hooks, "all_or_nothing": True},
+        release={**release, **hooks, "after_activate": command, "all_or_nothing": True},
     )
     with under_load(floating, pace=0.6) as load:
         ran = play("-e", "release_batch=1", playbook="deploy", wsgi_apps=apps)
@@ -63,13 +66,20 @@ def test_hosts_follow_in_batches_and_all_go_back_when_one_fails(play, under_load
         assert releases(webs) == before, ran.output
         assert "went back on web1, since it failed on web3" in ran.output
         assert all(host.try_("test -e /var/lib/api/contracted").returncode != 0 for host in webs)
+        assert expanded(webs) == [1, 0, 0]
         last.run("rm /var/lib/api/unlucky")
         again = play("-e", "release_batch=1", playbook="deploy", wsgi_apps=apps)
     assert again.code == 0, again.output
+    assert expanded(webs) == [2, 0, 0]
     assert [host.try_("test -e /var/lib/api/contracted").returncode for host in webs] == [0, 1, 1]
     assert load.failed() == {}
     once_more = play(playbook="deploy", wsgi_apps=apps)
     assert (once_more.code, once_more.changed) == (0, [])
+
+
+def expanded(webs) -> list[int]:
+    """How often each host has run the hook before a release is activated."""
+    return [int(host.run("cat /var/lib/api/expanded 2>/dev/null | wc -l")) for host in webs]
 
 
 def test_all_of_this_was_under_load(sent, measured):

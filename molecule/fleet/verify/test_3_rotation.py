@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import signal
@@ -20,17 +21,23 @@ def may_fail() -> set[str]:
 
 
 def test_a_drained_host_gets_nothing_new_and_finishes_what_it_has_and_the_last_one_is_not_drained(
-    play, under_load, floating, named, balancers, measured
+    play, client, under_load, floating, named, balancers, measured
 ):
+    """Nor does a client come that its cookie leads there."""
     host = named["web2"]
+    stays = f"curl -sf -o /dev/null --cacert {client.root} -b fleet={mark(host)} https://once.example.test/"
+    processes = since(balancers)
     with under_load(floating) as load:
+        client.shell(stays)
         ran = play("-e", "host=web2", playbook="drain")
         assert ran.code == 0, ran.output
         known = max(map(took_over, balancers))
         time.sleep(max(0, known + 2.5 - time.time()))  # the log is written once a second
-        before = served(host)
+        before, cookies = served(host), served(host, "once")
+        client.shell(f"for i in $(seq 5); do {stays}; done")
         time.sleep(3)
         assert served(host) == before, "it got requests after it was drained"
+        assert served(host, "once") == cookies >= 1
         late = last_begun(host) - known
         measured(f"the last request began {late:.1f} s after the last balancer knew that the host was drained")
         assert late <= 1
@@ -47,6 +54,18 @@ def test_a_drained_host_gets_nothing_new_and_finishes_what_it_has_and_the_last_o
         time.sleep(3)
         assert served(host) > before
     assert set(load.failed()) <= may_fail()
+    assert since(balancers) == processes, "HAProxy was reloaded"
+
+
+def mark(host) -> str:
+    """What a client's cookie says of a host."""
+    return hashlib.sha256(host.name.encode()).hexdigest()[:12]
+
+
+def since(balancers) -> list[str]:
+    """When HAProxy's process on each balancer began, where there is one."""
+    asked = "curl -s http://127.0.0.1:8404/metrics | grep ^haproxy_process_start_time_seconds || true"
+    return [host.run(asked) for host in balancers]
 
 
 def test_a_host_that_an_interrupted_run_has_drained_is_put_back(play, command, client, balancers, named):

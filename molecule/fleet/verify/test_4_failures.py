@@ -6,7 +6,7 @@ import subprocess
 import time
 from contextlib import suppress
 
-from fleet_clients import SAFE, spread_by
+from fleet_clients import DOMAIN, SAFE, spread_by
 
 # Seconds after which a host that answers nothing has been given up: HAProxy asks three times, and waits each time;
 # nginx waits as long as its requests may take, here 12 seconds.
@@ -99,6 +99,48 @@ def test_keepalived_restarts(balancers, holder):
         host.run("systemctl reload keepalived")
     time.sleep(3)
     assert len(holder()) == 1
+
+
+def test_a_deployment_leaves_a_host_behind_that_cannot_be_reached_and_the_next_one_does_not(
+    play, named, webs, changed_app
+):
+    lost = named["web3"]
+    old = lost.release("api")
+    docker("kill", lost.container)
+    apps = changed_app(env={"TROUBLE": "", "ROUND": str(time.time())})
+    try:
+        ran = play(playbook="deploy", wsgi_apps=apps)
+        reached = [host.release("api") for host in webs if host is not lost]
+    finally:
+        docker("start", lost.container)
+        wait_until(lambda: booted(lost))
+    assert ran.code != 0
+    assert old not in reached, ran.output
+    assert lost.release("api") == old
+    again = play(playbook="deploy", wsgi_apps=apps)
+    assert again.code == 0, again.output
+    assert {host for host, _task in again.changed} == {lost.name}
+    assert lost.release("api") != old
+
+
+def test_the_balancer_that_asks_for_certificates_is_lost(play, client, balancers, changed_app):
+    """The other one gets a new name's from then on, and gives it to the first when that is back."""
+    first, other = balancers
+    also = f"also.{DOMAIN.partition('.')[2]}"
+    apps = changed_app(domains=[DOMAIN, also])
+    docker("kill", first.container)
+    try:
+        ran = play(wsgi_apps=apps)
+        answer = client.get(f"https://{also}/")
+    finally:
+        docker("start", first.container)
+        wait_until(lambda: booted(first))
+    assert answer.status == 200, ran.output
+    back = play(wsgi_apps=apps)
+    assert back.code == 0, back.output
+    shown = {client.certificate(also, host.ipv4) for host in (first, other)}
+    assert len(shown) == 1
+    assert also in shown.pop()
 
 
 def test_balancers_that_did_not_hear_of_each_other_agree_again(balancers, holder):
