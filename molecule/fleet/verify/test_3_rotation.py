@@ -57,6 +57,14 @@ def test_a_drained_host_gets_nothing_new_and_finishes_what_it_has_and_the_last_o
     assert since(balancers) == processes, "HAProxy was reloaded"
 
 
+def test_a_run_without_a_balancer_does_not_touch_a_host_that_it_could_not_drain(play):
+    for options, playbook in ((["-e", "host=web2"], "drain"), ([], "reboot"), ([], "upgrade")):
+        ran = play("--limit", "lb1:web2", *options, playbook=playbook)
+        assert ran.code != 0
+        assert ran.changed == []
+        assert "--limit leaves out lb2" in ran.output
+
+
 def mark(host) -> str:
     """What a client's cookie says of a host."""
     return hashlib.sha256(host.name.encode()).hexdigest()[:12]

@@ -67,7 +67,9 @@ def check_alone(host: HostSettings, apps: Sequence[App], groups: Collection[str]
     fix = f"rename the group {meant} to {BALANCERS}" if meant else f"add a group {BALANCERS} to the inventory"
     for name in sorted(host.altered):
         if name == "wsgi_balancer" or name.startswith("balancer_"):
-            yield Problem("", f"{name} is given, but the inventory has no group {BALANCERS}", f"{fix}, or remove it")
+            yield Problem(
+                "", f"{name} is given, but the inventory has no group {BALANCERS}", f"{fix}, or remove the variable"
+            )
     for app in apps:
         if app.present and app.usable("balancer"):
             for key in sorted(app.given):
