@@ -183,6 +183,14 @@ def test_the_packet_filter_admits_balancers_and_whom_a_person_names() -> None:
     assert "ip6 saddr { fd00::/64 } accept" in text
 
 
+def test_a_packet_filter_that_is_no_longer_wanted_is_gone() -> None:
+    text = render("balancer", "firewall.nft.j2", nginx_proxy_http_port=80)
+    assert [line for line in text.splitlines() if not line.startswith("#")] == [
+        "table inet wsgi_fleet",
+        "delete table inet wsgi_fleet",
+    ]
+
+
 def test_haproxy_has_the_same_servers_and_asks_them_for_their_health(tmp_path: Path) -> None:
     fleet = replace(members.read("lb1", GROUPS, lambda name: {"balancer_address": ADDRESSES[name]}), program="haproxy")
     settings = {**defaults("balancer"), "method": "hash", "hash_key": "cookie:sid", "retries": 2}

@@ -132,14 +132,14 @@ def test_clients_cannot_reach_the_app_hosts(client, webs):
         assert answer.exit == 28, f"{host.name} answered {answer.status} {answer.error}"
 
 
-def test_nor_without_the_packet_filter(client, webs):
-    host = webs[0]
-    host.run("systemctl stop wsgi-firewall.service")
-    try:
-        answer = client.get(f"http://{host.ipv4}/", "-H", f"Host: {DOMAIN}")
-        assert answer.status == 0
-    finally:
-        host.run("systemctl start wsgi-firewall.service")
+def test_nor_without_the_packet_filter(play, client, named):
+    host = named["web1"]
+    ran = play("--limit", host.name, balancer_firewall=False)
+    answer = client.get(f"http://{host.ipv4}/", "-H", f"Host: {DOMAIN}", "--max-time", "5")
+    back = play("--limit", host.name)
+    assert (ran.code, back.code) == (0, 0), ran.output + back.output
+    assert (answer.exit, answer.status) == (52, 0), "nginx hangs up"
+    assert "wsgi_fleet" in host.run("nft list tables")
 
 
 def test_whom_a_person_names_may_ask_an_app_host(play, client, named):

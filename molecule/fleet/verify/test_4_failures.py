@@ -101,6 +101,15 @@ def test_keepalived_restarts(balancers, holder):
     assert len(holder()) == 1
 
 
+def test_an_address_that_is_no_longer_wanted_is_given_up(play, holder):
+    ran = play("--limit", "balancers", balancer_floating_addresses=[])
+    left = holder()
+    back = play("--limit", "balancers")
+    assert (ran.code, back.code) == (0, 0), ran.output + back.output
+    assert left == []
+    wait_until(lambda: len(holder()) == 1, 10)
+
+
 def test_a_deployment_leaves_a_host_behind_that_cannot_be_reached_and_the_next_one_does_not(
     play, named, webs, changed_app
 ):
