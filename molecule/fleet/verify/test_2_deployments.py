@@ -6,6 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 LEAST = 30_000  # requests while releases change
+RELEASE = {"health_path": "/healthz", "health_status": [200], "look_after": 0}
 
 
 def releases(webs) -> list[str]:
@@ -13,13 +14,18 @@ def releases(webs) -> list[str]:
     return [host.release("api") for host in webs]
 
 
-def test_a_rolling_deployment_loses_nothing(play, under_load, floating, webs, changed_app):
+def test_a_rolling_deployment_loses_nothing_and_the_others_wait_until_the_first_has_been_watched(
+    play, under_load, floating, webs, changed_app
+):
     before = releases(webs)
+    apps = changed_app(env={"TROUBLE": "", "ROUND": str(time.time())}, release={**RELEASE, "bake": 5})
     with under_load(floating, pace=1.0) as load:
-        ran = play(playbook="deploy", wsgi_apps=changed_app(env={"TROUBLE": "", "ROUND": str(time.time())}))
+        ran = play(playbook="deploy", wsgi_apps=apps)
         time.sleep(1)
     assert ran.code == 0, ran.output
     assert all(now != old for now, old in zip(releases(webs), before, strict=True))
+    first, *others = (float(host.run("stat --format %.3Y /srv/api/current")) for host in webs)
+    assert min(others) - first >= 5
     assert load.failed() == {}
 
 
@@ -49,7 +55,6 @@ def test_hosts_follow_in_batches_and_all_go_back_when_one_fails(play, under_load
     The database is expanded once, by the first host, and contracted there once all hosts have the release.
     """
     before = releases(webs)
-    release = {"health_path": "/healthz", "health_status": [200], "look_after": 0, "start_timeout": 10}
     command = "test ! -e /var/lib/api/unlucky"
     last = named["web3"]
     for host in webs:
@@ -58,7 +63,7 @@ def test_hosts_follow_in_batches_and_all_go_back_when_one_fails(play, under_load
     hooks = {"before_activate": "echo >>$HOME/expanded", "after_rollout": "touch $HOME/contracted"}
     apps = changed_app(
         env={"TROUBLE": "", "ROUND": str(time.time())},
-        release={**release, **hooks, "after_activate": command, "all_or_nothing": True},
+        release={**RELEASE, **hooks, "start_timeout": 10, "after_activate": command, "all_or_nothing": True},
     )
     with under_load(floating, pace=0.6) as load:
         ran = play("-e", "release_batch=1", playbook="deploy", wsgi_apps=apps)
