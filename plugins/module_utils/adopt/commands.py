@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import ast
-import configparser
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
@@ -45,6 +44,14 @@ _GUNICORN: dict[str, tuple[str, type] | None] = {
     "log-level": _NONE,
     "capture-output": _NONE,
     "forwarded-allow-ips": _NONE,
+    "env": _NONE,
+    "raw-env": _NONE,
+    "pythonpath": _NONE,
+    "reload": _NONE,
+    "accesslog": _NONE,
+    "errorlog": _NONE,
+    "loglevel": _NONE,
+    "worker-tmp-dir": _NONE,
 }
 _SHORT = {
     "gunicorn": {
@@ -59,6 +66,7 @@ _SHORT = {
         "p": "pid",
         "D": "daemon",
         "n": "name",
+        "e": "env",
     },
     "uvicorn": {},
     "waitress-serve": {},
@@ -93,7 +101,7 @@ _GRANIAN: dict[str, tuple[str, type] | None] = {
     "factory": _NONE,
 }
 _OPTIONS = {"gunicorn": _GUNICORN, "uvicorn": _UVICORN, "waitress-serve": _WAITRESS, "granian": _GRANIAN}
-_FLAGS = {"preload", "daemon", "capture-output", "factory", "proxy-headers", "call"}
+_FLAGS = {"preload", "daemon", "capture-output", "factory", "proxy-headers", "call", "reload"}
 _UWSGI: dict[str, tuple[str, type] | None] = {
     "processes": ("workers", str),
     "workers": ("workers", str),
@@ -107,7 +115,7 @@ _UWSGI: dict[str, tuple[str, type] | None] = {
         ("die-on-term", "uid", "gid", "chmod-socket", "chown-socket", "virtualenv", "home", "venv", "plugins"), _NONE
     ),
     **dict.fromkeys(("plugin", "enable-threads", "need-app", "pythonpath", "single-interpreter", "logto"), _NONE),
-    **dict.fromkeys(("ini", "emperor", "pidfile", "daemonize", "strict", "lazy-apps"), _NONE),
+    **dict.fromkeys(("ini", "emperor", "pidfile", "daemonize", "strict", "lazy-apps", "env", "log-date"), _NONE),
 }
 
 Reader = Callable[[str], "str | None"]
@@ -115,7 +123,7 @@ Reader = Callable[[str], "str | None"]
 
 def server_of(command: str) -> str:
     """The server that a command line starts; empty when it starts something else."""
-    words = _words(command)
+    words = split(command)
     for place, word in enumerate(words[:4]):
         name = word.rsplit("/", 1)[-1]
         if name in SERVERS:
@@ -129,6 +137,19 @@ def server_of(command: str) -> str:
     return ""
 
 
+def of_shell(command: str) -> str:
+    """The script in a command line that hands one to a shell, C(sh -c '…'); empty for any other."""
+    words = split(command)
+    shells = ("sh", "bash", "dash")
+    if (
+        not words
+        or words[0].rsplit("/", 1)[-1] not in shells
+        or not any(re.fullmatch("-l?c", word) for word in words[:3])
+    ):
+        return ""
+    return "#!/bin/sh\n" + re.sub(r"\s*(?:&&|;)\s*", "\n", words[-1])
+
+
 def start_of(command: str, read: Reader) -> Start:
     """What a command line says of the app it starts.
 
@@ -136,7 +157,7 @@ def start_of(command: str, read: Reader) -> Start:
         command: The command line.
         read: Reads a file that it names, by its path; None when there is none.
     """
-    server, words = server_of(command), _words(command)
+    server, words = server_of(command), split(command)
     program = words[0]
     if server == "uwsgi":
         return _uwsgi(program, words[1:], read)
@@ -146,7 +167,8 @@ def start_of(command: str, read: Reader) -> Start:
     return _by_options(server, program, words[begin + 1 :], read)
 
 
-def _words(command: str) -> list[str]:
+def split(command: str) -> list[str]:
+    """The words of a command line."""
     try:
         return shlex.split(command)
     except ValueError:
@@ -161,23 +183,31 @@ def _by_options(server: str, program: str, words: list[str], read: Reader) -> St
             start.entrypoint = start.entrypoint or value
         elif name == "bind":
             start.binds.append(value)
+        elif name == "env":
+            start.environment.update([_assignment(value)])
         else:
             found[name] = value
     if server == "gunicorn" and "config" in found:
         _gunicorn_file(start, found["config"].removeprefix("file:"), found.get("chdir", ""), found, read)
     start.chdir = found.get("chdir", found.get("app-dir", ""))
     _take(start, found, _OPTIONS[server])
-    if "uds" in found or "unix-socket" in found:
-        start.binds.append(f"unix:{found.get('uds') or found['unix-socket']}")
-    elif "listen" in found:
-        start.binds.append(found["listen"].replace("*:", "0.0.0.0:"))
-    elif "port" in found:
-        start.binds.append(f"{found.get('host', '127.0.0.1')}:{found['port']}")
-    if not start.binds:
-        start.binds.append("127.0.0.1:8080" if server == "waitress-serve" else "127.0.0.1:8000")
+    start.binds += _binds(server, found, start.binds)
     if ("factory" in found or "call" in found) and not start.entrypoint.endswith(")"):
         start.entrypoint += "()"
     return start
+
+
+def _binds(server: str, found: Mapping[str, str], known: list[str]) -> list[str]:
+    """Where a server listens by options other than C(bind)."""
+    if "uds" in found or "unix-socket" in found:
+        return [f"unix:{found.get('uds') or found['unix-socket']}"]
+    if "listen" in found:
+        return [found["listen"].replace("*:", "0.0.0.0:")]
+    if "port" in found:
+        return [f"{found.get('host', '127.0.0.1')}:{found['port']}"]
+    if known:
+        return []
+    return ["127.0.0.1:8080" if server == "waitress-serve" else "127.0.0.1:8000"]
 
 
 def _options(words: list[str], short: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -232,10 +262,17 @@ def _gunicorn_file(start: Start, path: str, folder: str, found: dict[str, str], 
             start.left.append(f"{path}: {ast.unparse(statement).splitlines()[0]}")
         elif name == "bind":
             start.binds += [value] if isinstance(value, str) else [str(item) for item in value]
+        elif name == "raw-env" and isinstance(value, list | tuple):
+            start.environment.update(_assignment(str(item)) for item in value)
         elif name == "wsgi-app":
             start.entrypoint = start.entrypoint or str(value)
         elif not (name in _FLAGS and value is False):
             found.setdefault(name, str(value))
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, _equals, value = text.partition("=")
+    return name.strip(), value.strip()
 
 
 def _assigned(statement: ast.stmt) -> tuple[str, Any]:
@@ -249,14 +286,11 @@ def _assigned(statement: ast.stmt) -> tuple[str, Any]:
 
 
 def _uwsgi(program: str, words: list[str], read: Reader) -> Start:
-    options: list[tuple[str, str]] = []
-    for name, value in _options(words, {"s": "socket", "w": "module", "p": "processes", "H": "virtualenv", "x": "xml"}):
-        options.append(("ini" if not name and value.endswith(".ini") else name, value))
-    for name, value in list(options):
-        if name == "ini":
-            options += _ini(value, read)
+    options = _uwsgi_options(words, read)
     found = {name: value for name, value in options if name}
     start = Start("uwsgi", program=program, chdir=found.get("chdir", ""))
+    start.virtualenv = next((found[name] for name in ("virtualenv", "home", "venv") if name in found), "")
+    start.environment = dict(_assignment(value) for name, value in options if name == "env")
     start.binds = [_uwsgi_bind(value) for name, value in options if name in ("socket", "http-socket", "http")]
     module, of_file = found.get("module", ""), found.get("wsgi-file", "")
     if module:
@@ -268,20 +302,42 @@ def _uwsgi(program: str, words: list[str], read: Reader) -> Start:
     return start
 
 
+def emperor(command: str, read: Reader) -> str:
+    """Where the files are that uWSGI's emperor starts an app each for; empty for any other command."""
+    if server_of(command) != "uwsgi":
+        return ""
+    return dict(_uwsgi_options(split(command)[1:], read)).get("emperor", "")
+
+
+def _uwsgi_options(words: list[str], read: Reader) -> list[tuple[str, str]]:
+    options: list[tuple[str, str]] = []
+    for name, value in _options(words, {"s": "socket", "w": "module", "p": "processes", "H": "virtualenv", "x": "xml"}):
+        options.append(("ini" if not name and value.endswith(".ini") else name, value))
+    for name, value in list(options):
+        if name == "ini":
+            options += _ini(value, read)
+    return options
+
+
 def _uwsgi_bind(value: str) -> str:
     if "/" in value or ":" not in value:
         return f"unix:{value}"
     return f"127.0.0.1{value}" if value.startswith(":") else value
 
 
-def _ini(path: str, read: Reader) -> Iterator[tuple[str, str]]:
-    """Options of a configuration file of uWSGI."""
-    parser = configparser.ConfigParser(interpolation=None, strict=False, allow_no_value=True, delimiters=("=",))
-    try:
-        parser.read_string(read(path) or "")
-    except configparser.Error:
-        return
-    if parser.has_section("uwsgi"):
-        for name, value in parser.items("uwsgi"):
-            text = (value or "true").replace("%n", path.rsplit("/", 1)[-1].removesuffix(".ini"))
-            yield name, text.replace("%d", path.rsplit("/", 1)[0] + "/")
+def _ini(path: str, read: Reader) -> list[tuple[str, str]]:
+    """Options of a configuration file of uWSGI, which may repeat one; without those that only others use."""
+    lines = (re.sub(r"^[;#].*", "", line.strip()) for line in (read(path) or "").splitlines())
+    folder, _slash, file = path.rpartition("/")
+    known = {"n": file.removesuffix(".ini"), "d": f"{folder}/", "p": path}
+    found, section, named = [], "", set[str]()
+    for line in lines:
+        if line.startswith("["):
+            section = line.strip("[]")
+        elif line and section == "uwsgi":
+            name, equals, value = (part.strip() for part in line.partition("="))
+            named |= set(re.findall(r"%\((\w[\w-]*)\)", value))
+            value = re.sub(r"%\((\w[\w-]*)\)|%([ndp])", lambda match: known.get(match[1] or match[2], match[0]), value)
+            known[name] = value
+            found.append((name, value if equals else "true"))
+    return [(name, value) for name, value in found if name in _UWSGI or name not in named]

@@ -10,19 +10,30 @@ from __future__ import annotations
 
 import configparser
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.webops.wsgi.plugins.module_utils.adopt import commands, programs, proxy, variables
-from ansible_collections.webops.wsgi.plugins.module_utils.adopt.model import App, Program, Site, Source
+from ansible_collections.webops.wsgi.plugins.module_utils.adopt import (
+    commands,
+    data,
+    programs,
+    proxy,
+    scripts,
+    variables,
+)
+from ansible_collections.webops.wsgi.plugins.module_utils.adopt.model import App, Lineage, Program, Site, Source
 
 _LARGEST = 1 << 20  # bytes of a file that is read
 _REQUIREMENTS = (
     *("uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock", "pylock.toml", "requirements.txt", "pyproject.toml"),
     *("setup.py", "setup.cfg"),
 )
+_UNITS = ("/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system")
+# Of a virtual environment, or of where the app was: a release has its own.
+_PLACES = ("PATH", "VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH", "HOME", "USER", "LOGNAME", "SHELL", "PWD")
 
 
 class Host:
@@ -37,9 +48,10 @@ class Host:
 
     def found(self) -> list[dict[str, Any]]:
         """The apps that its units and programs start, as plain data."""
-        known = [*self._units(), *self._supervised()]
-        servers = [program for program in known if commands.server_of(program.command)]
-        sites = list(self._sites())
+        known = [self._followed(program) for program in (*self._units(), *self._supervised())]
+        known += [vassal for program in known for vassal in self._vassals(program)]
+        servers = [program for program in known if commands.server_of(program.command) and not self._emperor(program)]
+        sites = self._sites()
         return [asdict(self._app(program, known, servers, sites)) for program in servers]
 
     def read(self, path: str) -> str | None:
@@ -54,18 +66,43 @@ class Host:
         return self._root / path.lstrip("/")
 
     def _glob(self, *patterns: str) -> Iterator[tuple[str, str]]:
+        seen = set[Path]()
         for pattern in patterns:
-            for path in sorted(self._root.glob(pattern.lstrip("/"))):
+            try:
+                paths = sorted(set(self._root.glob(pattern.lstrip("/"))) - seen)
+            except (ValueError, NotImplementedError, OSError):  # no pattern, or not one that may be read
+                continue
+            for path in paths:
+                seen.add(path)
                 name = f"/{path.relative_to(self._root)}"
                 if path.is_file() and (text := self.read(name)) is not None:
                     yield name, text
 
     def _units(self) -> Iterator[Program]:
-        for where, text in self._glob("/etc/systemd/system/*.service"):
-            if text.startswith("#") and "webops.wsgi" in text.partition("\n")[0]:
-                continue
-            more = [added for _where, added in self._glob(f"{where}.d/*.conf")]
-            yield programs.unit(Path(where).stem, where, [text, *more])
+        """Units that a person wrote; of those that come with packages, the ones that start a server."""
+        seen = set()
+        for folder in _UNITS:
+            for where, text in self._glob(f"{folder}/*.service"):
+                name = Path(where).stem
+                if name in seen or (text.startswith("#") and "webops.wsgi" in text.partition("\n")[0]):
+                    continue
+                seen.add(name)
+                added = [more for _where, more in self._glob(f"{where}.d/*.conf")]
+                for program in self._instances(programs.unit(name, where, [text, *added])):
+                    if folder == _UNITS[0] or commands.server_of(program.command):
+                        yield replace(program, sockets=self._sockets_of(program))
+
+    def _instances(self, program: Program) -> list[Program]:
+        """What is started of a unit: itself, or the instances of a template."""
+        if not program.name.endswith("@"):
+            return [program]
+        links = sorted(self._at("/etc/systemd/system").glob(f"*.wants/{program.name}*.service"))
+        names = [path.name.removesuffix(".service").removeprefix(program.name) for path in links]
+        return [programs.instance(program, name) for name in dict.fromkeys(names) if name]
+
+    def _sockets_of(self, program: Program) -> list[str]:
+        unit = f"{program.where.removesuffix('.service')}.socket"
+        return [Path(unit).name] if self.read(unit) is not None else []
 
     def _sockets(self, program: Program) -> Iterator[str]:
         """Where systemd listens for it."""
@@ -77,25 +114,52 @@ class Host:
         for where, text in self._glob("/etc/supervisor/supervisord.conf", "/etc/supervisor/conf.d/*.conf"):
             yield from programs.supervised(where, text)
 
-    def _sites(self) -> Iterator[Site]:
-        for where, text in self._glob(
-            "/etc/nginx/nginx.conf", "/etc/nginx/conf.d/*.conf", "/etc/nginx/sites-enabled/*"
-        ):
-            yield from proxy.sites(where, text)
+    def _followed(self, program: Program) -> Program:
+        """A program, or what the script starts that it is."""
+        first = next(iter(commands.split(program.command)), "")
+        text = "" if commands.server_of(program.command) else self.read(_below(program.directory, first))
+        if inline := commands.of_shell(program.command):
+            text = inline
+        if text and scripts.follow(program, text):
+            program.left.append(f"{first}, a script: what it does beside starting the server")
+        return program
+
+    def _emperor(self, program: Program) -> str:
+        return commands.emperor(program.command, lambda path: self.read(_below(program.directory, path)))
+
+    def _vassals(self, program: Program) -> Iterator[Program]:
+        """The apps that uWSGI's emperor starts."""
+        pattern = self._emperor(program)
+        if pattern and not pattern.endswith(".ini"):
+            pattern = f"{pattern.rstrip('/')}/*.ini"
+        for where, _text in self._glob(pattern) if pattern else ():
+            command = f"{commands.split(program.command)[0]} --ini {where}"
+            yield Program(Path(where).stem, where, command, user=program.user, manager="emperor")
+
+    def _sites(self) -> list[Site]:
+        """The server blocks of nginx that pass requests on; an upstream may be in another file."""
+        main = self.read("/etc/nginx/nginx.conf") or ""
+        more = [found for found in proxy.included(main) if not found.startswith(("/etc/nginx/modules", "/usr/"))]
+        patterns = ["/etc/nginx/nginx.conf", "/etc/nginx/conf.d/*.conf", "/etc/nginx/sites-enabled/*", *more]
+        return proxy.sites(dict(self._glob(*patterns)))
 
     def _app(self, program: Program, known: list[Program], servers: list[Program], sites: list[Site]) -> App:
         start = commands.start_of(program.command, lambda path: self.read(_below(program.directory, path)))
-        directory = _below(program.directory, start.chdir) or program.directory
-        environment = self._environment(start.program)
+        directory = (_below(program.directory, start.chdir) or program.directory).rstrip("/")
+        environment = self._environment(start.virtualenv, start.program, program.environment.get("PATH", ""))
         app = App(program, start, self._source(directory), *self._python(environment))
         places = [*self._sockets(program), *(_socket_below(directory, bind) for bind in start.binds)]
         app.site = _site_of(places, sites)
         if app.site:
             self._complete(app, app.site, sites)
-        variables_of = {program.where: program.environment}
+        variables_of = {program.where: {**program.environment, **start.environment}}
         for path in [*program.files, *([] if program.files else [f"{directory}/.env"])]:
             variables_of[path] = variables.parse(self.read(path) or "")
+        static = list(app.site.static.values()) if app.site else []
+        texts = [value for values in variables_of.values() for value in values.values()]
+        app.data = list(data.find(self._root, directory, [environment, *static], texts, time.time()))
         for where, values in variables_of.items():
+            values = {name: value for name, value in values.items() if name not in _PLACES}
             shown, hidden = variables.divide(values, where)
             app.env.update(shown)
             app.hidden.update(hidden)
@@ -104,6 +168,8 @@ class Host:
         for worker in app.workers:
             worker.environment = {}  # may hold secrets, and is the app's
         app.program.environment = {}
+        app.start.environment = {}
+        app.django = self._at(f"{directory}/manage.py").is_file()
         app.crontab = list(self._crontab(directory, environment))
         return app
 
@@ -114,24 +180,39 @@ class Host:
                 site.names += [name for name in other.names if name not in site.names]
                 site.certificate, site.key = site.certificate or other.certificate, site.key or other.key
         match = re.fullmatch(r"/etc/letsencrypt/live/([^/]+)/.*", site.certificate)
-        app.authority = bool(match and self._at(f"/etc/letsencrypt/renewal/{match[1]}.conf").exists())
+        renewal = self.read(f"/etc/letsencrypt/renewal/{match[1]}.conf") if match else None
+        if match and renewal is not None:
+            told = dict(re.findall(r"^(\w+)\s*=\s*(.*?)\s*$", renewal, re.M))
+            app.lineage = Lineage(match[1], told.get("server", ""), told.get("key_type", ""))
 
     def _source(self, directory: str) -> Source:
+        root, subdirectory = directory, ""
+        while root.count("/") > 1 and not self._at(f"{root}/.git/config").is_file():
+            root = root.rpartition("/")[0]
+        if self._at(f"{root}/.git/config").is_file() and root not in ("/home", "/srv", "/opt", "/var/www"):
+            subdirectory = directory.removeprefix(root).strip("/")
+        else:
+            root = directory
+        source = self._of_tree(directory, root)
+        source.subdirectory = subdirectory if source.git else ""
+        return source
+
+    def _of_tree(self, directory: str, root: str) -> Source:
         source = Source(directory)
         folder = self._at(directory)
         source.requirements = next((name for name in _REQUIREMENTS if (folder / name).is_file()), "")
         parser = configparser.ConfigParser(interpolation=None, strict=False)
         try:
-            parser.read_string(self.read(f"{directory}/.git/config") or "")
+            parser.read_string(self.read(f"{root}/.git/config") or "")
         except configparser.Error:
             return source
         source.git = parser.get('remote "origin"', "url", fallback="")
         source.git = re.sub(r"://[^/@]*@", "://", source.git)  # a token, perhaps
-        head = (self.read(f"{directory}/.git/HEAD") or "").strip()
+        head = (self.read(f"{root}/.git/HEAD") or "").strip()
         if head.startswith("ref: "):
             name = head.removeprefix("ref: ")
-            packed = re.search(rf"^(\w+) {re.escape(name)}$", self.read(f"{directory}/.git/packed-refs") or "", re.M)
-            head = (self.read(f"{directory}/.git/{name}") or (packed[1] if packed else "")).strip()
+            packed = re.search(rf"^(\w+) {re.escape(name)}$", self.read(f"{root}/.git/packed-refs") or "", re.M)
+            head = (self.read(f"{root}/.git/{name}") or (packed[1] if packed else "")).strip()
         source.commit = head if re.fullmatch(r"[0-9a-f]{40,64}", head) else ""
         return source
 
@@ -146,10 +227,18 @@ class Host:
             packages[name.replace("_", "-").lower()] = version
         return found[1] if found else "", packages
 
-    def _environment(self, program: str) -> str:
-        """The virtual environment that a program is of; empty when it is of none."""
-        folder = program.rpartition("/bin/")[0]
-        return folder if folder and self._at(f"{folder}/pyvenv.cfg").exists() else ""
+    def _environment(self, told: str, program: str, search: str) -> str:
+        """The virtual environment of a server; empty when it is in none.
+
+        Args:
+            told: The one that the server's settings name.
+            program: The server's program.
+            search: Where it is looked for when it has no path.
+        """
+        folders = [told, program.rpartition("/bin/")[0]]
+        if "/" not in program:
+            folders += [place.removesuffix("/bin") for place in search.split(":")]
+        return next((folder for folder in folders if folder and self._at(f"{folder}/pyvenv.cfg").exists()), "")
 
     def _crontab(self, directory: str, environment: str) -> Iterator[str]:
         for _where, text in self._glob("/var/spool/cron/crontabs/*", "/etc/cron.d/*"):
@@ -167,7 +256,7 @@ def _socket_below(directory: str, bind: str) -> str:
     return f"unix:{_below(directory, bind.removeprefix('unix:'))}" if bind.startswith("unix:") else bind
 
 
-def _site_of(binds: Iterable[str], sites: Iterable[Site]) -> Site | None:
+def _site_of(binds: Sequence[str], sites: Iterable[Site]) -> Site | None:
     places = {_same_place(bind) for bind in binds}
     mine = [site for site in sites if places & {_same_place(place) for place in site.passes_to}]
     return next((site for site in mine if site.certificate), mine[0] if mine else None)
@@ -182,4 +271,4 @@ def _beside(program: Program, directory: str, environment: str) -> bool:
     """Whether a program is one of an app that is no server, such as a worker of Celery."""
     if environment and f"{environment}/bin/" in program.command:
         return True
-    return bool(directory.strip("/")) and program.directory == directory
+    return bool(directory.strip("/")) and program.directory.rstrip("/") == directory

@@ -20,6 +20,8 @@ class Start:
         settings: Settings that the server's role has, by their names there.
         chdir: Directory that it changes to.
         program: The program that is started.
+        virtualenv: The virtual environment, where the program is not in it.
+        environment: Variables that the server sets.
         left: What could not be carried over.
     """
 
@@ -29,6 +31,8 @@ class Start:
     settings: dict[str, Any] = field(default_factory=dict)
     chdir: str = ""
     program: str = ""
+    virtualenv: str = ""
+    environment: dict[str, str] = field(default_factory=dict)
     left: list[str] = field(default_factory=list)
 
 
@@ -44,7 +48,8 @@ class Program:
         user: As whom.
         environment: Variables that are written into it.
         files: Files that more of them are in.
-        manager: Who starts it.
+        manager: Who starts it: C(systemd), C(supervisor), or C(emperor), uWSGI's for many files.
+        sockets: Units of systemd that listen for it.
         left: What could not be carried over.
     """
 
@@ -56,6 +61,7 @@ class Program:
     environment: dict[str, str] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
     manager: str = "systemd"
+    sockets: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
 
 
@@ -90,15 +96,49 @@ class Source:
 
     Attributes:
         path: Its directory.
+        subdirectory: Where it is in the repository.
         git: Address of the repository that it is a clone of; empty when it is none.
         commit: The commit that is checked out.
         requirements: The file that says what is installed; empty when it has none.
     """
 
     path: str
+    subdirectory: str = ""
     git: str = ""
     commit: str = ""
     requirements: str = ""
+
+
+@dataclass
+class Data:
+    """What an app keeps beside its code, and would begin without in a release.
+
+    Attributes:
+        path: Where it is, relative to the source if it is in that.
+        kind: C(sqlite) or C(directory).
+        size: Bytes of it.
+        age: Seconds since the last change.
+    """
+
+    path: str
+    kind: str
+    size: int
+    age: int
+
+
+@dataclass
+class Lineage:
+    """A certificate that certbot has.
+
+    Attributes:
+        name: Its name there.
+        server: The authority's ACME directory.
+        key_type: Type of its key.
+    """
+
+    name: str
+    server: str = ""
+    key_type: str = ""
 
 
 @dataclass
@@ -111,8 +151,10 @@ class App:
     python: str = ""
     packages: dict[str, str] = field(default_factory=dict)
     site: Site | None = None
-    authority: bool = False  # whether certbot has its certificate
+    lineage: Lineage | None = None
     env: dict[str, str] = field(default_factory=dict)
     hidden: dict[str, str] = field(default_factory=dict)  # variables whose values stay on the host, by name: their file
     workers: list[Program] = field(default_factory=list)
     crontab: list[str] = field(default_factory=list)
+    data: list[Data] = field(default_factory=list)
+    django: bool = False  # whether it has a manage.py

@@ -9,6 +9,7 @@ import configparser
 import re
 import shlex
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from ansible_collections.webops.wsgi.plugins.module_utils.adopt.model import Program
 
@@ -50,6 +51,23 @@ def unit(name: str, where: str, texts: Iterable[str]) -> Program:
         elif key not in _OURS:
             found.left.append(f"{key}={value}")
     return found
+
+
+def instance(template: Program, name: str) -> Program:
+    """An instance of a unit that is a template, such as C(gunicorn@shop)."""
+
+    def filled(text: str) -> str:
+        return re.sub("%[iI]", name, text)
+
+    return replace(
+        template,
+        name=f"{template.name}{name}",
+        command=filled(template.command),
+        directory=filled(template.directory),
+        environment={key: filled(value) for key, value in template.environment.items()},
+        files=[filled(path) for path in template.files],
+        left=list(template.left),
+    )
 
 
 def _settings(text: str) -> Iterator[tuple[str, str, str]]:

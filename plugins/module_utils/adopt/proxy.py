@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ansible_collections.webops.wsgi.plugins.module_utils.adopt.model import Site
 
 _TOKEN = re.compile(r"""\s+|\#[^\n]*|(?P<word>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[{};]|(?:\\.|\$\{\w+\}|[^\s{};])+)""")
 _PASSES = ("proxy_pass", "uwsgi_pass")
+_NO_NAMES = ("_", "", "localhost", "default", "$hostname", "127.0.0.1", "::1")
 # What the collection does in its own way, or what says nothing of the app.
 _OURS = re.compile(
     r"proxy_set_header|proxy_redirect|proxy_http_version|include|listen|server_name|access_log|error_log|root|index"
@@ -74,17 +75,72 @@ def parse(text: str) -> list[Directive]:
     return top.block
 
 
-def sites(where: str, text: str) -> list[Site]:
-    """The server blocks of a file that pass requests on to an app."""
-    directives = parse(text)
-    whole = Directive([], [inner for one in directives for inner in (one.block if one.name == "http" else [one])])
+def included(text: str) -> list[str]:
+    """The patterns of the files that nginx's main file includes, as absolute paths."""
+    found = [one.words[1] for one in _everything(parse(text)) if one.name == "include" and len(one.words) > 1]
+    return [path if path.startswith("/") else f"/etc/nginx/{path}" for path in found]
+
+
+def sites(files: Mapping[str, str]) -> list[Site]:
+    """The server blocks that pass requests on to an app.
+
+    Args:
+        files: The files of nginx's configuration by path, as text.
+    """
+    parsed = {where: _of_http(parse(text)) for where, text in files.items()}
     upstreams = {
         one.words[1]: [_place(server.words[1]) for server in one.all("server") if len(server.words) > 1]
+        for whole in parsed.values()
         for one in whole.all("upstream")
         if len(one.words) > 1
     }
-    found = (_site(where, server, upstreams) for server in whole.all("server"))
+    found = [_site(where, server, upstreams) for where, whole in parsed.items() for server in whole.all("server")]
     return [site for site in found if site.passes_to]
+
+
+def others(text: str, names: Collection[str], places: Collection[str]) -> list[str]:
+    """What a file serves beside some names and what is passed on to some places, as a person would call it.
+
+    Args:
+        text: A file of nginx's configuration.
+        names: Names that somebody else is about to answer to.
+        places: Where apps are that somebody else is about to run, in the words of C(Site.passes_to).
+    """
+    directives = parse(text)
+    whole = _of_http(directives)
+    upstreams = {one.words[1]: one for one in whole.all("upstream") if len(one.words) > 1}
+    found = [f"a {one.name} block" for one in directives if one.name in ("stream", "mail") and one.block]
+    for server in whole.all("server"):
+        listens = [one.words[1] for one in server.all("listen") if len(one.words) > 1]
+        ports = [port for at in listens if (port := _port(at)) not in ("80", "443")]
+        own = [name for one in server.all("server_name") for name in one.words[1:] if name not in _NO_NAMES]
+        found += [name for name in own if name.lower() not in names]
+        found += [f"port {port}" for port in ports]
+        if not own:
+            passed = {
+                _place(one.words[1]) for one in _everything(server.block) if one.name in _PASSES and one.words[1:]
+            }
+            known = {place for place in passed if _target(place) not in upstreams}
+            found += [f"requests for any name, which go to {place}" for place in sorted(known - set(places))]
+    return list(dict.fromkeys(found))
+
+
+def _port(listen: str) -> str:
+    if listen.startswith("unix:"):
+        return listen
+    found = re.search(r"(?:^|:)(\d+)$", listen)
+    return found[1] if found else "80"
+
+
+def _of_http(directives: Iterable[Directive]) -> Directive:
+    """What is in the block http; a file that is included there has no such block."""
+    return Directive([], [inner for one in directives for inner in (one.block if one.name == "http" else [one])])
+
+
+def _everything(directives: Iterable[Directive]) -> Iterator[Directive]:
+    for one in directives:
+        yield one
+        yield from _everything(one.block)
 
 
 def _site(where: str, server: Directive, upstreams: dict[str, list[str]]) -> Site:
@@ -92,7 +148,7 @@ def _site(where: str, server: Directive, upstreams: dict[str, list[str]]) -> Sit
     for one in server.block:
         value = one.words[1] if len(one.words) > 1 else ""
         if one.name == "server_name":
-            site.names += [name for name in one.words[1:] if name not in ("_", "")]
+            site.names += [name for name in one.words[1:] if name not in _NO_NAMES]
         elif one.name == "ssl_certificate":
             site.certificate = value
         elif one.name == "ssl_certificate_key":
@@ -106,13 +162,15 @@ def _site(where: str, server: Directive, upstreams: dict[str, list[str]]) -> Sit
 
 def _location(site: Site, location: Directive, server: Directive, upstreams: dict[str, list[str]]) -> None:
     path = location.words[-1]
-    passed = next((one for one in location.block if one.name in _PASSES and len(one.words) > 1), None)
+    passed = next((one for one in _everything(location.block) if one.name in _PASSES and len(one.words) > 1), None)
     if passed:
         site.passes_to += upstreams.get(_target(passed.words[1]), [_place(passed.words[1])])
         for one in location.block:
             if one is not passed:
                 _setting(site, one, path)
         return
+    if all(one.name == "try_files" for one in location.block) and path == "/":
+        return  # to a named location, or to what is not there
     folder = _folder(location, server, path)
     if folder and len(location.words) == 2:
         site.static[path if path.endswith("/") else f"{path}/"] = folder

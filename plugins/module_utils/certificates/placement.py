@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import datetime
+import glob
 import os
 import shutil
 import socket
@@ -30,6 +31,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.certificates.store imp
     is_private,
     point,
     prune,
+    read_certificate,
     read_text,
     summary,
     usable,
@@ -40,11 +42,15 @@ from ansible_collections.webops.wsgi.plugins.module_utils.host.files import writ
 
 @dataclass(frozen=True)
 class Placement:
-    """What the link of an app must lead to before nginx reads it, and why, when that is not so already."""
+    """What the link of an app must lead to before nginx reads it, and why, when that is not so already.
+
+    The pair is there as C(target), or that of C(copy_of) is copied, or one is made.
+    """
 
     kind: str
     reason: str = ""
     target: str = ""
+    copy_of: str = ""
 
 
 def ensure_placeholder(host: Host, apps: t.Sequence[App], now: datetime.datetime, check: bool = False) -> Outcome:
@@ -78,7 +84,7 @@ def ensure_placeholder(host: Host, apps: t.Sequence[App], now: datetime.datetime
         if placement.kind == "selfsigned" and ca is None:
             ca = _new_ca(host, now)
         parent = os.path.join(host.store, app.name)
-        target = placement.target or write_pair(parent, placement.kind, _pair(app, placement.kind, ca, now))
+        target = placement.target or write_pair(parent, placement.kind, _pair(app, placement, ca, now))
         point(host.link(app.name), target)
         prune(host, app.name, target)
     return outcome
@@ -111,12 +117,14 @@ def _new_ca(host: Host, now: datetime.datetime) -> Pair:
     return ca
 
 
-def _pair(app: App, kind: str, ca: Pair | None, now: datetime.datetime) -> Pair:
-    if kind == "provided":
+def _pair(app: App, placement: Placement, ca: Pair | None, now: datetime.datetime) -> Pair:
+    if placement.copy_of:
+        return Pair(*(read_text(os.path.join(placement.copy_of, name)) for name in ("fullchain.pem", "privkey.pem")))
+    if placement.kind == "provided":
         return Pair(app.chain_pem, app.key_pem)
     from ansible_collections.webops.wsgi.plugins.module_utils.certificates import making
 
-    return making.make_certificate(app, ca if kind == "selfsigned" else None, now)
+    return making.make_certificate(app, ca if placement.kind == "selfsigned" else None, now)
 
 
 def _warn_expiry(app: App, now: datetime.datetime, outcome: Outcome) -> None:
@@ -165,8 +173,20 @@ def _place_letsencrypt(host: Host, app: App, current: InUse, now: datetime.datet
         and all(map(held.covers, app.domains))
     ):
         return Placement(current.kind)
+    if name := _covering(host, app, now):
+        return Placement("kept", f"certbot has one for its domains as {name}", copy_of=host.live(name))
     reason = _own_reason(app, current, "placeholder", now)
     return Placement("placeholder", reason)
+
+
+def _covering(host: Host, app: App, now: datetime.datetime) -> str:
+    """Return a name under which certbot has a good certificate for all of an app's domains, and perhaps more."""
+    for path in sorted(glob.glob(host.renewal("*"))):
+        name = os.path.basename(path).removesuffix(".conf")
+        found = read_certificate(host.live(name))
+        if found and found.valid(now) and all(map(found.covers, app.domains)):
+            return name
+    return ""
 
 
 def _place_selfsigned(app: App, current: InUse, ca: Pair | None, now: datetime.datetime) -> Placement:

@@ -31,7 +31,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.certificates.model imp
 from ansible_collections.webops.wsgi.plugins.module_utils.host.files import replace_link, write_file
 
 KINDS = ("placeholder", "selfsigned", "provided", "kept")
-"""Kinds of pairs in the store; ``kept`` came from a lineage of certbot that was damaged since."""
+"""Kinds of pairs in the store; ``kept`` came from a lineage of certbot, under another name or damaged since."""
 
 Run = t.Callable[[t.Sequence[str], t.Mapping[str, str]], "Completed"]
 

@@ -19,15 +19,23 @@ Found = Mapping[str, t.Any]
 _UVICORN_WORKER = re.compile(r"uvicorn\.workers\.\w+|uvicorn_worker\.\w+")
 _CLASSES = ("gthread", "sync", "gevent")
 _LONGEST = 30  # characters of an app's name
+# Names of units, modules and directories that say nothing of the app.
+_GENERIC = {
+    *("gunicorn", "uwsgi", "uvicorn", "web", "app", "application", "wsgi", "asgi", "main", "server", "api-server"),
+    *("config", "core", "project", "src", "code", "current", "repo", "www", "html", "htdocs", "public", "backend"),
+    *("django", "flask", "run", "manage", "prod", "production", "site"),
+}
+_LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 
 
-def inventory(host: str, found: Iterable[Found], variables: Mapping[str, t.Any]) -> str:
+def inventory(host: str, found: Iterable[Found], variables: Mapping[str, t.Any], taken: t.Collection[str] = ()) -> str:
     """The text of an inventory with all apps that were found on a host.
 
     Args:
         host: Its name in the inventory.
         found: The apps, as C(adopt.host) found them.
         variables: How Ansible gets to it.
+        taken: Names that users and directories of the host have, which no app can have beside them.
     """
     apps = list(found)
     lines = ["---", "# Written by webops.wsgi.adopt. Read the comments, then see what a run would do:"]
@@ -37,16 +45,16 @@ def inventory(host: str, found: Iterable[Found], variables: Mapping[str, t.Any])
             [*lines, "# No unit or program of this host starts a server for a WSGI or ASGI app.", "wsgi: {}", ""]
         )
     lines += ["wsgi:", "  hosts:", f"    {_one({host: dict(variables)})}", "  vars:"]
-    if any(app["authority"] for app in apps):
+    if any(app["lineage"] for app in apps):
         lines += ["    certbot_email: webmaster@example.com # the address of your account at the authority"]
     lines += ["    wsgi_apps:"]
-    for app in apps:
-        lines += [f"      {line}".rstrip() for line in _app(app)]
+    for app, name in zip(apps, names(apps, taken), strict=True):
+        lines += [f"      {line}".rstrip() for line in _app(app, name)]
     return "\n".join([*lines, ""])
 
 
-def _app(app: Found) -> Iterator[str]:
-    entry, notes = _entry(app), list(_notes(app))
+def _app(app: Found, name: str) -> Iterator[str]:
+    entry, notes = _entry(app, name), list(_notes(app, name))
     # What is in a host's files is not to order a terminal about, or to end a comment.
     for note in [f"{app['program']['manager']}: {app['program']['where']}", *notes]:
         yield from (f"# {line}" for line in visible(note).splitlines())
@@ -72,18 +80,35 @@ def app_name(text: str) -> str:
     )
 
 
+def names(apps: Iterable[Found], taken: t.Collection[str] = ()) -> list[str]:
+    """A name for each app that was found, none of them twice, and none that the host has for something else."""
+    chosen: list[str] = []
+    for app in apps:
+        name = _name(app)
+        tries = (f"{name[: _LONGEST - 4]}-{more}" for more in ("app", *range(2, 1000)))
+        while name in chosen or name in taken:
+            name = next(tries)
+        chosen.append(name)
+    return chosen
+
+
 def _name(app: Found) -> str:
-    name = app["program"]["name"]
-    if name in ("gunicorn", "uwsgi", "uvicorn", "web", "app"):
-        name = app["start"]["entrypoint"].partition(":")[0].partition(".")[0] or name
-    return app_name(name)
+    domain = (
+        app["site"]["names"][0].removeprefix("www.").partition(".")[0] if app["site"] and app["site"]["names"] else ""
+    )
+    module = app["start"]["entrypoint"].partition(":")[0].partition(".")[0]
+    folders = re.sub(r"^/(?:home/[^/]+|var/www|srv|opt|root|usr/\w+)(?=/|$)", "", app["source"]["path"]).split("/")[
+        :0:-1
+    ]
+    wishes = [re.sub(r"^.*@(?=.)", "", app["program"]["name"]), module, *folders[:2], domain]
+    names = [app_name(wish) for wish in wishes if wish]
+    return next((name for name in names if name not in _GENERIC and not name.startswith("app-")), names[0])
 
 
-def _entry(app: Found) -> dict[str, t.Any]:
+def _entry(app: Found, name: str) -> dict[str, t.Any]:
     start, site = app["start"], app["site"]
     server, settings = _server(start)
-    name = _name(app)
-    entry: dict[str, t.Any] = {"name": name, "source": _source(app["source"]), "entrypoint": start["entrypoint"]}
+    entry: dict[str, t.Any] = {"name": name, "source": _source(app["source"], name), "entrypoint": start["entrypoint"]}
     if server == "uvicorn" or start["settings"].get("worker_class") == "asgi":
         entry["interface"] = "asgi"
     if server != "gunicorn":
@@ -93,12 +118,39 @@ def _entry(app: Found) -> dict[str, t.Any]:
         **(_tls(app, site) if site else {}),
         "python": _python(app, server),
         "env": dict(app["env"]),
-        "secrets": {key: f"{{{{ vault_{name.replace('-', '_')}_{key.lower()} }}}}" for key in app["hidden"]},
+        "secrets": {key: f"{{{{ {vault_name(name, key)} }}}}" for key in app["hidden"]},
+        "build": ["python manage.py collectstatic --noinput"] if _collects(app) else [],
+        "persistent": [item["path"] for item in _kept(app, "directory")],
+        "persistent_files": [item["path"] for item in _kept(app, "sqlite")],
+        "certbot": _certbot(app["lineage"]),
         server: settings,
         "nginx": _nginx(site, app["source"]["path"]) if site else {},
         "workers": _workers(app, name),
     }
     return {**entry, **{key: value for key, value in optional.items() if value}}
+
+
+def vault_name(app: str, variable: str) -> str:
+    """The variable of a vault that has the value of a secret."""
+    return f"vault_{app.replace('-', '_')}_{variable.lower()}"
+
+
+def _collects(app: Found) -> bool:
+    """Whether static files have to be collected: those of a copy are in it, those of a clone are not."""
+    return bool(app["django"] and app["source"]["git"] and app["site"] and app["site"]["static"])
+
+
+def _kept(app: Found, kind: str) -> list[Found]:
+    return [item for item in app["data"] if item["kind"] == kind and not item["path"].startswith("/")]
+
+
+def _certbot(lineage: Found | None) -> dict[str, str]:
+    """What makes the certificate that is there the one that is wanted."""
+    if not lineage:
+        return {}
+    settings = {"key_type": "rsa"} if lineage["key_type"] == "rsa" else {}
+    other = lineage["server"] not in ("", _LETS_ENCRYPT)
+    return {**settings, **({"acme_directory": lineage["server"]} if other else {})}
 
 
 def _python(app: Found, server: str) -> dict[str, t.Any]:
@@ -126,16 +178,18 @@ def _server(start: Found) -> tuple[str, dict[str, t.Any]]:
     return start["server"], settings
 
 
-def _source(source: Found) -> dict[str, str]:
+def _source(source: Found, name: str) -> dict[str, str]:
     if source["git"] and source["commit"]:
-        return {"git": source["git"], "version": source["commit"]}
-    return {"path": source["path"].rpartition("/")[2] or "app"}
+        where = {"subdirectory": source["subdirectory"]} if source["subdirectory"] else {}
+        return {"git": source["git"], "version": source["commit"], **where}
+    folder = source["path"].rpartition("/")[2]
+    return {"path": name if folder.lower() in {"", *_GENERIC} else folder}
 
 
 def _tls(app: Found, site: Found) -> dict[str, t.Any]:
     if not site["certificate"]:
         return {"tls": "off"}
-    if app["authority"]:
+    if app["lineage"]:
         return {}
     files = {"cert": site["certificate"].rpartition("/")[2], "key": site["key"].rpartition("/")[2]}
     return {"tls": "provided", "certificate": files}
@@ -164,21 +218,19 @@ def _command(command: str) -> str:
     return shlex.join([words[0].rpartition("/")[2], *words[1:]])
 
 
-def _notes(app: Found) -> Iterator[str]:
-    source, start = app["source"], app["start"]
-    if source["git"] and source["commit"]:
-        yield f"Code: the commit that is checked out in {source['path']}; what was changed there since is not in it."
-    else:
-        yield f"Code: copy {source['path']} of the host to a directory beside this file, without virtual environment."
+def _notes(app: Found, name: str) -> Iterator[str]:
+    start = app["start"]
+    yield from _notes_of_code(app, name)
     if not start["entrypoint"]:
         yield "Entrypoint: not found; write module:callable."
-    if not source["requirements"] and app["packages"]:
-        yield "Requirements: the source names none; python.packages is what is installed. Better a requirements.txt."
     if version := app["packages"].get(start["server"]):
         yield f"Server: {start['server']} {version} is installed; another one comes, unless requirements name it."
     for where in dict.fromkeys(app["hidden"].values()):
-        names = ", ".join(name for name, place in app["hidden"].items() if place == where)
-        yield f"Secrets: the values of {names} are in {where} on the host; put them into a vault."
+        hidden = ", ".join(key for key, place in app["hidden"].items() if place == where)
+        yield f"Secrets: the values of {hidden} are in {where} on the host; put them into a vault."
+    if moved := [key for key, value in app["env"].items() if f"{app['source']['path']}/" in f"{value}/"]:
+        yield f"Variables: {', '.join(moved)} name a path of the old set-up, which a release has elsewhere."
+    yield from _notes_of_data(app)
     yield from _notes_of_site(app, app["site"])
     if app["workers"]:
         yield f"Workers: {', '.join(worker['where'] for worker in app['workers'])}"
@@ -188,17 +240,44 @@ def _notes(app: Found) -> Iterator[str]:
         yield from (f"  {text}" for text in left)
 
 
+def _notes_of_code(app: Found, name: str) -> Iterator[str]:
+    source = app["source"]
+    if source["git"] and source["commit"]:
+        yield f"Code: the commit that is checked out in {source['path']}; what was changed there since is not in it."
+    else:
+        here, left = _source(source, name)["path"], "virtual environment, .env and data"
+        yield f"Code: copy {source['path']} of the host to {here} beside this file, without {left}."
+    if not source["requirements"] and app["packages"]:
+        yield "Requirements: the source names none; python.packages is what is installed. Better a requirements.txt."
+
+
+def _notes_of_data(app: Found) -> Iterator[str]:
+    for item in app["data"]:
+        carried = "A release begins without it; docs/adopt.md says how it is carried over."
+        yield f"Data: {described(item)} in {app['source']['path']}. {carried}"
+    if app["django"] and not _collects(app) and app["site"] and app["site"]["static"]:
+        yield "Static files: those of the copy, as collectstatic has left them; later `build` may make them."
+
+
 def _notes_of_site(app: Found, site: Found | None) -> Iterator[str]:
     if site is None:
         yield "Domains: no server block of nginx passes requests on to this server; write them, or `listen`."
         return
-    yield f"nginx: remove {site['where']} right before the first run, and reload nothing."
-    if app["authority"]:
-        yield "Certificate: one of certbot's. The collection asks for one of its own; nothing has to be copied."
+    yield f"nginx: its server block is in {site['where']}, which is not read any more after the move."
+    if app["lineage"]:
+        yield "Certificate: the one that certbot has is kept and renewed, as long as it is for the same domains."
     elif site["certificate"]:
         yield f"Certificate: copy {site['certificate']} and {site['key']} to beside this file; the key may be a vault."
     if any(folder.startswith("/") for folder in _nginx(site, app["source"]["path"]).get("static", {}).values()):
         yield "Static files outside of the source: those of users belong into `persistent`."
+
+
+def described(item: Found) -> str:
+    """A database or a directory, as a person is told of it."""
+    minutes = item["age"] // 60
+    ago = f"{minutes} min" if minutes < 120 else f"{minutes // 60} h" if minutes < 2880 else f"{minutes // 1440} days"
+    size = f"{item['size'] / 1e6:.1f} MB" if item["size"] >= 1e5 else f"{item['size'] / 1e3:.0f} KB"
+    return f"{item['path']} ({size}, written {ago} ago)"
 
 
 def _left(app: Found) -> Iterator[str]:

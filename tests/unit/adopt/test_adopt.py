@@ -10,7 +10,7 @@ import pytest
 import yaml
 from ansible_collections.webops.wsgi.plugins.module_utils.adopt import commands, programs, proxy, variables
 from ansible_collections.webops.wsgi.plugins.module_utils.adopt.host import Host
-from ansible_collections.webops.wsgi.plugins.plugin_utils.adopt.inventory import app_name, inventory
+from ansible_collections.webops.wsgi.plugins.plugin_utils.adopt.inventory import app_name, inventory, names
 from ansible_collections.webops.wsgi.plugins.plugin_utils.checks import run
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import load_schema
 from roles import ROOT
@@ -186,7 +186,7 @@ def test_gunicorn_behind_nginx_with_certbot(tmp_path: Path) -> None:
     comments = [line.strip() for line in text.splitlines() if line.strip().startswith("#")]
     for part in (
         "# systemd: /etc/systemd/system/shop.service",
-        "# nginx: remove /etc/nginx/sites-enabled/shop right before the first run, and reload nothing.",
+        "# nginx: its server block is in /etc/nginx/sites-enabled/shop, which is not read any more after the move.",
         "#   LimitNOFILE=65535",
         "#   gunicorn: statsd-host = localhost:8125",
         "#   location /old {...}",
@@ -318,6 +318,99 @@ WAYS = {
             "uvicorn": {"workers": "4"},
         },
     ),
+    "Supervisor, a script that starts gunicorn, Django": (
+        {
+            "/etc/supervisor/conf.d/hello.conf": (
+                "[program:hello]\ncommand = /webapps/hello_django/bin/gunicorn_start\nuser = hello\n"
+                "environment=LANG=en_US.UTF-8\n"
+            ),
+            "/webapps/hello_django/bin/gunicorn_start": (
+                '#!/bin/bash\nNAME="hello_app"  # of the app\nDJANGODIR=/webapps/hello_django/hello\n'
+                "SOCKFILE=/webapps/hello_django/run/gunicorn.sock\nNUM_WORKERS=3\n"
+                "DJANGO_SETTINGS_MODULE=hello.settings\nDJANGO_WSGI_MODULE=hello.wsgi\n"
+                'echo "Starting $NAME as `whoami`"\ncd $DJANGODIR\nsource ../bin/activate\n'
+                "export DJANGO_SETTINGS_MODULE=$DJANGO_SETTINGS_MODULE\nexport PYTHONPATH=$DJANGODIR:$PYTHONPATH\n"
+                "RUNDIR=$(dirname $SOCKFILE)\ntest -d $RUNDIR || mkdir -p $RUNDIR\n"
+                "exec ../bin/gunicorn ${DJANGO_WSGI_MODULE}:application \\\n  --name $NAME \\\n"
+                "  --workers $NUM_WORKERS \\\n  --user=hello --bind=unix:$SOCKFILE --log-level=debug --log-file=-\n"
+            ),
+            "/webapps/hello_django/hello/manage.py": "",
+            "/webapps/hello_django/pyvenv.cfg": "version = 3.11.2\n",
+            "/etc/nginx/sites-enabled/hello": (
+                "upstream hello_app_server { server unix:/webapps/hello_django/run/gunicorn.sock fail_timeout=0; }\n"
+                "server { listen 80; server_name app.example.com; client_max_body_size 4G;"
+                "location /static/ { alias /webapps/hello_django/static/; } location / {"
+                "proxy_set_header Host $http_host; "
+                "if (!-f $request_filename) { proxy_pass http://hello_app_server; break; } } }"
+            ),
+        },
+        {
+            "name": "hello",
+            "entrypoint": "hello.wsgi:application",
+            "python": {"version": "3.11"},
+            "gunicorn": {"workers": "3"},
+            "nginx": {"client_max_body_size": "4g", "static": {"/static/": "/webapps/hello_django/static"}},
+        },
+    ),
+    "uWSGI's emperor, settings made of others, an environment elsewhere": (
+        {
+            "/etc/systemd/system/uwsgi.service": (
+                "[Service]\nExecStartPre=/bin/bash -c 'mkdir -p /run/uwsgi; chown sam:www-data /run/uwsgi'\n"
+                "ExecStart=/usr/local/bin/uwsgi --emperor /etc/uwsgi/sites\nType=notify\n"
+            ),
+            "/etc/uwsgi/sites/firstsite.ini": (
+                "[uwsgi]\nproject = firstsite\nuid = sam\nbase = /home/%(uid)\n\nchdir = %(base)/%(project)\n"
+                "home = %(base)/Env/%(project)\nmodule = %(project).wsgi:application\n\nmaster = true\n"
+                "processes = 5\n\nsocket = /run/uwsgi/%(project).sock\nchown-socket = %(uid):www-data\n"
+                "chmod-socket = 660\nvacuum = true\n"
+                "env = DJANGO_SETTINGS_MODULE=firstsite.settings\nenv = TOKEN=hunter2\n"
+            ),
+            "/home/sam/Env/firstsite/pyvenv.cfg": "version = 3.11.2\n",
+            "/etc/nginx/sites-enabled/firstsite": NGINX.format(
+                "include uwsgi_params; uwsgi_pass unix:/run/uwsgi/firstsite.sock;"
+            ),
+        },
+        {
+            "name": "firstsite",
+            "entrypoint": "firstsite.wsgi:application",
+            "server": "uwsgi",
+            "python": {"version": "3.11"},
+            "uwsgi": {"workers": "5"},
+        },
+    ),
+    "a release of several, an upstream in a file of its own, a named location": (
+        {
+            "/etc/systemd/system/blog-web.service": (
+                "[Service]\nUser=deploy\nWorkingDirectory=/var/www/blog/current\n"
+                "EnvironmentFile=/var/www/blog/shared/.env\n"
+                "ExecStart=/bin/bash -lc 'exec /var/www/blog/shared/venv/bin/gunicorn --workers 2 --bind "
+                "unix:/var/www/blog/shared/web.sock app:app'\n"
+            ),
+            "/etc/nginx/conf.d/upstreams.conf": "upstream blog { server unix:/var/www/blog/shared/web.sock; }\n",
+            "/etc/nginx/sites-enabled/blog.conf": (
+                "server { listen 80; server_name app.example.com; root /var/www/blog/current/public; "
+                "location / { try_files $uri @blog; } location @blog { proxy_pass http://blog; } }"
+            ),
+        },
+        {"name": "blog", "entrypoint": "app:app", "gunicorn": {"workers": "2"}},
+    ),
+    "an instance of a template": (
+        {
+            "/etc/systemd/system/gunicorn@.service": (
+                "[Service]\nWorkingDirectory=/srv/%i\nEnvironment=PATH=/srv/%i/venv/bin:/usr/bin\n"
+                "ExecStart=gunicorn --bind unix:/run/%i.sock -w 2 %i.wsgi\n"
+            ),
+            "/etc/systemd/system/multi-user.target.wants/gunicorn@notes.service": "",
+            "/srv/notes/venv/pyvenv.cfg": "version = 3.13.5\n",
+            "/etc/nginx/sites-enabled/notes": NGINX.format("proxy_pass http://unix:/run/notes.sock;"),
+        },
+        {
+            "name": "notes",
+            "entrypoint": "notes.wsgi",
+            "python": {"version": "3.13"},
+            "gunicorn": {"workers": "2"},
+        },
+    ),
     "everything in a configuration file of gunicorn": (
         {
             "/etc/systemd/system/site.service": (
@@ -346,6 +439,48 @@ def test_the_ways_of_well_known_tutorials(tmp_path: Path, way: str) -> None:
         key: value for key, value in app.items() if key not in ("source", "domains", "certificate", "env", "secrets")
     }
     assert settings == {**({} if "tls" in wanted else {"tls": "off"}), **wanted}
+
+
+def test_names_that_say_nothing_and_names_that_are_taken(tmp_path: Path) -> None:
+    units = {
+        f"/etc/systemd/system/{unit}.service": (
+            f"[Service]\nWorkingDirectory=/srv/{folder}\nExecStart=/v/bin/gunicorn -b :{port} wsgi:app\n"
+        )
+        for port, unit, folder in (("1", "gunicorn", "shop/current"), ("2", "web", "shop"), ("3", "notes", "notes"))
+    }
+    assert names(host(tmp_path, units).found(), {"notes"}) == ["shop", "notes-app", "shop-app"]
+
+
+def test_data_beside_the_code_is_spoken_of(tmp_path: Path) -> None:
+    root = tmp_path / "home/ada/shop"
+    for name in ("media/2026/photo.jpg", "instance/.gitkeep", "venv/x.db", "node_modules/a/b.db"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"SQLite format 3\0" if name.endswith(".db") else b"x")
+    (root / "db.sqlite3").write_bytes(b"SQLite format 3\0" + b"x" * 200_000)
+    (tmp_path / "var/lib/other.db").parent.mkdir(parents=True)
+    (tmp_path / "var/lib/other.db").write_bytes(b"")
+    unit = GUNICORN["/etc/systemd/system/shop.service"] + "\n[Service]\nEnvironment=DB=sqlite:////var/lib/other.db\n"
+    app, text = written(tmp_path, {**GUNICORN, "/etc/systemd/system/shop.service": unit})
+    assert (app["persistent"], app["persistent_files"]) == (["media"], ["db.sqlite3"])
+    assert "# Data: db.sqlite3 (0.2 MB, written 0 min ago) in /home/ada/shop. A release begins without it" in text
+    assert "# Data: /var/lib/other.db" in text
+
+
+def test_a_certificate_of_another_kind_or_authority_stays_the_one_that_is_wanted(tmp_path: Path) -> None:
+    renewal = "server = https://ca.example.com/dir\nkey_type = rsa\nauthenticator = standalone\n"
+    app, _text = written(tmp_path, {**GUNICORN, "/etc/letsencrypt/renewal/shop.example.com.conf": renewal})
+    assert app["certbot"] == {"key_type": "rsa", "acme_directory": "https://ca.example.com/dir"}
+
+
+def test_a_part_of_a_repository_and_what_django_collects(tmp_path: Path) -> None:
+    files = {name: text for name, text in GUNICORN.items() if "WorkingDirectory" not in text}
+    unit = GUNICORN["/etc/systemd/system/shop.service"].replace(
+        "Directory=/home/ada/shop", "Directory=/home/ada/shop/web"
+    )
+    files |= {"/etc/systemd/system/shop.service": unit, "/home/ada/shop/web/manage.py": ""}
+    app, _text = written(tmp_path, files)
+    assert app["source"] == {"git": "https://git.example.com/shop.git", "version": COMMIT, "subdirectory": "web"}
+    assert app["build"] == ["python manage.py collectstatic --noinput"]
 
 
 @pytest.mark.parametrize("files", [GUNICORN, UWSGI, SUPERVISOR], ids=["gunicorn", "uwsgi", "supervisor"])

@@ -1,7 +1,8 @@
 # Copyright (c) webops.wsgi contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""An app that gets another name keeps its certificate: what makes it the one that is wanted is not the app's name.
+"""An app that gets another name keeps its certificate, and so does one that was set up by hand before: what makes a
+certificate the one that is wanted is not its name.
 
 certbot keeps each certificate under a name, here the app's. A new name for which certbot has nothing takes over a copy
 of a certificate with the same domains, key type and authority, and no authority is asked. The old name keeps its own

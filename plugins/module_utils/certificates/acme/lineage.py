@@ -13,6 +13,8 @@ from ansible_collections.webops.wsgi.plugins.module_utils.certificates.model imp
 from ansible_collections.webops.wsgi.plugins.module_utils.certificates.store import Host, read_certificate, read_text
 
 NONE_YET = "no certificate yet"
+# Plugins of certbot that answer the authority on port 80. Between them, only the way of the next renewal differs.
+BY_HTTP = ("webroot", "nginx", "standalone", "apache")
 
 
 @dataclass(frozen=True)
@@ -75,11 +77,15 @@ def identity_differences(lineage: Lineage, app: App) -> list[str]:
     if lineage.server not in app.acme.directories:
         reasons.append(f"CA {lineage.server or 'unknown'} -> {app.acme.directory}")
     authenticator = app.acme.dns_plugin or "webroot"
-    if lineage.known and lineage.authenticator != authenticator:
+    if lineage.known and _challenge(lineage.authenticator) != _challenge(authenticator):
         reasons.append(f"challenge {lineage.authenticator or 'unknown'} -> {authenticator}")
     if lineage.known and lineage.profile != app.acme.profile:
         reasons.append(f"profile {lineage.profile or 'default'} -> {app.acme.profile or 'default'}")
     return reasons
+
+
+def _challenge(authenticator: str) -> str:
+    return "http" if authenticator in BY_HTTP else authenticator
 
 
 def differences(lineage: Lineage, app: App, now: datetime.datetime) -> list[str]:

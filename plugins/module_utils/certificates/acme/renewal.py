@@ -8,12 +8,18 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.webops.wsgi.plugins.module_utils.certificates.acme.lineage import Lineage
+from ansible_collections.webops.wsgi.plugins.module_utils.certificates.acme.lineage import BY_HTTP, Lineage
 from ansible_collections.webops.wsgi.plugins.module_utils.certificates.model import App
 from ansible_collections.webops.wsgi.plugins.module_utils.certificates.store import Host, Outcome
 from ansible_collections.webops.wsgi.plugins.module_utils.host.files import write_file
 
 _RENEW_BEFORE = re.compile(r"^(# *)?renew_before_expiry *=.*\n", re.M)
+# How certbot answered, by another program's port or configuration, and what it did around that.
+_OTHER_WAY = re.compile(
+    r"^(?:installer|webroot_path|pre_hook|post_hook|(?:nginx|apache|standalone|http01)_\w+) *=.*\n"
+    r"|^\[\[webroot_map\]\]\n(?:(?!\[).*\n)*",
+    re.M,
+)
 
 
 def renewal_wanted(lineage: Lineage, host: Host) -> dict[str, tuple[str, str]]:
@@ -24,7 +30,8 @@ def renewal_wanted(lineage: Lineage, host: Host) -> dict[str, tuple[str, str]]:
     settings = {
         "renew_before_expiry": (lineage.renew_before, before),
     }
-    if lineage.authenticator == "webroot":
+    if lineage.authenticator in BY_HTTP:
+        settings["authenticator"] = (lineage.authenticator, "webroot")
         settings["webroot_path"] = (lineage.webroot, host.webroot)
     return {name: (found, wanted) for name, (found, wanted) in settings.items() if found != wanted}
 
@@ -32,12 +39,20 @@ def renewal_wanted(lineage: Lineage, host: Host) -> dict[str, tuple[str, str]]:
 def renewal_text(lineage: Lineage, wanted: t.Mapping[str, tuple[str, str]]) -> str:
     """Return the renewal configuration with other settings."""
     text = lineage.renewal
-    if "webroot_path" in wanted:
+    if "authenticator" in wanted:
+        text = by_webroot(text, wanted["webroot_path"][1] if "webroot_path" in wanted else lineage.webroot)
+    elif "webroot_path" in wanted:
         text = moved_webroot(lineage, wanted["webroot_path"][1])
     if "renew_before_expiry" in wanted:
         line = f"renew_before_expiry = {wanted['renew_before_expiry'][1]}"
         text = line + "\n" + _RENEW_BEFORE.sub("", text)
     return text
+
+
+def by_webroot(text: str, webroot: str) -> str:
+    """Return a renewal configuration by which certbot stopped nginx, or had it changed, with a webroot instead."""
+    text = _OTHER_WAY.sub("", text)
+    return re.sub(r"^authenticator *=.*$", f"authenticator = webroot\nwebroot_path = {webroot},", text, flags=re.M)
 
 
 def moved_webroot(lineage: Lineage, webroot: str) -> str:

@@ -73,3 +73,39 @@ class TestRenamed:
     def test_takes_over_nothing_else(self, host: store.Host, programs: Programs, other: App) -> None:
         self.served(host, programs)
         assert not adopt.adopt(host, [other], False).changed
+
+    BY_HAND = (
+        "version = 4.0.0\ncert = /etc/letsencrypt/live/api/cert.pem\n[renewalparams]\npre_hook = stop nginx\n"
+        "authenticator = {}\ninstaller = nginx\npost_hook = start nginx\nserver = {}\nkey_type = ecdsa\n"
+        "[acme_renewal_info]\nari_retry_after = 1\n"
+    )
+
+    @pytest.mark.parametrize("authenticator", ["standalone", "nginx"])
+    def test_a_certificate_that_a_person_has_asked_for(
+        self, host: store.Host, programs: Programs, authenticator: str
+    ) -> None:
+        """With nginx stopped, or changed by certbot: it is kept, and renewed by what nginx serves now."""
+        before, after = self.served(host, programs)
+        fingerprint = store.table(host, [before])["api"]["fingerprint"]
+        pathlib.Path(host.renewal("api")).write_text(self.BY_HAND.format(authenticator, DIRECTORY))
+        programs.nginx.sites["api.example.test"] = "core"
+        self.both(host, [after])
+        assert store.table(host, [after])["core"]["fingerprint"] == fingerprint
+        assert not programs.asked("certonly")
+        lines = pathlib.Path(host.renewal("core")).read_text().splitlines()
+        assert not [line for line in lines if "nginx" in line]
+        at = lines.index("authenticator = webroot")
+        assert lines[at + 1] == f"webroot_path = {host.webroot},"
+        assert lines.index("[renewalparams]") < at < lines.index("[acme_renewal_info]")
+        assert not any(outcome.changed for outcome in self.both(host, [after]))
+
+    def test_one_with_more_names_serves_until_there_is_another(self, host: store.Host, programs: Programs) -> None:
+        """Clients are shown no placeholder while the authority is asked."""
+        before = app("api", "api.example.test", "www.example.test")
+        start(host, programs, before)
+        issue.ensure_issued(host, [before], NOW)
+        after = app("core", "api.example.test")
+        assert not adopt.adopt(host, [after], False).changed
+        placement.ensure_placeholder(host, [after], NOW)
+        shown = store.table(host, [after])["core"]
+        assert (shown["kind"], shown["domains"]) == ("kept", ["api.example.test", "www.example.test"])
