@@ -445,12 +445,15 @@ CONTAINERS = lab(
     "molecule-containers",
     Host("d13", "13", domains=("api.d13.example.test", "docked.d13.example.test"), engines=True),
 )
+ADOPTED = ("shop", "ledger", "blog", "polls", "first", "notes", "hello", "journal")
 COMPOSE = lab("molecule-compose", Host("d13", "13", domains=("api.d13.example.test",), engines=True))
 PUBLISHED = ("httpbin", "radicale", "dav", "isso", "index", "pastes", "trac", "kinto")
 SCENARIOS = {
     "compose": COMPOSE,
     "containers": CONTAINERS,
-    "adopt": lab("molecule-adopt", Host("d13", "13", ("shop.d13.example.test",), prepared=True)),
+    "adopt": lab(
+        "molecule-adopt", Host("d13", "13", tuple(f"{app}.d13.example.test" for app in ADOPTED), prepared=True)
+    ),
     "apps": _scenario("apps", "packages", "notes", "shop", "compiled", "another", *PUBLISHED),
     "default": _scenario("default", "api", "httpbin", "packed", prepared=False),
     "deploy": _scenario("deploy", "api", "beta", "gamma"),

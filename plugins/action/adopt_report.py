@@ -24,7 +24,8 @@ class ActionModule(ActionBase):
         known = task_vars or {}
         host = str(known.get("inventory_hostname", "host"))
         variables = {name: plain(known[name]) for name in CONNECTION if known.get(name) not in (None, "")}
-        text = inventory(host, plain(self._task.args["apps"]), variables)
+        taken = plain(self._task.args.get("taken") or [])
+        text = inventory(host, plain(self._task.args["apps"]), variables, set(taken))
         output = self._task.args.get("output")
         if not output:
             self._display.display(text)

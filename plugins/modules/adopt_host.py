@@ -31,15 +31,20 @@ apps:
   returned: success
   type: list
   elements: dict
+taken:
+  description: Names of users, groups and directories of the host that no app can have beside them.
+  returned: success
+  type: list
+  elements: str
 """
 
-from ansible_collections.webops.wsgi.plugins.module_utils.adopt.host import Host
+from ansible_collections.webops.wsgi.plugins.module_utils.adopt.host import Host, taken
 from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
 
 
 def main() -> None:
     module = QuietModule(argument_spec={}, supports_check_mode=True)
-    module.exit_json(changed=False, apps=Host().found())
+    module.exit_json(changed=False, apps=Host().found(), taken=taken())
 
 
 if __name__ == "__main__":

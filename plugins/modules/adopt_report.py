@@ -22,6 +22,11 @@ options:
     type: list
     elements: dict
     required: true
+  taken:
+    description: What M(webops.wsgi.adopt_host) returned as C(taken).
+    type: list
+    elements: str
+    default: []
   output:
     description: File to write; one that exists is left alone, and the task fails. Empty prints the inventory.
     type: str

@@ -39,6 +39,21 @@ options:
     type: list
     elements: int
     default: []
+  given_up:
+    description: What nginx serves by files of a person and need not serve by them any more.
+    type: dict
+    default: {}
+    suboptions:
+      names:
+        description: Names that it answers to.
+        type: list
+        elements: str
+        default: []
+      places:
+        description: Where it passes requests on to that name none of these.
+        type: list
+        elements: str
+        default: []
   uv:
     description: Path at which uv would be.
     type: path
@@ -278,6 +293,11 @@ TREE_OPTIONS = {
     "readers": {"type": "str", "default": ""},
 }
 
+GIVEN_UP_OPTIONS = {
+    "names": {"type": "list", "elements": "str", "default": []},
+    "places": {"type": "list", "elements": "str", "default": []},
+}
+
 WANTED_OPTIONS = {
     "calendars": {"type": "list", "elements": "dict", "default": []},
     "unit_lines": {"type": "list", "elements": "dict", "default": []},
@@ -312,6 +332,7 @@ def main() -> None:
             "trees": {"type": "list", "elements": "dict", "default": [], "options": TREE_OPTIONS},
             "certificates": {"type": "dict", "default": {}},
             "wanted": {"type": "dict", "default": {}, "options": WANTED_OPTIONS},
+            "given_up": {"type": "dict", "default": {}, "options": GIVEN_UP_OPTIONS},
             "balancer": {"type": "bool", "default": False},
             "address": {"type": "str", "default": ""},
             "root": {"type": "path", "default": "/srv"},
@@ -323,7 +344,7 @@ def main() -> None:
     default = host.default_python()
     root = Path(module.params["root"])
     problems = host.problems(release, default, held)
-    problems += host.foreign_sites() if module.params["ports"] else []
+    problems += host.foreign_sites(given_up=module.params["given_up"]) if module.params["ports"] else []
     problems += host.foreign_address(module.params["address"])
     balancer = module.params["balancer"]
     managed = host.served_apps() if balancer else host.managed_apps(root)

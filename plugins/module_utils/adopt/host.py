@@ -9,6 +9,8 @@ Values of variables that may be secrets do not leave it: only their names do, wi
 from __future__ import annotations
 
 import configparser
+import grp
+import pwd
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,6 +27,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.adopt import (
     variables,
 )
 from ansible_collections.webops.wsgi.plugins.module_utils.adopt.model import App, Lineage, Program, Site, Source
+from ansible_collections.webops.wsgi.plugins.module_utils.host.marks import USER_MARK
 
 _LARGEST = 1 << 20  # bytes of a file that is read
 _REQUIREMENTS = (
@@ -34,6 +37,14 @@ _REQUIREMENTS = (
 _UNITS = ("/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system")
 # Of a virtual environment, or of where the app was: a release has its own.
 _PLACES = ("PATH", "VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH", "HOME", "USER", "LOGNAME", "SHELL", "PWD")
+
+
+def taken(root: Path = Path("/srv")) -> list[str]:
+    """Names that no app can have, since users, groups or directories of somebody else have them."""
+    ours = {user.pw_name for user in pwd.getpwall() if user.pw_gecos.startswith(USER_MARK)}
+    names = {user.pw_name for user in pwd.getpwall()} | {group.gr_name for group in grp.getgrall()}
+    folders = {path.name for path in root.glob("*") if path.is_dir() and not (path / "releases").is_dir()}
+    return sorted((names - ours) | folders)
 
 
 class Host:

@@ -16,9 +16,10 @@ import re
 import socket
 import struct
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
+from ansible_collections.webops.wsgi.plugins.module_utils.adopt import proxy
 from ansible_collections.webops.wsgi.plugins.module_utils.host.marks import KEPT, SEEN, USER_MARK
 from ansible_collections.webops.wsgi.plugins.module_utils.image.kept import has_image
 from ansible_collections.webops.wsgi.plugins.module_utils.managers import foreign as managers
@@ -198,8 +199,18 @@ def _owner(path: Path) -> str:
         return ""
 
 
-def foreign_sites(nginx: Path = Path("/etc/nginx"), status: Path = Path("/var/lib/dpkg/status")) -> list[str]:
-    """What nginx serves on this host and would not any more, since the role nginx_proxy owns all of nginx."""
+def foreign_sites(
+    nginx: Path = Path("/etc/nginx"),
+    status: Path = Path("/var/lib/dpkg/status"),
+    given_up: Mapping[str, Collection[str]] | None = None,
+) -> list[str]:
+    """What nginx serves on this host and would not any more, since the role nginx_proxy owns all of nginx.
+
+    Args:
+        nginx: Its directory.
+        status: What dpkg knows of files.
+        given_up: C(names) that apps of ours are about to answer to, and C(places) that they take over from.
+    """
     if (nginx / "wsgi").is_symlink():
         return []
     sites = [path for path in sorted((nginx / "sites-enabled").glob("*")) if path.name != "default"]
@@ -208,6 +219,14 @@ def foreign_sites(nginx: Path = Path("/etc/nginx"), status: Path = Path("/var/li
     kept = set((nginx / "modules-enabled").glob("*"))
     main += sorted(_included(nginx, nginx / "nginx.conf") - {*main, *sites, *kept})
     edited = [path for path in main if _serves(path) and not _is_shipped(path, status)]
+    if given_up and given_up["names"]:
+        others = {path: proxy.others(_text(path), **given_up) for path in (*sites, *edited)}
+        return [
+            f"nginx serves {', '.join(what)} by {path}, and would not any more; write that into domains of an app, "
+            "move it to another host, or take it out"
+            for path, what in others.items()
+            if what
+        ]
     found = []
     if sites:
         names = ", ".join(map(str, sites))
@@ -239,8 +258,12 @@ def _included(nginx: Path, file: Path) -> set[Path]:
 
 def _directives(file: Path) -> str:
     """A file of nginx's without its comments."""
+    return re.sub(r"(^|[\s;{}])#.*", r"\1", _text(file))
+
+
+def _text(file: Path) -> str:
     try:
-        return re.sub(r"(^|[\s;{}])#.*", r"\1", file.read_text(errors="replace"))
+        return file.read_text(errors="replace")
     except OSError:  # a link to nothing, a directory
         return ""
 

@@ -40,6 +40,7 @@ def inventory(host: str, found: Iterable[Found], variables: Mapping[str, t.Any],
     apps = list(found)
     lines = ["---", "# Written by webops.wsgi.adopt. Read the comments, then see what a run would do:"]
     lines += ["#   ansible-playbook -i FILE webops.wsgi.site --check --diff"]
+    lines += ["# With -e take_over=true, webops.wsgi.adopt moves the host over without a lost request: docs/adopt.md."]
     if not apps:
         return "\n".join(
             [*lines, "# No unit or program of this host starts a server for a WSGI or ASGI app.", "wsgi: {}", ""]

@@ -263,3 +263,20 @@ def test_an_address_that_the_inventory_gives_to_the_host_is_one_of_its_own() -> 
     (text,) = state.foreign_address("192.0.2.7")
     assert "balancer_address is 192.0.2.7" in text
     assert "`ip address`" in text
+
+
+def test_sites_that_apps_take_over_from_are_given_up(tmp_path: Path) -> None:
+    files = {
+        "sites-enabled/shop": "server { listen 80; server_name shop.example.com; }",
+        "sites-enabled/both": "server { listen 80; server_name shop.example.com old.example.com; }",
+        "conf.d/gzip.conf": "gzip on;",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    given_up = {"names": ["shop.example.com"], "places": []}
+    (problem,) = state.foreign_sites(tmp_path, given_up=given_up)
+    assert problem.startswith(f"nginx serves old.example.com by {tmp_path}/sites-enabled/both, and would not any more")
+    (tmp_path / "sites-enabled/both").unlink()
+    assert state.foreign_sites(tmp_path, given_up=given_up) == []
+    assert state.foreign_sites(tmp_path, given_up={"names": [], "places": []})
