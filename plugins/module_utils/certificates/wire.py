@@ -23,6 +23,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.certificates.store imp
     usable,
 )
 from ansible_collections.webops.wsgi.plugins.module_utils.host.dns import probe_name
+from ansible_collections.webops.wsgi.plugins.module_utils.host.tls import distrusting
 
 CONNECTIONS = 16
 """How many domains are asked for at the same time."""
@@ -35,14 +36,6 @@ class Seen:
 
     fingerprint: str = ""
     problem: str = ""
-
-
-def distrusting() -> ssl.SSLContext:
-    """Return what connects to a server whose certificate is looked at, and not verified."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 def fetch(address: str, port: int, name: str, context: ssl.SSLContext, timeout: float = 5.0) -> bytes:

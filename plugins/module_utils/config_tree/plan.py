@@ -62,12 +62,18 @@ def kept_files(spec: Spec, live: Live) -> dict[str, TreeFile]:
     for dest, found in live.files.items():
         if dest in wanted or found.content is None:
             continue
-        owner = next((owner for pattern, owner in spec.keep.items() if _names(pattern.rstrip("/"), dest)), None)
+        owner = _owner(spec.keep, dest)
         if owner is not None:
             text = found.content.decode(errors="surrogateescape").replace(live.name, TOKEN)
             group = "" if found.gid == os.getegid() else grp.getgrgid(found.gid).gr_name
             kept[dest] = TreeFile(dest, text, found.mode, owner, group)
     return kept
+
+
+def _owner(keep: Mapping[str, str], dest: str) -> str | None:
+    if dest in keep:  # a name is its own pattern, and there may be hundreds
+        return keep[dest]
+    return next((owner for pattern, owner in keep.items() if _names(pattern.rstrip("/"), dest)), None)
 
 
 def _names(pattern: str, dest: str) -> bool:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import ssl
 
 from ansible_collections.webops.wsgi.plugins.module_utils.certificates import model
-from ansible_collections.webops.wsgi.plugins.module_utils.certificates.wire import distrusting, fetch
+from ansible_collections.webops.wsgi.plugins.module_utils.certificates.wire import fetch
 from ansible_collections.webops.wsgi.plugins.module_utils.explain.model import Certificate
+from ansible_collections.webops.wsgi.plugins.module_utils.host.tls import distrusting
 
 
 def certificate(found: model.Certificate, distrust: str = "") -> Certificate:

@@ -133,6 +133,8 @@ class Supervisord:
                 raise
 
     def _call(self, method: str, *arguments: object) -> Any:
+        if not self._path.exists():
+            raise AbsentError(f"supervisord does not answer on {self._path} (no such file)")
         try:
             with xmlrpc.client.ServerProxy("http://localhost", _Transport(self._path), allow_none=True) as proxy:
                 return getattr(proxy.supervisor, method)(*arguments)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import http.client
 import socket
-import ssl
 import threading
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from ansible_collections.webops.wsgi.plugins.module_utils.host.tls import distrusting
 
 BODY_LIMIT = 65536  # bytes of an answer that are looked at
 LOOPBACK = "127.0.0.1"
@@ -80,15 +81,12 @@ class ProxyConnection(http.client.HTTPSConnection):
     """HTTPS to the proxy of this host under one of its names; the certificate is not judged here."""
 
     def __init__(self, port: int, name: str, timeout: float, address: str = LOOPBACK) -> None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # without authorities, which take 20 ms to load
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        super().__init__(address, port, timeout=timeout, context=context)
-        self._name, self._trust = name, context
+        super().__init__(address, port, timeout=timeout, context=distrusting())
+        self._name = name
 
     def connect(self) -> None:
         plain = socket.create_connection((self.host, self.port), self.timeout)
-        self.sock = self._trust.wrap_socket(plain, server_hostname=self._name)
+        self.sock = distrusting().wrap_socket(plain, server_hostname=self._name)
 
 
 def accepts(statuses: Iterable[str], status: int) -> bool:

@@ -11,10 +11,10 @@ import socket
 import ssl
 import time
 
-from ansible_collections.webops.wsgi.plugins.module_utils.certificates.wire import distrusting
 from ansible_collections.webops.wsgi.plugins.module_utils.explain.certificate import shown
 from ansible_collections.webops.wsgi.plugins.module_utils.explain.model import Certificate, Outside, Reply
 from ansible_collections.webops.wsgi.plugins.module_utils.explain.request import ask
+from ansible_collections.webops.wsgi.plugins.module_utils.host.tls import distrusting
 from ansible_collections.webops.wsgi.plugins.plugin_utils.explain.request import Request
 
 CONNECT_TIMEOUT = 10.0  # seconds

@@ -16,13 +16,13 @@ import http.client
 import os
 import secrets
 import socket
-import ssl
 import typing as t
 import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from ansible_collections.webops.wsgi.plugins.module_utils.host import dns
+from ansible_collections.webops.wsgi.plugins.module_utils.host.tls import distrusting
 
 PATH = "/.well-known/acme-challenge/"
 PREFIX = "wsgi-preflight-"
@@ -124,13 +124,6 @@ class Answer:
         return f" (Server: {self.server[:60]})" if self.server else ""
 
 
-def _tls() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
-
-
 def _get(url: str, address: str, ports: t.Mapping[str, int]) -> Answer:
     """Send one request to an address. Raises UnreachableError."""
     parts = urllib.parse.urlsplit(url)
@@ -146,7 +139,7 @@ def _get(url: str, address: str, ports: t.Mapping[str, int]) -> Answer:
     connection.sock = plain
     try:
         if parts.scheme == "https":
-            connection.sock = _tls().wrap_socket(plain, server_hostname=host)
+            connection.sock = distrusting().wrap_socket(plain, server_hostname=host)
         target = parts.path + (f"?{parts.query}" if parts.query else "")
         # Over TLS http.client does not know its port to be the usual one.
         connection.request("GET", target or "/", headers={"Host": host, "User-Agent": "webops.wsgi preflight"})
