@@ -5,7 +5,7 @@ On fresh Debian 13 hosts of the testbed, over SSH with pipelining, the way a use
 1. the bare commands that install what two apps need (apt, pip, uv), and ``playbooks/site.yml`` with the same two apps,
    each on a fresh host, in turns;
 2. that playbook again, with nothing to do;
-3. the same playbook with 1, 50 and 150 small apps, each time again with nothing to do.
+3. the same playbook with 1, 50 and 150 small apps on all servers in turn, each time again with nothing to do.
 
 Runs without work alternate with ``ansible -m ping``, what Ansible costs before it does anything, and medians are
 compared: a busy machine slows both. Prints a table, writes ``bench/results/noop.json`` and draws ``docs/img/noop.png``.
@@ -41,7 +41,20 @@ SMALL_APP = """\
 def app(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"app {number}\\n"]
+
+
+async def asgi(scope, receive, send):
+    if scope["type"] == "http":
+        await send({{"type": "http.response.start", "status": 200, "headers": []}})
+        await send({{"type": "http.response.body", "body": b"app {number}\\n"}})
 """
+SERVERS: list[dict[str, Any]] = [
+    {"server": "gunicorn", "gunicorn": {"workers": "1", "threads": 2}},
+    {"server": "waitress", "waitress": {"threads": 2}},
+    {"server": "uwsgi", "uwsgi": {"workers": "1", "threads": 2}},
+    {"server": "granian", "granian": {"workers": "1"}},
+    {"server": "uvicorn", "uvicorn": {"workers": "1"}, "interface": "asgi", "entrypoint": "small:asgi"},
+]
 
 
 def main() -> int:
@@ -123,13 +136,13 @@ def small_app(sources: Path, number: int) -> dict[str, Any]:
     source = sources / f"small{number}"
     source.mkdir()
     (source / "small.py").write_text(SMALL_APP.format(number=number))
-    (source / "requirements.txt").write_text("gunicorn==27.0.1\npackaging==26.3\n")
+    (source / "requirements.txt").write_text("")  # the server is what the role of the server pins
     return {
         "name": f"small{number}",
         "source": {"path": str(source)},
         "entrypoint": "small:app",
         "domains": [f"small{number}.example.test"],
-        "gunicorn": {"workers": "1", "threads": 2},
+        **SERVERS[number % len(SERVERS)],
     }
 
 
