@@ -24,6 +24,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.build.inputs import (
 from ansible_collections.webops.wsgi.plugins.module_utils.build.make import build_path
 from ansible_collections.webops.wsgi.plugins.module_utils.host.lock import caller
 from ansible_collections.webops.wsgi.plugins.module_utils.host.pythons import FOLDER
+from ansible_collections.webops.wsgi.plugins.plugin_utils import progress
 from ansible_collections.webops.wsgi.plugins.plugin_utils.app_failures import (
     ReportedError,
     by_app,
@@ -262,9 +263,10 @@ class ActionModule(ActionBase):
             options = {"builds": builds, "archives": archives, "users": users, "who": caller()}
             options["images"] = [from_registry(app) for app in apps if app["name"] in sources]
             options |= way_out(plain(self._task.args))
-            made: dict[str, Any] = self._execute_module(
-                module_name="webops.wsgi.app_build", module_args=options, task_vars=task_vars
-            )
+            with progress.shown(self, task_vars):
+                made: dict[str, Any] = self._execute_module(
+                    module_name="webops.wsgi.app_build", module_args=options, task_vars=task_vars
+                )
             self._tell(made)
             cache.remove_unused(cache.directory())
             return made

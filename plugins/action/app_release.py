@@ -16,6 +16,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.host.lock import calle
 from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import JOB, SUPERVISOR, TIMER
 from ansible_collections.webops.wsgi.plugins.module_utils.managers.systemd import environment_file
 from ansible_collections.webops.wsgi.plugins.module_utils.release.asked import lasting
+from ansible_collections.webops.wsgi.plugins.plugin_utils import progress
 from ansible_collections.webops.wsgi.plugins.plugin_utils.app_failures import (
     ReportedError,
     by_app,
@@ -231,9 +232,12 @@ class ActionModule(ActionBase):
                 "activated": arguments.get("activated"),
                 "who": caller(),
             }
-            result.update(
-                self._execute_module(module_name="webops.wsgi.app_release", module_args=options, task_vars=variables)
-            )
+            with progress.shown(self, variables):
+                result.update(
+                    self._execute_module(
+                        module_name="webops.wsgi.app_release", module_args=options, task_vars=variables
+                    )
+                )
         releases = result.get("releases") or {}
         activated = {name: done["action"] for name, done in releases.items() if done["action"] != "none"}
         if turn:

@@ -282,6 +282,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.build.sandbox import S
 from ansible_collections.webops.wsgi.plugins.module_utils.host import users
 from ansible_collections.webops.wsgi.plugins.module_utils.host.lock import LockedError, lock
 from ansible_collections.webops.wsgi.plugins.module_utils.host.outgoing import OPTIONS, Outgoing, outgoing
+from ansible_collections.webops.wsgi.plugins.module_utils.host.progress import waiting
 from ansible_collections.webops.wsgi.plugins.module_utils.image.engine import Engine, Registry
 from ansible_collections.webops.wsgi.plugins.module_utils.image.kept import has_image
 from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
@@ -335,6 +336,13 @@ REGISTRY_OPTIONS: dict[str, Any] = {
 }
 
 
+def _described(inputs: BuildInputs) -> str:
+    """What a build does, as a person is told while it runs."""
+    if "image" in inputs.source:
+        return "fetches its image"
+    return "is built (its packages, then the commands of `build`)" if inputs.commands else "is built (its packages)"
+
+
 def make_all(
     builds: list[BuildInputs], archives: dict[str, str], who: str, out: Outgoing, images: dict[str, dict[str, Any]]
 ) -> list[str]:
@@ -343,7 +351,7 @@ def make_all(
     def make(inputs: BuildInputs) -> str:
         archive = archives.get(inputs.app)
         try:
-            with lock(ROOT / inputs.app, who):
+            with lock(ROOT / inputs.app, who), waiting(inputs.app, _described(inputs), build.BUILD_TIMEOUT):
                 if "image" in inputs.source:
                     from_where = dict(images[inputs.app])
                     engine = Engine(from_where.pop("engine"))

@@ -171,10 +171,13 @@ def test_one_that_does_not_work_leaves_the_old_set_up_serving(play, host, client
     (shop,) = [app for app in copied if app["name"] == "shop"]
     broken = Path(shop["source"]["path"]) / "broken"
     broken.touch()
-    failed = play("-e", "take_over=true", "-e", "data=carried", playbook="adopt", wsgi_apps=copied, **VAULT)
+    slow = {"before_activate": "sleep 11"}
+    apps = [{**app, "release": slow} if app["name"] == "shop" else app for app in copied]
+    failed = play("-e", "take_over=true", "-e", "data=carried", playbook="adopt", wsgi_apps=apps, **VAULT)
     broken.unlink()
     assert failed.code != 0
     assert "RuntimeError: the copy of the code is broken" in failed.output, failed.output
+    assert re.search(r"d13: shop runs before_activate: \d+ s", failed.output), "nothing said what was waited for"
     assert _answers(host, client) == before
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from ansible_collections.webops.wsgi.plugins.module_utils.failures.report import Failure, report
 from ansible_collections.webops.wsgi.plugins.module_utils.host.files import replace_link, write_file
+from ansible_collections.webops.wsgi.plugins.module_utils.host.progress import waiting
 from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import (
     EVERY,
     HOOK,
@@ -105,7 +106,8 @@ def _run_hook(paths: Paths, step: Step, manager: Manager, name: str) -> None:
         # What a killed run has left running must not run twice at once.
         manager.stop(Process(step.app, EVERY, name, HOOK))
         try:
-            manager.start(hook)
+            with waiting(step.app, f"runs {name.replace('-', '_')}", folder=paths.progress):
+                manager.start(hook)
         except ManagerError as error:
             raise FaultError(f"{name.replace('-', '_')} failed: {error}", hook) from error
 
@@ -118,14 +120,20 @@ def _start(paths: Paths, step: Step, manager: Manager) -> None:
         manager.start(step.server)
     elif not state.runs or probe.ask(own, step.desired.health).fault:
         manager.restart(step.server)
-    wait_listening(own, step, manager)
-    wait_healthy(own, step, manager)
+    desired = step.desired
+    with waiting(step.app, "waits until its server listens", desired.start_timeout, paths.progress):
+        wait_listening(own, step, manager)
+    asked = f"waits for a good answer to GET {desired.health.path}"
+    with waiting(step.app, asked, desired.health.timeout, paths.progress):
+        wait_healthy(own, step, manager)
     workers = processes(paths, step.app, step.number, WORKER)
     idle = [worker for worker, state in manager.states(workers).items() if not state.runs]
     if idle:
         manager.start(*idle)
         # On the way back they have settled before, and somebody is in a hurry.
-        _settle(manager, idle, 0.0 if step.kind == "rollback" else step.desired.settle)
+        seconds = 0.0 if step.kind == "rollback" else desired.settle
+        with waiting(step.app, "sees whether its workers stay up", seconds, paths.progress):
+            _settle(manager, idle, seconds)
 
 
 def wait_listening(own: Path, step: Step, manager: Manager) -> None:
@@ -218,7 +226,8 @@ def prove(paths: Paths, step: Step, manager: Manager) -> None:
     if not step.on_trial:
         return
     try:
-        _bake(paths, step, manager)
+        with waiting(step.app, "is watched while it serves (bake)", step.desired.bake.seconds, paths.progress):
+            _bake(paths, step, manager)
         _run_hook(paths, step, manager, AFTER)
     except Exception as error:  # whatever it is, the old release is to serve
         _fail(paths, step, manager, error)

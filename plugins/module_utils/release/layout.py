@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.webops.wsgi.plugins.module_utils.host.progress import FOLDER
 from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import (
     HOOK,
     JOB,
@@ -65,6 +66,11 @@ class Paths:
     caches: Path = Path("/var/cache")
     maintenance: Path = Path("/etc/nginx/maintenance")
     mounts: Path = Path("/etc/nginx/wsgi/mounts")
+
+    @property
+    def progress(self) -> Path:
+        """Where it is noted what a run waits for."""
+        return self.run / FOLDER.name
 
     def current(self, app: str) -> Path:
         return self.root / app / "current"

@@ -9,9 +9,11 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 from ansible_collections.webops.wsgi.plugins.module_utils.failures.report import Failure, report
 from ansible_collections.webops.wsgi.plugins.module_utils.host.files import write_file
+from ansible_collections.webops.wsgi.plugins.module_utils.host.progress import waiting
 from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import NGINX, Manager, Process
 from ansible_collections.webops.wsgi.plugins.module_utils.release.activation import FAULTS_IN_A_ROW, JOURNAL_LINES, LOOK
 from ansible_collections.webops.wsgi.plugins.module_utils.release.layout import (
@@ -50,7 +52,11 @@ def look_again(
         who: The person and machine that asked for the run, for the history.
     """
     looked = [desired for desired in wanted if desired.name in activated and current_release(paths, desired.name)]
-    time.sleep(max((0.0, *(desired.look_after - _age(paths, desired.name) for desired in looked))))
+    wait = max((0.0, *(desired.look_after - _age(paths, desired.name) for desired in looked)))
+    with ExitStack() as notes:
+        for desired in looked:
+            notes.enter_context(waiting(desired.name, "is looked at once more after a while", wait, paths.progress))
+        time.sleep(wait)
     with ThreadPoolExecutor(8) as pool:
         faults = list(pool.map(lambda desired: _fault(paths, desired, activated[desired.name], manager), looked))
     return [

@@ -9,6 +9,7 @@ import os
 import subprocess
 
 from ansible_collections.webops.wsgi.plugins.module_utils.host.files import remove_tree
+from ansible_collections.webops.wsgi.plugins.module_utils.host.progress import waiting
 from ansible_collections.webops.wsgi.plugins.module_utils.image.kept import forget_image
 from ansible_collections.webops.wsgi.plugins.module_utils.managers.model import JOB, SERVER, TIMER, Manager
 from ansible_collections.webops.wsgi.plugins.module_utils.release.drain import drain
@@ -39,8 +40,12 @@ def retire(paths: Paths, step: Step, manager: Manager) -> None:
         manager.start(*ours)
     rest = [process for process in up if process not in timers]
     if rest:
-        drain((paths.instance(app, process.number) for process in rest if process.kind == SERVER), step.desired.drain)
-        manager.stop(*rest)
+        servers = [paths.instance(app, process.number) for process in rest if process.kind == SERVER]
+        limit = step.desired.drain
+        with waiting(app, "waits for the requests that the release before still answers", limit, paths.progress):
+            drain(servers, limit)
+        with waiting(app, "waits until the release before has stopped", folder=paths.progress):
+            manager.stop(*rest)
     for link in (paths.previous_socket(app), paths.previous_instance(app)):
         link.unlink(missing_ok=True)
     for number in others:
