@@ -101,7 +101,7 @@ class ActionModule(ActionBase):
         args = self._task.args
         known = {one.app: one for one in rendered}
         return {
-            **{name: args[name] for name in ("kubeconfig", "context", "task", "target") if args.get(name)},
+            **{name: args[name] for name in ("kubeconfig", "context", "task", "target", "closed") if args.get(name)},
             "apps": [_told(app, known.get(app["name"])) for app in apps],
         }
 

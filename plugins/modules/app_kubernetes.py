@@ -27,12 +27,16 @@ options:
   task:
     description: What to do with them.
     type: str
-    choices: [deploy, rollback, status]
+    choices: [deploy, rollback, maintenance, status]
     default: deploy
   target:
     description: The release to go back to, C(previous), a number or a name.
     type: str
     default: previous
+  closed:
+    description: Whether clients are to get 503, for the task C(maintenance).
+    type: bool
+    default: false
   kubeconfig:
     description: File that says how the API server is reached; empty for the usual places.
     type: str
@@ -91,7 +95,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.cluster import Cluster, ClusterError
-from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.deploy import Deploy, DeployError, Outcome
+from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.deploy import Deploy
+from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.outcome import DeployError, Outcome
 from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
 
 TEXT: dict[str, Any] = {"type": "str", "default": ""}
@@ -102,8 +107,9 @@ def main() -> None:
         argument_spec={
             "apps": {"type": "list", "elements": "dict", "required": True},
             "only": TEXT,
-            "task": {"type": "str", "choices": ["deploy", "rollback", "status"], "default": "deploy"},
+            "task": {"type": "str", "choices": ["deploy", "rollback", "maintenance", "status"], "default": "deploy"},
             "target": {"type": "str", "default": "previous"},
+            "closed": {"type": "bool", "default": False},
             "kubeconfig": TEXT,
             "context": TEXT,
             "output": TEXT,
@@ -144,6 +150,8 @@ def main() -> None:
 def _brought(module: QuietModule, deploy: Deploy, app: dict[str, Any]) -> Outcome:
     if module.params["task"] == "rollback":
         return deploy.rollback(module.params["target"])
+    if module.params["task"] == "maintenance":
+        return deploy.maintenance(module.params["closed"])
     return deploy.present() if app["objects"] else deploy.absent()
 
 

@@ -65,9 +65,13 @@ KINDS = {
     "PodDisruptionBudget": Kind("policy/v1", "poddisruptionbudgets"),
     "HTTPRoute": Kind("gateway.networking.k8s.io/v1", "httproutes"),
     "Gateway": Kind("gateway.networking.k8s.io/v1", "gateways"),
+    "Certificate": Kind("cert-manager.io/v1", "certificates"),
+    "Issuer": Kind("cert-manager.io/v1", "issuers"),
+    "ClusterIssuer": Kind("cert-manager.io/v1", "clusterissuers", namespaced=False),
     "EndpointSlice": Kind("discovery.k8s.io/v1", "endpointslices"),
     "Event": Kind("v1", "events"),
     "Lease": Kind("coordination.k8s.io/v1", "leases"),
+    "SelfSubjectReview": Kind("authentication.k8s.io/v1", "selfsubjectreviews", namespaced=False),
     "SelfSubjectAccessReview": Kind("authorization.k8s.io/v1", "selfsubjectaccessreviews", namespaced=False),
 }
 
@@ -210,6 +214,11 @@ class Cluster:
             "spec": {"resourceAttributes": attributes},
         }
         return bool(self.create(review)["status"]["allowed"])
+
+    def user(self) -> str:
+        """Who we are for the API server."""
+        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview", "metadata": {}}
+        return str(self.create(review)["status"]["userInfo"]["username"])
 
     def version(self) -> tuple[int, int]:
         """Kubernetes' major and minor version."""

@@ -13,4 +13,10 @@ RELEASE = "webops.wsgi/release"
 NUMBER = "webops.wsgi/number"
 PROVED = "webops.wsgi/proved"
 PODS = "webops.wsgi/pods"  # how many of a Deployment are wanted while its release serves
+CLOSED = "webops.wsgi/closed"  # of pods: when the app was closed, or opened, last
 WEB = "web"  # the component that serves
+
+
+def maintenance(app: str) -> str:
+    """Name of the ConfigMap that is there while an app is closed to clients."""
+    return f"{app}-maintenance"

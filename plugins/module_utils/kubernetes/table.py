@@ -26,7 +26,7 @@ def _line(row: dict[str, Any]) -> tuple[str, ...]:
     return (
         row["app"],
         row["namespace"],
-        f"{row['number']} ({row['release']})",
+        f"{row['number']} ({row['release']}){', closed' if row['closed'] else ''}",
         f"{row['ready']}/{row['pods']}",
         row["proved"] or "not proved",
         row["image"],

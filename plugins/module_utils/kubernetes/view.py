@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.cluster import Cluster
+from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.cluster import FORBIDDEN, Cluster, ClusterError
 from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.names import (
     COMPONENT,
     MANAGED,
@@ -24,10 +24,14 @@ from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.names impor
 Manifest = dict[str, Any]
 Key = tuple[str, str]  # kind and name
 
+# Of no cluster's own. Who has none of them may lack the right to look for them as well.
+FOREIGN = ("HTTPRoute", "Certificate")
+
 # In the order in which they are removed: what leads to an app before what serves it.
 KINDS = (
     "Ingress",
     "HTTPRoute",
+    "Certificate",
     "HorizontalPodAutoscaler",
     "PodDisruptionBudget",
     "Service",
@@ -86,7 +90,7 @@ class View:
         """All releases, the newest first."""
         found = []
         for (kind, name), item in self.live.items():
-            release = _release(item)
+            release = release_of(item)
             if kind == "ConfigMap" and name == f"{self.app}-{release}":
                 notes = item["metadata"].get("annotations") or {}
                 found.append(Release(release, int(notes.get(NUMBER, 0)), notes.get(PROVED, "")))
@@ -94,7 +98,7 @@ class View:
 
     def of(self, release: str) -> list[Manifest]:
         """The objects of a release."""
-        return [item for item in self.live.values() if _release(item) == release]
+        return [item for item in self.live.values() if release_of(item) == release]
 
     def deployments(self, release: str) -> list[Manifest]:
         """Its Deployments."""
@@ -107,10 +111,11 @@ class View:
 
     def others(self, release: str) -> Iterator[Manifest]:
         """Objects of every other release."""
-        return (item for item in self.live.values() if _release(item) not in ("", release))
+        return (item for item in self.live.values() if release_of(item) not in ("", release))
 
 
-def _release(item: Manifest) -> str:
+def release_of(item: Manifest) -> str:
+    """The release that an object belongs to; empty for one of the app itself."""
     return str((item["metadata"].get("labels") or {}).get(RELEASE, ""))
 
 
@@ -118,6 +123,15 @@ def read(cluster: Cluster, app: str, namespace: str) -> View:
     """What a cluster has of an app."""
     view = View(app, namespace)
     for kind in KINDS:
-        for item in cluster.find(kind, namespace, view.labels):
+        for item in _found(cluster, kind, namespace, view.labels):
             view.live[kind, item["metadata"]["name"]] = item
     return view
+
+
+def _found(cluster: Cluster, kind: str, namespace: str, labels: dict[str, str]) -> list[Manifest]:
+    try:
+        return cluster.find(kind, namespace, labels)
+    except ClusterError as error:
+        if kind in FOREIGN and error.status == FORBIDDEN:
+            return []
+        raise

@@ -121,10 +121,14 @@ class Watch:
                 raise NotReadyError(Trouble(f"Service {service} leads to no ready pod of the release"))
             self._pause()
 
-    def gone(self, release: str, grace: float) -> None:
-        """Wait until a release has no more pods that serve; what is left of it then ends by itself."""
-        deadline = time.monotonic() + grace + GONE
-        while self.pods(release) and time.monotonic() < deadline:
+    def others_gone(self, release: str) -> None:
+        """Wait until the app has no pods of other releases: one that ends still answers who has not heard of it."""
+        began = time.monotonic()
+        while True:
+            others = [pod for pod in self.pods() if pod["metadata"]["labels"].get(RELEASE) != release and _lives(pod)]
+            grace = max((pod["spec"].get("terminationGracePeriodSeconds") or 0 for pod in others), default=0)
+            if not others or time.monotonic() > began + grace + GONE:
+                return
             self._pause()
 
     def gone_job(self, name: str) -> None:
@@ -150,9 +154,10 @@ class Watch:
                         raise NotReadyError(Trouble(f"{key[1]} has ended while it was watched", *key, previous=True))
             self._raise(trouble.of_pods(pods, self.schedule_timeout, _now()))
 
-    def pods(self, release: str) -> list[Manifest]:
-        """The pods of a release."""
-        found = self.cluster.find("Pod", self.namespace, {NAME: self.app, RELEASE: release})
+    def pods(self, release: str = "") -> list[Manifest]:
+        """The pods of a release, or of all of them, but for those of Jobs."""
+        labels = {NAME: self.app, **({RELEASE: release} if release else {})}
+        found = self.cluster.find("Pod", self.namespace, labels)
         return [pod for pod in found if not pod["metadata"]["labels"].get("batch.kubernetes.io/job-name")]
 
     def _raise(self, found: Trouble | None) -> None:
@@ -174,6 +179,10 @@ def ready(deployment: Mapping[str, Any], wanted: int) -> bool:
     # A HorizontalPodAutoscaler may have more in mind.
     number: int = wanted or spec.get("replicas", 1)
     return bool(seen and spec.get("replicas") == number and numbers == [number] * 4)
+
+
+def _lives(pod: Mapping[str, Any]) -> bool:
+    return pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
 
 
 def _restarts(pod: Mapping[str, Any]) -> dict[tuple[str, str], int]:

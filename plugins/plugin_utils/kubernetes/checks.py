@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.webops.wsgi.plugins.module_utils.host import dns
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import Problem, show
 from ansible_collections.webops.wsgi.plugins.plugin_utils.kubernetes import objects, quantities
 from ansible_collections.webops.wsgi.plugins.plugin_utils.kubernetes.schedule import ScheduleError, cron
@@ -94,6 +95,8 @@ def check_route(app: Data) -> Iterator[tuple[str, str]]:
     if route == "gateway" and (settings["tls_issuer"] or settings["tls_secret"]):
         text = "kubernetes_tls_issuer or kubernetes_tls_secret is set, and certificates of a Gateway are its owner's"
         yield text, "set them in the Gateway's listener, and remove them here"
+    for domain in filter(dns.is_address, app["domains"] if route != "none" else []):
+        yield f"domains has {show(domain)}, an address, and controllers are asked by names", "remove it"
     for name, value in settings["annotations"].items():
         if not _ANNOTATION.fullmatch(str(name)):
             yield f"kubernetes_annotations has {show(name)}, which is no name of one", "write it as prefix/name"
@@ -202,9 +205,6 @@ def check_timers(app: Data) -> Iterator[tuple[str, str]]:
 
 def check_without_effect(app: Data) -> Iterator[tuple[str, str]]:
     """Keys that would do nothing on Kubernetes, or something else."""
-    if app["path"] != "/":
-        text = f"path is {show(app['path'])}, and apps below a path of another are not built for Kubernetes"
-        yield text, "give it a domain of its own"
     if app["listen"]:
         yield (
             f"listen is {show(app['listen'])}, an address of a host",

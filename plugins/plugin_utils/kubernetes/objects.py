@@ -32,6 +32,7 @@ from ansible_collections.webops.wsgi.plugins.plugin_utils.managers.processes imp
 Manifest = dict[str, Any]
 Data = Mapping[str, Any]
 
+HISTORY = 10  # releases of a Deployment that Kubernetes keeps where nobody says a number; those that failed count
 PROVED_BY = 600  # seconds of a Deployment's own time limit, which a run does not wait for
 
 
@@ -260,7 +261,8 @@ class _Maker:
         spec = {
             "selector": {"matchLabels": selector},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-            "revisionHistoryLimit": 0,  # releases are kept as Deployments
+            # By switch, releases are kept as Deployments of their own.
+            "revisionHistoryLimit": max(HISTORY, self.app["release"]["keep"]) if self.rolling else 0,
             "progressDeadlineSeconds": PROVED_BY,
             "template": {"metadata": {"labels": self._labels(component, release=True)}, "spec": pod},
         }
@@ -288,7 +290,7 @@ class _Maker:
             "failedJobsHistoryLimit": 1,
             "jobTemplate": {"metadata": {"labels": labels}, "spec": self._job(labels, pod, timer["timeout"])},
         }
-        return self._object("batch/v1", "CronJob", self._beside(timer["name"]), labels, spec=spec)
+        return self._object("batch/v1", "CronJob", self._own(f"-{timer['name']}"), labels, spec=spec)
 
     def _job(self, labels: Mapping[str, str], pod: Manifest, timeout: int) -> Manifest:
         return {

@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.names import maintenance
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory import env_places
 from ansible_collections.webops.wsgi.plugins.plugin_utils.kubernetes import proxy, quantities
 from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx import site
@@ -207,6 +208,7 @@ class Pod:
         mounts = [
             {"name": "nginx", "mountPath": proxy.TREE, "readOnly": True},
             {"name": "nginx", "mountPath": "/etc/nginx/nginx.conf", "subPath": "nginx.conf", "readOnly": True},
+            {"name": "maintenance", "mountPath": proxy.MAINTENANCE, "readOnly": True},
             {"name": "nginx-state", "mountPath": "/run", "subPath": "run"},
             {"name": "nginx-state", "mountPath": "/var/lib/nginx", "subPath": "lib"},
             {"name": "nginx-state", "mountPath": "/var/cache/nginx", "subPath": "cache"},
@@ -225,7 +227,10 @@ class Pod:
             "name": "nginx",
             **proxied,
             "command": ["/bin/sh", "-c", "; ".join([*links, "exec nginx -g 'daemon off;'"])],
-            "ports": [{"name": "http", "containerPort": proxy.PORT, "protocol": "TCP"}],
+            "ports": [
+                {"name": "http", "containerPort": proxy.PORT, "protocol": "TCP"},
+                {"name": "node", "containerPort": proxy.NODE_PORT, "protocol": "TCP"},
+            ],
             "resources": {"requests": {"cpu": "20m", "memory": "32Mi"}, "limits": {"memory": "256Mi"}},
             "readinessProbe": {**self._asked_by_kubelet(port), "periodSeconds": 3, "failureThreshold": 3},
             "livenessProbe": {**port, "periodSeconds": 20, "timeoutSeconds": 10, "failureThreshold": 3},
@@ -244,7 +249,8 @@ class Pod:
             **release["health_headers"],
         }
         named = [{"name": str(name), "value": str(value)} for name, value in headers.items()]
-        question = {"path": release["health_path"], "port": "http", "httpHeaders": named}
+        path = site.below(self.app["path"], release["health_path"])
+        question = {"path": path, "port": "node", "httpHeaders": named}
         return {"httpGet": question, "timeoutSeconds": self.app["image"]["health_timeout"]}
 
     def _copy(self) -> Manifest:
@@ -328,6 +334,7 @@ class Pod:
             sources.append({"secret": {"name": f"{own}-passwords", "items": items(self.passwords)}})
         return [
             {"name": "nginx", "projected": {"sources": sources, "defaultMode": READABLE}},
+            {"name": "maintenance", "configMap": {"name": maintenance(self.name), "optional": True}},
             {"name": "nginx-state", "emptyDir": {}},
             *([{"name": "static", "emptyDir": {}}] if self.public else ()),
             *([{"name": "kept", "emptyDir": {}}] if self._caches() else ()),

@@ -16,6 +16,8 @@ from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings imp
 from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx import site
 
 PORT = 8080
+NODE_PORT = 8081  # on which the node asks whether the app serves
+MAINTENANCE = "/etc/nginx/maintenance"
 TREE = "/etc/nginx/wsgi"
 WORKERS = 2  # a node's cores are not the pod's
 LOGS = "/var/log/nginx"
@@ -39,9 +41,10 @@ def files(app: Mapping[str, Any], render: Render) -> dict[str, str]:
     served = in_pod(app)
     variables = _variables(served)
     main = render(str(templates / "nginx.conf.j2"), variables)
+    own = "site.conf.j2" if app["path"] == "/" else "below.conf.j2"
     return {
         "nginx.conf": main.replace("@GENERATION@", "pod"),
-        f"sites/{app['name']}.conf": render(str(templates / "site.conf.j2"), {**variables, "app": served}),
+        f"sites/{app['name']}.conf": render(str(templates / own), {**variables, "app": served}),
     }
 
 
@@ -64,7 +67,7 @@ def in_pod(app: Mapping[str, Any]) -> dict[str, Any]:
         path: {name: _log(value) if name == "access_log" else value for name, value in settings.items()}
         for path, settings in nginx["locations"].items()
     }
-    return {**app, "nginx": nginx, "tls": "off", "site": app["name"]}
+    return {**app, "nginx": nginx, "tls": "off"}
 
 
 def _log(wanted: str) -> str:
@@ -83,7 +86,8 @@ def _variables(app: Mapping[str, Any]) -> dict[str, Any]:
         "__nginx_proxy_trusted": app["kubernetes"]["trusted_proxies"],
         "__nginx_proxy_peers": [],
         "__nginx_proxy_generation_host": "generation.wsgi.internal",
-        "__nginx_proxy_maintenance": "/etc/nginx/maintenance",
+        "__nginx_proxy_maintenance": MAINTENANCE,
+        "__nginx_proxy_node_port": NODE_PORT,
         "__nginx_proxy_verify_depth": 3,
         "__nginx_proxy_cache": "/var/cache/nginx-",
         "__nginx_proxy_version": _HOST["nginx_version"],

@@ -17,9 +17,9 @@ Manifest = dict[str, Any]
 def routes(app: Data, namespace: str) -> list[Manifest]:
     """The objects that lead clients to the Service of an app."""
     kind = app["kubernetes"]["route"] if app["domains"] else "none"
-    if kind == "none":
-        return []
-    return [_ingress(app, namespace) if kind == "ingress" else _http_route(app, namespace)]
+    if kind == "gateway":
+        return [_http_route(app, namespace)]
+    return [*_certificate(app, namespace), _ingress(app, namespace)] if kind == "ingress" else []
 
 
 def tls_secret(app: Data) -> str:
@@ -27,24 +27,43 @@ def tls_secret(app: Data) -> str:
     settings = app["kubernetes"]
     if app["scheme"] != "https":
         return ""
-    return str(settings["tls_secret"] or (f"{app['name']}-tls" if settings["tls_issuer"] else ""))
+    return str(settings["tls_secret"] or (f"{app['name']}-tls" if _issued(app) else ""))
 
 
-def _metadata(app: Data, namespace: str, more: Mapping[str, str]) -> Manifest:
-    labels = {NAME: app["name"], MANAGED: MANAGER}
-    annotations = {**more, **{str(name): str(value) for name, value in app["kubernetes"]["annotations"].items()}}
-    metadata: Manifest = {"name": app["name"], "namespace": namespace, "labels": labels}
-    return {**metadata, "annotations": annotations} if annotations else metadata
+def _issued(app: Data) -> bool:
+    """Whether the app has a certificate made; below a path, that is the affair of the app that has the domains."""
+    return bool(app["kubernetes"]["tls_issuer"] and app["scheme"] == "https" and app["path"] == "/")
+
+
+def _metadata(app: Data, namespace: str) -> Manifest:
+    return {"name": app["name"], "namespace": namespace, "labels": {NAME: app["name"], MANAGED: MANAGER}}
+
+
+def _annotated(app: Data, namespace: str) -> Manifest:
+    annotations = {str(name): str(value) for name, value in app["kubernetes"]["annotations"].items()}
+    return {**_metadata(app, namespace), **({"annotations": annotations} if annotations else {})}
+
+
+def _certificate(app: Data, namespace: str) -> list[Manifest]:
+    """What cert-manager makes the Secret of; without one, it is somebody's own."""
+    settings = app["kubernetes"]
+    if not _issued(app):
+        return []
+    issuer = {"group": "cert-manager.io", "kind": settings["tls_issuer_kind"], "name": settings["tls_issuer"]}
+    spec = {
+        "secretName": tls_secret(app),
+        "dnsNames": list(app["domains"]),
+        "issuerRef": issuer,
+        "privateKey": {"rotationPolicy": "Always"},
+    }
+    metadata = _metadata(app, namespace)
+    return [{"apiVersion": "cert-manager.io/v1", "kind": "Certificate", "metadata": metadata, "spec": spec}]
 
 
 def _ingress(app: Data, namespace: str) -> Manifest:
     settings = app["kubernetes"]
-    issuer = {}
-    if settings["tls_issuer"] and app["scheme"] == "https":
-        kind = "cluster-issuer" if settings["tls_issuer_kind"] == "ClusterIssuer" else "issuer"
-        issuer = {f"cert-manager.io/{kind}": settings["tls_issuer"]}
     backend = {"service": {"name": app["name"], "port": {"name": "http"}}}
-    http = {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}
+    http = {"paths": [{"path": app["path"], "pathType": "Prefix", "backend": backend}]}
     spec: Manifest = {
         "ingressClassName": settings["ingress_class"],
         "rules": [{"host": domain, "http": http} for domain in app["domains"]],
@@ -52,7 +71,7 @@ def _ingress(app: Data, namespace: str) -> Manifest:
     if app["scheme"] == "https":
         secret = tls_secret(app)
         spec["tls"] = [{"hosts": list(app["domains"]), **({"secretName": secret} if secret else {})}]
-    metadata = _metadata(app, namespace, issuer)
+    metadata = _annotated(app, namespace)
     return {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": metadata, "spec": spec}
 
 
@@ -63,7 +82,7 @@ def _http_route(app: Data, namespace: str) -> Manifest:
     if settings["gateway_listener"]:
         parent["sectionName"] = settings["gateway_listener"]
     backend = {"group": "", "kind": "Service", "name": app["name"], "port": 80, "weight": 1}
-    rule = {"matches": [{"path": {"type": "PathPrefix", "value": "/"}}], "backendRefs": [backend]}
+    rule = {"matches": [{"path": {"type": "PathPrefix", "value": app["path"]}}], "backendRefs": [backend]}
     spec = {"parentRefs": [parent], "hostnames": list(app["domains"]), "rules": [rule]}
-    metadata = _metadata(app, namespace, {})
+    metadata = _annotated(app, namespace)
     return {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": metadata, "spec": spec}

@@ -9,7 +9,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 OLDEST, NEWEST = "1.31", "1.37"
-FOREIGN = ("gateway.networking.k8s.io/",)  # of no schema of Kubernetes' own; the cluster judges these
+FOREIGN = (
+    "gateway.networking.k8s.io/",
+    "cert-manager.io/",
+)  # the cluster judges these
 
 
 def faults(manifests: list[dict[str, Any]]) -> Iterator[str]:

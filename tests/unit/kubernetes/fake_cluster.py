@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.cluster import CONFLICT, ClusterError
+from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.cluster import (
+    CONFLICT,
+    FORBIDDEN,
+    ClusterError,
+)
+from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.names import RELEASE
 
 Manifest = dict[str, Any]
 
@@ -19,6 +24,8 @@ class FakeCluster:
         did: What was changed, in its order.
         broken: Part of the names of Deployments whose pods crash.
         restarts: Restarts that each look at a pod finds.
+        hidden: Kinds that we have no right to look at.
+        lacking: Kinds that we have no right to change.
     """
 
     def __init__(self) -> None:
@@ -28,14 +35,21 @@ class FakeCluster:
         self.jobs_fail = False
         self.restarts = 0
         self.logged = "RuntimeError: no such table\n"
+        self.hidden: Sequence[str] = ()
+        self.lacking: Sequence[str] = ()
+        self.replaced: dict[tuple[str, str], Manifest] = {}
 
     def version(self) -> tuple[int, int]:
         return 1, 34
 
-    def allowed(self, *_asked: str) -> bool:
-        return True
+    def user(self) -> str:
+        return "ann"
+
+    def allowed(self, _verb: str, kind: str, *_where: str) -> bool:
+        return kind not in self.lacking
 
     def get(self, kind: str, _namespace: str, name: str) -> Manifest | None:
+        self._look(kind)
         if kind == "IngressClass":
             return {"metadata": {"name": name}, "spec": {"controller": "traefik.io/ingress-controller"}}
         if kind == "Gateway":
@@ -44,8 +58,11 @@ class FakeCluster:
         return copy.deepcopy(self._seen(found)) if found else None
 
     def find(self, kind: str, namespace: str, labels: Mapping[str, str] | None = None) -> list[Manifest]:
+        self._look(kind)
         if kind == "Pod":
             return self._pods(labels or {})
+        if kind == "ReplicaSet":
+            return [copy.deepcopy(item) for item in self.replaced.values() if _has(item, labels or {})]
         if kind == "EndpointSlice":
             return [self._ends((labels or {})["kubernetes.io/service-name"])]
         every = [item for (of, _name), item in self.store.items() if of == kind]
@@ -59,9 +76,14 @@ class FakeCluster:
             if after != before:
                 self.did.append(f"apply {key[0]} {key[1]}")
             self.store[key] = after
+            if key[0] == "Deployment":
+                self._replace(after)
         return copy.deepcopy(self._seen(after))
 
     def patch(self, kind: str, _namespace: str, name: str, change: Manifest, dry: bool = False) -> Manifest:
+        self._look(kind)
+        if kind == "Pod":
+            return {}
         self.did.append(f"patch {kind} {name} {change.get('spec', '')}".rstrip())
         self.store[kind, name] = _merged(self.store[kind, name], change)
         return self.store[kind, name]
@@ -82,6 +104,19 @@ class FakeCluster:
 
     def events(self, *_asked: str) -> list[Manifest]:
         return []
+
+    def _look(self, kind: str) -> None:
+        if kind in self.hidden:
+            raise ClusterError(f"{kind} is forbidden: User ann cannot look", FORBIDDEN)
+
+    def _replace(self, deployment: Manifest) -> None:
+        """Keep what its pods are, as a ReplicaSet."""
+        name, template = deployment["metadata"]["name"], copy.deepcopy(deployment["spec"]["template"])
+        template["metadata"]["labels"]["pod-template-hash"] = "0"
+        kept = {"labels": template["metadata"]["labels"], "ownerReferences": [{"name": name}]}
+        release = template["metadata"]["labels"][RELEASE]
+        spec = {"template": template, "replicas": 0}
+        self.replaced[name, release] = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": kept, "spec": spec}
 
     def _seen(self, item: Manifest) -> Manifest:
         """With what a controller says of it."""
@@ -109,7 +144,7 @@ class FakeCluster:
             self.restarts += bool(self.restarts)
             for number in range(item["spec"].get("replicas", 1)):
                 own = {"name": f"{name}-{number}", "labels": item["spec"]["template"]["metadata"]["labels"]}
-                found.append({"metadata": own, "status": {"containerStatuses": [dict(state)]}})
+                found.append({"metadata": own, "spec": {}, "status": {"containerStatuses": [dict(state)]}})
         return found
 
     def _ends(self, service: str) -> Manifest:

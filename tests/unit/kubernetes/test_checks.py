@@ -53,12 +53,12 @@ def test_the_sample_is_good() -> None:
         ({"timers": [{**TIMER, "random_delay": 60}]}, "random_delay is set"),
         ({"timers": [{**TIMER, "name": "n" * 50}]}, "CronJob's name is 65 long"),
         ({"workers": [WORKER]}, "have no numbers"),
-        ({"path": "/admin"}, "below a path of another"),
         ({"listen": "127.0.0.1:8000"}, "an address of a host"),
         ({"hosts": "web1"}, "pods go where the cluster has room"),
         ({"nginx": {"client_ca": "/ca.pem"}}, "TLS ends at the controller"),
         ({"nginx": {"static": {"/media/": "/srv/media"}}}, "a directory of a host"),
         ({"release": {"bake": 10}, "kubernetes": {"strategy": "rolling"}}, "no old pods to go back to"),
+        ({"domains": ["192.0.2.7"]}, "an address, and controllers are asked by names"),
         ({"secrets": {"BIG": "x" * 1_000_001}}, "holds 1000000"),
     ],
 )

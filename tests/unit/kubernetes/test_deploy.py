@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import asdict
 from typing import Any
 
 import pytest
-from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes import watch
-from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.deploy import Deploy, DeployError, Outcome
+import yaml
+from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes import rights, watch
+from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.deploy import Deploy
 from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.names import RELEASE
+from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.outcome import DeployError, Outcome
 from ansible_collections.webops.wsgi.plugins.plugin_utils.kubernetes.objects import Rendered
 from fake_cluster import FakeCluster
 from kube import made
@@ -286,3 +289,177 @@ def test_pod_by_pod_what_fails_is_rolled_back() -> None:
         deploy(cluster, release(2, **rolling), strategy="rolling")
     assert json.dumps(cluster.store["Deployment", "api"]["spec"]["template"], sort_keys=True) == before
     assert len([name for kind, name in cluster.store if kind == "ConfigMap"]) == 3
+
+
+ROLLING = {"kubernetes": {"strategy": "rolling"}}
+
+
+def test_pod_by_pod_going_back_brings_pods_and_workers_of_before() -> None:
+    cluster = FakeCluster()
+    worker = {"name": "mail", "command": "mail", "replicas": 3, "stop_timeout": 5}
+    old, new = release(1, workers=[worker], timers=[TIMER], **ROLLING), release(2, **ROLLING)
+    deploy(cluster, old, strategy="rolling")
+    template = copy.deepcopy(cluster.store["Deployment", "api"]["spec"]["template"])
+    deploy(cluster, new, strategy="rolling")
+    assert pods(cluster) == {"api": 2, "api-mail": 0}
+    outcome = rollback(cluster, strategy="rolling")
+    assert (outcome.release, outcome.number) == (old.release, 1)
+    assert cluster.store["Deployment", "api"]["spec"]["template"] == template
+    assert pods(cluster) == {"api": 2, "api-mail": 3}
+    assert cluster.store["CronJob", f"api-{old.release}-tidy"]["spec"]["suspend"] is False
+    # Pods of the next release will stand beside those of this one.
+    assert RELEASE not in cluster.store["Service", "api"]["spec"]["selector"]
+    assert not deploy(cluster, old, strategy="rolling").did
+
+
+def test_pod_by_pod_what_fails_to_come_back_leaves_what_serves() -> None:
+    cluster = FakeCluster()
+    old, new = release(1, **ROLLING), release(2, **ROLLING)
+    deploy(cluster, old, strategy="rolling")
+    deploy(cluster, new, strategy="rolling")
+    template = copy.deepcopy(cluster.store["Deployment", "api"]["spec"]["template"])
+    cluster.broken = "api"
+    with pytest.raises(DeployError, match=r"release 2 \(.*\) serves as before"):
+        rollback(cluster, strategy="rolling")
+    assert cluster.store["Deployment", "api"]["spec"]["template"] == template
+    assert pods(cluster) == {"api": 2}
+
+
+def test_what_is_not_kept_of_a_release_is_said() -> None:
+    cluster = FakeCluster()
+    deploy(cluster, release(1, **ROLLING), strategy="rolling")
+    deploy(cluster, release(2, **ROLLING), strategy="rolling")
+    cluster.replaced.clear()
+    with pytest.raises(DeployError, match="no pods are kept; deploy it from the inventory"):
+        rollback(cluster, strategy="rolling")
+
+
+def test_timers_of_a_release_that_comes_again_run_again() -> None:
+    cluster = FakeCluster()
+    first = release(1, timers=[TIMER])
+    deploy(cluster, first)
+    deploy(cluster, release(2))
+    deploy(cluster, first)
+    assert cluster.store["CronJob", f"api-{first.release}-tidy"]["spec"]["suspend"] is False
+
+
+def test_what_came_with_a_release_that_failed_goes_with_it() -> None:
+    cluster = FakeCluster()
+    deploy(cluster, release(1))
+    before = dict(cluster.store)
+    cluster.restarts = 1
+    with pytest.raises(DeployError, match="has ended while it was watched"):
+        deploy(cluster, release(2, kubernetes={"replicas_max": 4}), bake=5)
+    assert cluster.store == before
+
+
+def test_rights_to_look_for_what_a_cluster_may_not_have_are_not_needed() -> None:
+    cluster = FakeCluster()
+    cluster.hidden = ("HTTPRoute", "Certificate", "IngressClass", "Gateway", "Namespace")
+    assert deploy(cluster, made(kubernetes={"create_namespace": False})).changed
+    assert not deploy(cluster, made(kubernetes={"create_namespace": False})).changed
+
+
+def test_missing_rights_are_told_with_what_gives_them() -> None:
+    cluster = FakeCluster()
+    cluster.lacking = ("Lease", "Namespace")
+    with pytest.raises(DeployError) as caught:
+        deploy(cluster, release(1))
+    first, *role = str(caught.value).splitlines()
+    assert first.endswith("write kubernetes_create_namespace: false; have this applied:")
+    documents = list(yaml.safe_load_all("\n".join(role)))
+    assert documents[0]["rules"] == [
+        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": list(rights.VERBS)}
+    ]
+    assert documents[1]["subjects"][0]["name"] == "ann"
+    assert not cluster.store
+
+
+@pytest.mark.parametrize(("there", "said"), [("", "it has none, or no cert-manager"), ("own", "it has own")])
+def test_an_issuer_that_is_not_there(there: str, said: str) -> None:
+    cluster = FakeCluster()
+    if there:
+        cluster.store["ClusterIssuer", there] = {"kind": "ClusterIssuer", "metadata": {"name": there}}
+    issued = made(kubernetes={"tls_issuer": "letsencrypt"})
+    with pytest.raises(DeployError, match=f"does not have that ClusterIssuer; {said}"):
+        deploy(cluster, issued)
+    cluster.store["ClusterIssuer", "letsencrypt"] = {"kind": "ClusterIssuer", "metadata": {"name": "letsencrypt"}}
+    deploy(cluster, issued)
+    assert cluster.store["Certificate", "api"]["spec"]["secretName"] == "api-tls"
+    deploy(cluster, made())
+    assert ("Certificate", "api") not in cluster.store
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "said"),
+    [
+        ("Service", "api", "Service api of namespace api is there, and not of webops.wsgi; rename the app"),
+        (
+            "Namespace",
+            "api",
+            "write kubernetes_create_namespace: false, or have it ours with kubectl label namespace api",
+        ),
+    ],
+)
+def test_what_is_somebody_else_s_is_left_alone(kind: str, name: str, said: str) -> None:
+    cluster = FakeCluster()
+    cluster.store[kind, name] = {"kind": kind, "metadata": {"name": name, "labels": {"mine": "1"}}, "spec": {}}
+    before = dict(cluster.store)
+    with pytest.raises(DeployError, match=said):
+        deploy(cluster, release(1))
+    assert cluster.store == before
+
+
+def close(cluster: FakeCluster, wanted: bool, check: bool = False) -> Outcome:
+    return Deploy(cluster, asked(None), check).maintenance(wanted)  # type: ignore[arg-type]
+
+
+def test_an_app_that_is_closed_stays_so_until_it_is_opened() -> None:
+    cluster = FakeCluster()
+    deploy(cluster, release(1))
+    before = dict(cluster.store)
+    assert close(cluster, True, check=True).changed
+    assert cluster.store == before
+    assert close(cluster, True).did == ["closed to clients: nodes see it within seconds"]
+    assert cluster.store["ConfigMap", "api-maintenance"]["data"] == {"api": ""}
+    assert not close(cluster, True).changed
+    deploy(cluster, release(2))
+    assert Deploy(cluster, asked(None), check=False).status()["closed"]  # type: ignore[arg-type]
+    assert close(cluster, False).changed
+    assert ("ConfigMap", "api-maintenance") not in cluster.store
+
+
+def test_who_may_not_touch_pods_closes_an_app_later() -> None:
+    cluster = FakeCluster()
+    deploy(cluster, release(1))
+    cluster.hidden = ("Pod",)
+    assert "within two minutes" in close(cluster, True).did[0]
+
+
+def test_what_is_not_there_is_not_closed() -> None:
+    with pytest.raises(DeployError, match="namespace api has no release of it; deploy it first"):
+        close(FakeCluster(), True)
+
+
+def test_host_names_clash_where_the_path_is_the_same() -> None:
+    cluster = FakeCluster()
+    other = copy.deepcopy(next(item for item in release(1).after if item["kind"] == "Ingress"))
+    other["metadata"] = {"name": "front", "namespace": "other"}
+    cluster.store["Ingress", "front"] = other
+    with pytest.raises(DeployError, match="which Ingress other/front has too"):
+        deploy(cluster, release(1))
+    other["spec"]["rules"][0]["http"]["paths"][0]["path"] = "/shop"
+    assert deploy(cluster, release(1)).changed
+
+
+def test_pod_by_pod_a_run_ends_after_the_last_pod_of_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = FakeCluster()
+    old, new = release(1, **ROLLING), release(2, **ROLLING)
+    deploy(cluster, old, strategy="rolling")
+    labels = {"app.kubernetes.io/name": "api", RELEASE: old.release}
+    ending = {"metadata": {"name": "api-ending", "labels": labels}, "spec": {"terminationGracePeriodSeconds": 40}}
+    looks = iter([True, True, False])
+    pods_of = cluster._pods
+    monkeypatch.setattr(cluster, "_pods", lambda asked: pods_of(asked) + [ending] * (len(asked) == 1 and next(looks)))
+    deploy(cluster, new, strategy="rolling")
+    assert list(looks) == []

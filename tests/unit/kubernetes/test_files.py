@@ -46,3 +46,18 @@ def test_a_pod_has_no_journal() -> None:
     tree = texts(kube(nginx={"access_log": "journal"})).proxy
     assert "syslog" not in tree["sites/api.conf"]
     assert "/var/log/nginx/api.access.log" in tree["sites/api.conf"]
+
+
+def test_the_node_s_questions_are_answered_while_the_app_is_closed() -> None:
+    site = texts(kube()).proxy["sites/api.conf"]
+    assert "default /etc/nginx/maintenance/api;" in site
+    assert "default $wsgi_api_closed_to;\n    8081 /nonexistent;" in site
+    assert "listen 8081;" in site
+
+
+def test_an_app_below_a_path_has_the_domains_of_another_and_nothing_beside_its_path() -> None:
+    site = texts(kube(path="/shop", site="front", tls="off", scheme="https")).proxy["sites/api.conf"]
+    assert 'location ^~ "/shop/" {' in site
+    assert "server_name api.example.com;" in site
+    assert "location / {\n        return 404;" in site
+    assert "return 308 https://$host$request_uri;" in site

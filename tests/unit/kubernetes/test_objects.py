@@ -223,9 +223,27 @@ def test_routes(kind: str) -> None:
         assert (parent["namespace"], parent["name"]) == ("edge", "public")
 
 
+@pytest.mark.parametrize("kind", ["ingress", "gateway"])
+def test_an_app_below_a_path_is_led_to_by_it_and_leaves_the_certificate_to_the_other(kind: str) -> None:
+    settings = {"route": kind, "gateway": "edge/public", "tls_issuer": "letsencrypt"}
+    health = {"health_path": "/healthz", "health_status": ["200"]}
+    rendered = made(kubernetes=settings, release=health, path="/shop", site="front", tls="off", scheme="https")
+    assert "Certificate" not in [item["kind"] for item in rendered.after]
+    assert container(rendered, "nginx")["readinessProbe"]["httpGet"]["path"] == "/shop/healthz"
+    if kind == "ingress":
+        spec = one(rendered, "Ingress")["spec"]
+        assert spec["rules"][0]["http"]["paths"][0]["path"] == "/shop"
+        assert spec["tls"] == [{"hosts": ["api.example.com"]}]
+    else:
+        (rule,) = one(rendered, "HTTPRoute")["spec"]["rules"]
+        assert rule["matches"] == [{"path": {"type": "PathPrefix", "value": "/shop"}}]
+
+
 def test_certificates_of_an_issuer_are_in_a_secret() -> None:
-    ingress = one(made(kubernetes={"tls_issuer": "letsencrypt"}), "Ingress")
-    assert ingress["metadata"]["annotations"] == {"cert-manager.io/cluster-issuer": "letsencrypt"}
+    issued = made(kubernetes={"tls_issuer": "letsencrypt"})
+    ingress, certificate = one(issued, "Ingress"), one(issued, "Certificate")["spec"]
+    assert (certificate["secretName"], certificate["dnsNames"]) == ("api-tls", ingress["spec"]["tls"][0]["hosts"])
+    assert certificate["issuerRef"] == {"group": "cert-manager.io", "kind": "ClusterIssuer", "name": "letsencrypt"}
     assert ingress["spec"]["tls"][0]["secretName"] == "api-tls"
     plain = one(made(kubernetes={"tls_issuer": "letsencrypt"}, tls="off"), "Ingress")
     assert "tls" not in plain["spec"]
