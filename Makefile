@@ -93,6 +93,10 @@ bench-servers: venv ## the same app under each server: requests, latencies, memo
 bench-containers: venv ## the same app as a process, in Podman, in Docker, and in a Compose project: requests, latencies
 	@python bench/containers.py
 
+.PHONY: bench-kubernetes
+bench-kubernetes: venv ## what clients lose on a cluster, drawn from the last run of make test-kubernetes
+	@python bench/kubernetes.py
+
 .PHONY: bench-lifetime
 bench-lifetime: venv ## 200 days of certificates that live 6 to 90 days, on short clocks: half an hour
 	@python bench/lifetime.py

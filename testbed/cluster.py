@@ -21,7 +21,7 @@ from .engine import CACHE, docker, ensure, installed, only_one, say, systemd_opt
 from .errors import TestbedError
 from .images import nginx_image, node_image, write
 from .labs import LABEL, PREFIX, wait_booted, wait_for
-from .programs import programs
+from .programs import DEFINITIONS, programs
 
 SCENARIO = "kubernetes"
 NAME = f"molecule-{SCENARIO}"
@@ -227,6 +227,7 @@ def _start(built: Path, image: str, nginx: str, recipe: str) -> dict[str, Any]:
         "nodes": {node.name: {"container": node.container, "address": node.address} for node in nodes},
         "nginx": NGINX,
         "ca": str(STATE / "ca.crt"),
+        "programs": str(built),
     }
 
 
@@ -445,8 +446,12 @@ def _ready_nodes() -> int:
 
 
 def _edge(node: Node, built: Path) -> None:
-    """Traefik and the metrics server, as programs on the first node; a Gateway for everybody."""
-    kubectl("apply", "--server-side", "-f", str(built / "gateway"))
+    """Traefik and the metrics server, as programs on the first node; a Gateway for everybody.
+
+    Of cert-manager there are its custom resources alone: they are judged, and nobody acts on them.
+    """
+    for name in DEFINITIONS:
+        kubectl("apply", "--server-side", "-f", str(built / name))
     kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
     secret = {
         "apiVersion": "v1",

@@ -59,9 +59,13 @@ MODULES = (
     ),
     Module("github.com/traefik/traefik/v3", "v3.6.7", ("cmd/traefik",)),
     Module("sigs.k8s.io/metrics-server", "v0.8.0", ("cmd/metrics-server",)),
+    Module("github.com/zegl/kube-score", "v1.20.0", ("cmd/kube-score",)),  # of no cluster: judges manifests
 )
 # Modules whose custom resources come with them, by the directory of these.
-DEFINITIONS = {"gateway": ("sigs.k8s.io/gateway-api", "v1.4.0", "config/crd/standard")}
+DEFINITIONS = {
+    "gateway": ("sigs.k8s.io/gateway-api", "v1.4.0", "config/crd/standard"),
+    "cert-manager": ("github.com/cert-manager/cert-manager", "v1.19.1", "deploy/crds"),
+}
 
 
 def programs() -> Path:

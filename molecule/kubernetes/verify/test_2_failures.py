@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -107,23 +108,70 @@ def test_bad_input_sends_nothing(cluster: Any, deploy: Callable[..., Any], name:
     assert cluster.kubectl("get", "deployments,ingresses,services,configmaps,namespaces", "-A", "-o", "name") == before
 
 
-def test_rights_that_are_missing_are_named(cluster: Any, deploy: Callable[..., Any], tmp_path: Path) -> None:
-    cluster.kubectl("-n", "probe", "create", "serviceaccount", "reader")
-    cluster.kubectl(
-        "-n", "probe", "create", "rolebinding", "reader", "--clusterrole=view", "--serviceaccount=probe:reader"
-    )
+@contextmanager
+def somebody(cluster: Any, folder: Path, *roles: str) -> Iterator[Path]:
+    """The kubeconfig of a person who has these ClusterRoles in the app's namespace."""
+    cluster.kubectl("-n", "probe", "create", "serviceaccount", "ann")
     try:
-        token = cluster.kubectl("-n", "probe", "create", "token", "reader").strip()
+        for role in roles:
+            binding = ["create", "rolebinding", f"ann-{role}", f"--clusterrole={role}", "--serviceaccount=probe:ann"]
+            cluster.kubectl("-n", "probe", *binding)
         known = json.loads(Path(cluster.lab["kubeconfig"]).read_text())
-        known["users"][0]["user"] = {"token": token}
-        file = tmp_path / "kubeconfig"
+        known["users"][0]["user"] = {"token": cluster.kubectl("-n", "probe", "create", "token", "ann").strip()}
+        file = folder / "kubeconfig"
         file.write_text(json.dumps(known))
+        yield file
+    finally:
+        bindings = [f"rolebinding/ann-{role}" for role in roles]
+        cluster.kubectl("-n", "probe", "delete", "serviceaccount/ann", *bindings)
+
+
+def test_rights_that_are_missing_are_named(cluster: Any, deploy: Callable[..., Any], tmp_path: Path) -> None:
+    with somebody(cluster, tmp_path, "view") as kubeconfig:
         before = cluster.current()
-        run = deploy(env={"RELEASE": "rights"}, kubernetes_kubeconfig=str(file))
+        run = deploy(env={"RELEASE": "rights"}, kubernetes_kubeconfig=str(kubeconfig))
         assert run.code != 0
         assert "kind: Role" in run.output
         assert 'apiGroups: ["apps"], resources: [deployments], verbs: [create, patch, delete]' in run.output
-        assert token not in run.output
+        assert json.loads(kubeconfig.read_text())["users"][0]["user"]["token"] not in run.output
         assert cluster.current() == before
+
+
+def test_the_rights_that_are_named_are_enough(cluster: Any, deploy: Callable[..., Any], tmp_path: Path) -> None:
+    """For a person who has none at all, in a namespace that somebody else has made."""
+    asked = {"env": {"RELEASE": "1"}, "probe_kubernetes": {"create_namespace": False}}
+    with somebody(cluster, tmp_path) as kubeconfig:
+        asked["kubernetes_kubeconfig"] = str(kubeconfig)
+        refused = deploy(**asked)
+        assert refused.code != 0
+        said = refused.output[refused.output.index("apiVersion: rbac") :]
+        lines = [line.strip() for line in said.splitlines()]
+        last = next(number for number, line in enumerate(lines) if line.startswith("subjects:"))
+        rules = ["  " + line if line.startswith("- ") else line for line in lines[: last + 1]]
+        try:
+            cluster.kubectl("apply", "-f", "-", stdin="\n".join(rules))
+            run = deploy(**asked)
+            assert run.code == 0, run.output
+            assert not deploy(**asked).changed
+            asked["env"] = {"RELEASE": "by ann"}
+            run = deploy(**asked)
+            assert run.code == 0, run.output
+            assert cluster.json("/")["release"] == "by ann"
+        finally:
+            cluster.kubectl("-n", "probe", "delete", "role,rolebinding", "webops-wsgi", check=False)
+    run = deploy()
+    assert run.code == 0, run.output
+
+
+def test_what_is_somebody_else_s_is_left_alone(cluster: Any, deploy: Callable[..., Any]) -> None:
+    cluster.kubectl("create", "namespace", "theirs")
+    cluster.kubectl("-n", "theirs", "create", "service", "clusterip", "probe", "--tcp=80:80")
+    try:
+        told = deploy(probe_kubernetes={"namespace": "theirs"})
+        assert told.code != 0
+        assert "namespace theirs is there, and not of webops.wsgi" in told.output
+        assert "Service probe of namespace theirs is there, and not of webops.wsgi" in told.output
+        labels = json.loads(cluster.kubectl("get", "namespace", "theirs", "-o", "json"))["metadata"]["labels"]
+        assert not any(name.startswith("pod-security") for name in labels)
     finally:
-        cluster.kubectl("-n", "probe", "delete", "serviceaccount/reader", "rolebinding/reader")
+        cluster.kubectl("delete", "namespace", "theirs", "--wait=false")

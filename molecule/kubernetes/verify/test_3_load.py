@@ -9,8 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from kube_clients import WITH_SOCKETS
 
 REQUESTS = 10_000
+ROUTES = ("ingress", "gateway")
 
 
 def on(play: Callable[..., Any], cluster: Any, *env: str, **variables: Any) -> None:
@@ -21,9 +23,9 @@ def on(play: Callable[..., Any], cluster: Any, *env: str, **variables: Any) -> N
         assert cluster.json("/")["release"] == release
 
 
-@pytest.mark.parametrize("route", ["ingress", "gateway"])
+@pytest.mark.parametrize("route", ROUTES)
 def test_three_releases_by_switch_and_back(
-    cluster: Any, deploy: Callable[..., Any], play: Callable[..., Any], route: str
+    cluster: Any, deploy: Callable[..., Any], play: Callable[..., Any], measured: Callable[..., None], route: str
 ) -> None:
     led = {"probe_kubernetes": {"route": route}}
     on(deploy, cluster, f"{route}-0", **led)
@@ -32,32 +34,58 @@ def test_three_releases_by_switch_and_back(
         back = play("--limit", "kubernetes", playbook="kubernetes_rollback", app="probe")
         assert back.code == 0, back.output
         load.until(REQUESTS)
-    print(f"\n{route}, three by switch and back: {load}")
+    measured("three releases by switch, and back", route, load)
     assert load.failed == 0, str(load)
     assert load.total >= REQUESTS
     assert cluster.json("/")["release"] == f"{route}-2"
 
 
-def test_three_releases_pod_by_pod_and_the_same_without_care(cluster: Any, deploy: Callable[..., Any]) -> None:
-    rolling = {"probe_kubernetes": {"strategy": "rolling"}}
-    on(deploy, cluster, "rolling-0", **rolling)
-    with cluster.load() as load:
-        on(deploy, cluster, *(f"rolling-{number}" for number in (1, 2, 3)), **rolling)
+def test_three_releases_by_switch_and_back_with_websockets(
+    cluster: Any, deploy: Callable[..., Any], play: Callable[..., Any], measured: Callable[..., None]
+) -> None:
+    with cluster.load("shop", WITH_SOCKETS) as load:
+        for release in ("2", "3", "4"):
+            run = deploy(app="shop", env={"RELEASE": release})
+            assert run.code == 0, run.output
+        back = play("--limit", "kubernetes", playbook="kubernetes_rollback", app="shop")
+        assert back.code == 0, back.output
         load.until(REQUESTS)
+    measured("three releases by switch, and back, with WebSockets", "gateway", load)
+    assert load.failed == 0, str(load)
+    assert load.by_kind["socket"] > 1000
+    assert cluster.json("/", "shop.example.test")["release"] == "3"
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_three_releases_pod_by_pod_and_back_and_the_same_without_care(
+    cluster: Any, deploy: Callable[..., Any], play: Callable[..., Any], measured: Callable[..., None], route: str
+) -> None:
+    rolling = {"probe_kubernetes": {"strategy": "rolling", "route": route}}
+    first, *others = (f"rolling-{route}-{number}" for number in range(4))
+    on(deploy, cluster, first, **rolling)
+    with cluster.load() as load:
+        on(deploy, cluster, *others, **rolling)
+        back = play("--limit", "kubernetes", playbook="kubernetes_rollback", app="probe", **rolling)
+        assert back.code == 0, back.output
+        load.until(REQUESTS)
+    assert cluster.json("/")["release"] == others[1]
     roll = without_care(cluster)
     with cluster.load() as lossy:
         for number in (1, 2, 3):
-            roll(f"careless-{number}")
+            roll(number)
         lossy.until(REQUESTS)
-    print(f"\nrolling: {load}\nrolling without care: {lossy}")
+    measured("three releases pod by pod, and back", route, load)
+    measured("the same pods without care, three times", route, lossy)
     assert load.failed == 0, str(load)
     assert lossy.failed > 0, str(lossy)
-    right = deploy("--diff", env={"RELEASE": "rolling-3"}, **rolling)
+    right = deploy("--diff", env={"RELEASE": others[1]}, **rolling)
     assert right.code == 0, right.output
     assert "lifecycle" in right.output  # what was taken away by hand is back
 
 
-def test_a_share_of_the_requests_by_weight(cluster: Any, deploy: Callable[..., Any]) -> None:
+def test_a_share_of_the_requests_by_weight(
+    cluster: Any, deploy: Callable[..., Any], measured: Callable[..., None]
+) -> None:
     led = {"route": "gateway", "canary_percent": 20, "canary_seconds": 20}
     on(deploy, cluster, "whole", probe_kubernetes={"route": "gateway"})
     with cluster.load() as load:
@@ -65,7 +93,7 @@ def test_a_share_of_the_requests_by_weight(cluster: Any, deploy: Callable[..., A
         run = deploy(env={"RELEASE": "share"}, probe_kubernetes=led)
         assert run.code == 0, run.output
         load.until(REQUESTS)
-    print(f"\na fifth by weight for 20 s, then all: {load}")
+    measured("a fifth of the requests by weight, then all of them", "gateway", load)
     assert "led 20 % of the requests" in run.output
     assert load.failed == 0, str(load)
     assert cluster.json("/")["release"] == "share"
@@ -73,7 +101,7 @@ def test_a_share_of_the_requests_by_weight(cluster: Any, deploy: Callable[..., A
     assert [backend["name"] for backend in rule["backendRefs"]] == ["probe"]
 
 
-def without_care(cluster: Any) -> Callable[[str], None]:
+def without_care(cluster: Any) -> Callable[[int], None]:
     """Our pods as people write them first: no probes, no wait before they end. Gives what rolls them."""
     pod = cluster.get("deployment", "probe")["spec"]["template"]["spec"]
     cares = ("lifecycle", "startupProbe", "readinessProbe", "livenessProbe")
@@ -87,15 +115,15 @@ def without_care(cluster: Any) -> Callable[[str], None]:
     wait = ["-n", "probe", "rollout", "status", "deployment/probe", "--timeout=120s"]
     cluster.kubectl(*wait)
 
-    def roll(release: str) -> None:
-        cluster.kubectl("-n", "probe", "set", "env", "deployment/probe", "-c", "app", f"RELEASE={release}")
+    def roll(number: int) -> None:
+        cluster.kubectl("-n", "probe", "set", "env", "deployment/probe", "-c", "app", f"TURN={number}")
         cluster.kubectl(*wait)
         time.sleep(2)
 
     return roll
 
 
-def test_a_node_is_emptied(cluster: Any, deploy: Callable[..., Any]) -> None:
+def test_a_node_is_emptied(cluster: Any, deploy: Callable[..., Any], measured: Callable[..., None]) -> None:
     on(deploy, cluster, "drained")
     try:
         with cluster.load() as load:
@@ -108,7 +136,7 @@ def test_a_node_is_emptied(cluster: Any, deploy: Callable[..., Any]) -> None:
             subprocess.run(["docker", "exec", cluster.lab["nodes"]["cp"]["container"], *manager], check=True)
             cluster.kubectl("wait", "--for=condition=Ready", "node/n2", "--timeout=120s")
             load.until(REQUESTS)
-        print(f"\na node drained and rebooted, controllers restarted: {load}")
+        measured("a node drained and started again, the controllers restarted", "ingress", load)
         assert load.failed == 0, str(load)
         pods = cluster.get("pods", "-l", "app.kubernetes.io/component=web", "--field-selector=status.phase=Running")
         assert {pod["spec"]["nodeName"] for pod in pods} == {"cp"}
@@ -116,12 +144,12 @@ def test_a_node_is_emptied(cluster: Any, deploy: Callable[..., Any]) -> None:
         cluster.kubectl("uncordon", "n2")
 
 
-def test_a_pod_is_killed(cluster: Any) -> None:
+def test_a_pod_is_killed(cluster: Any, measured: Callable[..., None]) -> None:
     with cluster.load() as load:
         load.until(300)
         pod = cluster.get("pods", "-l", "app.kubernetes.io/component=web")[0]["metadata"]["name"]
         cluster.kubectl("-n", "probe", "delete", "pod", pod, "--grace-period=0", "--force")
         load.until(2000)
-    print(f"\na pod killed: {load}")
+    measured("a pod killed", "ingress", load)
     # At most what was in flight in it: a request of each client.
     assert load.failed <= 11, str(load)
