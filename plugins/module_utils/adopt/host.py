@@ -132,6 +132,7 @@ class Host:
         if inline := commands.of_shell(program.command):
             text = inline
         if text and scripts.follow(program, text):
+            program.script = "" if inline else first
             program.left.append(f"{first}, a script: what it does beside starting the server")
         return program
 
@@ -163,7 +164,7 @@ class Host:
         app.site = _site_of(places, sites)
         if app.site:
             self._complete(app, app.site, sites)
-        variables_of = {program.where: {**program.environment, **start.environment}}
+        variables_of = {program.script or program.where: {**program.environment, **start.environment}}
         for path in [*program.files, *([] if program.files else [f"{directory}/.env"])]:
             variables_of[path] = variables.parse(self.read(path) or "")
         static = list(app.site.static.values()) if app.site else []

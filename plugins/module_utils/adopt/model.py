@@ -50,6 +50,7 @@ class Program:
         files: Files that more of them are in.
         manager: Who starts it: C(systemd), C(supervisor), or C(emperor), uWSGI's for many files.
         sockets: Units of systemd that listen for it.
+        script: The script that it is started by, which sets variables of its own.
         left: What could not be carried over.
     """
 
@@ -62,6 +63,7 @@ class Program:
     files: list[str] = field(default_factory=list)
     manager: str = "systemd"
     sockets: list[str] = field(default_factory=list)
+    script: str = ""
     left: list[str] = field(default_factory=list)
 
 
