@@ -1,24 +1,38 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Templates rendered on the controller.
 
-The collection's own are compiled once and rendered by an environment of Jinja of our own: Ansible's templating looks at
-each value that a template reads, which with fifty apps took most of a run that had nothing to do. A person's template
-is rendered by Ansible, as C(ansible.builtin.template) does, with all that it knows.
+The collection's own are rendered by an environment of Jinja of our own: Ansible's templating looks at each value that a
+template reads, which with fifty apps took most of a run that had nothing to do. What they are compiled to is kept from
+run to run. A person's template is rendered by Ansible, as C(ansible.builtin.template) does, with all that it knows.
 """
 
 from __future__ import annotations
 
 import functools
 import os
+import pickle
 from collections.abc import Callable, Generator, Mapping
+from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from ansible import constants
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import filter_loader, lookup_loader, test_loader
+from ansible.release import __version__ as ansible_version
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import collection_root, plain
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import (
+    BytecodeCache,
+    Environment,
+    FileSystemBytecodeCache,
+    FileSystemLoader,
+    FunctionLoader,
+    StrictUndefined,
+    Template,
+)
+from jinja2.bccache import Bucket
 from jinja2.runtime import Context
 from jinja2.utils import missing
 
@@ -51,7 +65,7 @@ class Renderer:
             if not Path(path).resolve().is_relative_to(_roles()):
                 return self._by_ansible(path, text, extra)
             if path not in self._compiled:
-                self._compiled[path] = self._environment(os.path.dirname(path)).from_string(text)
+                self._compiled[path] = self._environment(os.path.dirname(path)).compiled(path, text)
             return _with_ends_of(text, self._compiled[path].render(extra))
         except AnsibleError:
             raise
@@ -181,12 +195,39 @@ class _Plugins(dict[str, Any]):
             return default
 
 
+class _Kept(FileSystemBytecodeCache):
+    """What templates are compiled to, on the controller's disk; one that is full or read-only is no fault of a run."""
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        try:
+            super().load_bytecode(bucket)
+        except (OSError, EOFError, ValueError, pickle.UnpicklingError):  # half of it, after a crash
+            bucket.reset()
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        with suppress(OSError):
+            super().dump_bytecode(bucket)
+
+
+@functools.cache
+def _kept() -> BytecodeCache | None:
+    """Where it is kept. Another version of Jinja, or of Ansible's filters, may have a template compiled otherwise."""
+    versions = f"templates-{ansible_version}-{version('jinja2')}"
+    folder = Path(constants.config.get_config_value("ANSIBLE_HOME")).expanduser() / "webops.wsgi" / versions
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return _Kept(str(folder))
+
+
 class _Environment(Environment):
     context_class = _Context
 
     def __init__(self, value: Callable[[str], Any], look_up: Callable[..., str], search: list[str]) -> None:
         super().__init__(
             loader=FileSystemLoader(search),
+            bytecode_cache=_kept(),
             undefined=_Undefined,
             trim_blocks=True,
             finalize=lambda found: "" if found is None else found,
@@ -196,3 +237,7 @@ class _Environment(Environment):
         self.filters = _Plugins({name: _listed(own) for name, own in filters.items()}, filter_loader)
         self.tests = _Plugins(dict(self.tests), test_loader)
         self.globals["lookup"] = look_up
+
+    def compiled(self, path: str, text: str) -> Template:
+        """The template whose file has this text."""
+        return FunctionLoader(lambda _name: (text, path, None)).load(self, path, self.globals)
