@@ -94,8 +94,9 @@ import base64
 from collections.abc import Iterator
 from typing import Any
 
-from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.cluster import Cluster, ClusterError
+from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.cluster import Cluster
 from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.deploy import Deploy
+from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.kubeconfig import ClusterError
 from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.outcome import DeployError, Outcome
 from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
 

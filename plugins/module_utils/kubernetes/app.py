@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes import compare, rights, view
-from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.cluster import FORBIDDEN, Cluster, ClusterError
+from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.cluster import FORBIDDEN, Cluster
+from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.kubeconfig import ClusterError
 from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.lease import alone
 from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.names import NUMBER
 from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.outcome import DeployError, Outcome
@@ -153,7 +154,8 @@ class App:
             yield
         except ClusterError as error:
             if error.status == FORBIDDEN and " cannot " in str(error) and self.objects:
-                self.check_rights()
+                with suppress(ClusterError):
+                    self.check_rights()
             raise DeployError(f'app "{self.name}": {error}') from None
 
     def _watch(self, meanwhile: Callable[[], None]) -> Watch:

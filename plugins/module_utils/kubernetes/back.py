@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes import told
 from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.app import App, Manifest, again
-from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.cluster import ClusterError
 from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.finish import resume, retire_others
+from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.kubeconfig import ClusterError
 from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.names import COMPONENT, NAME, PODS, RELEASE, WEB
 from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.outcome import DeployError
 from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.release import switch

@@ -11,7 +11,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.app import App
-from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.cluster import FORBIDDEN, ClusterError
+from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.cluster import FORBIDDEN
+from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.kubeconfig import ClusterError
 from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.names import CLOSED, maintenance
 from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.outcome import DeployError
 

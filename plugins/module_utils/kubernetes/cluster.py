@@ -10,12 +10,12 @@ kind that is used here the path is known, so nothing needs to be discovered.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.kubeconfig import ClusterError, settings_of
 from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.names import MANAGER
 
 Manifest = dict[str, Any]
@@ -23,7 +23,8 @@ Manifest = dict[str, Any]
 SCALER = f"{MANAGER}/scale"  # of fields that change with a release's turn, and with the load
 TIMEOUT = 30.0  # seconds of one request
 
-NOT_FOUND, FORBIDDEN, CONFLICT = 404, 403, 409
+UNAUTHORIZED, FORBIDDEN, NOT_FOUND, CONFLICT = 401, 403, 404, 409
+NOBODY = '"system:anonymous"'.replace('"', '\\"')  # in what a refusal says, as JSON
 
 
 @dataclass(frozen=True)
@@ -76,18 +77,6 @@ KINDS = {
 }
 
 
-class ClusterError(Exception):
-    """The API server refused something, or could not be asked.
-
-    Attributes:
-        status: The HTTP status; 0 where there was no answer.
-    """
-
-    def __init__(self, message: str, status: int = 0) -> None:
-        super().__init__(message)
-        self.status = status
-
-
 class Cluster:
     """One cluster.
 
@@ -97,24 +86,9 @@ class Cluster:
     """
 
     def __init__(self, kubeconfig: str = "", context: str = "") -> None:
-        try:
-            import urllib3
-            from kubernetes import client, config
-        except ImportError:
-            raise ClusterError(
-                "the Python package kubernetes is missing where the API server is asked from; "
-                "install python3-kubernetes, or kubernetes with pip"
-            ) from None
-        settings = client.Configuration()
-        try:
-            config.load_kube_config(  # type: ignore[no-untyped-call, unused-ignore]
-                config_file=os.path.expanduser(kubeconfig) or None,
-                context=context or None,
-                client_configuration=settings,
-            )
-        except config.ConfigException as error:
-            named = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
-            raise ClusterError(f"{named}: {error}") from None
+        settings = settings_of(kubeconfig, context)
+        import urllib3
+
         self.address = str(settings.host).rstrip("/")
         logins: Any = settings.auth_settings()
         self._headers = {found["key"]: found["value"] for found in logins.values()}
@@ -243,7 +217,12 @@ class Cluster:
         dry: bool = False,
     ) -> Manifest:
         options = {**(query or {}), **({"dryRun": "All"} if dry else {})}
-        found: Manifest = json.loads(self._send(method, path, options, body, content))
+        try:
+            found: Manifest = json.loads(self._send(method, path, options, body, content))
+        except ValueError:
+            raise ClusterError(
+                f"{self.address} answers, and not as the API server of a cluster does; correct server in the kubeconfig"
+            ) from None
         return found
 
     def _send(
@@ -264,6 +243,12 @@ class Cluster:
         except self._failures as error:
             reason = getattr(error, "reason", None) or error
             raise ClusterError(f"{self.address} does not answer: {reason}") from None
+        if answer.status == UNAUTHORIZED or (answer.status == FORBIDDEN and NOBODY.encode() in answer.data):
+            raise ClusterError(
+                f"{self.address} does not know who asks; the token, certificate or login program of the kubeconfig is "
+                "missing, wrong or out of date, as kubectl auth whoami tells",
+                UNAUTHORIZED,
+            )
         if answer.status >= 300:
             raise ClusterError(_message(answer.data), answer.status)
         return bytes(answer.data)

@@ -8,11 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.cluster import (
-    FORBIDDEN,
-    Cluster,
-    ClusterError,
-)
+from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.cluster import FORBIDDEN, Cluster
+from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.kubeconfig import ClusterError
 from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.names import MANAGED, MANAGER
 
 Manifest = dict[str, Any]

@@ -14,7 +14,8 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.cluster import CONFLICT, Cluster, ClusterError
+from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.cluster import CONFLICT, Cluster
+from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.kubeconfig import ClusterError
 
 SECONDS = 60
 RENEWED = 15  # seconds after which it is said again that we are there

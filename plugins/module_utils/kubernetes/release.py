@@ -12,8 +12,8 @@ import copy
 
 from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes import told, view
 from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.app import App, Manifest, again
-from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.cluster import ClusterError
 from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.finish import finish, resume
+from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.kubeconfig import ClusterError
 from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.names import RELEASE
 from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.outcome import DeployError
 from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.watch import NotReadyError

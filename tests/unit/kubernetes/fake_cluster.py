@@ -6,11 +6,8 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.cluster import (
-    CONFLICT,
-    FORBIDDEN,
-    ClusterError,
-)
+from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.cluster import CONFLICT, FORBIDDEN
+from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.kubeconfig import ClusterError
 from ansible_collections.webops.wsgi.plugins.module_utils.kubernetes.names import RELEASE
 
 Manifest = dict[str, Any]
