@@ -20,6 +20,8 @@ PLANTED = ("planted-secret-of-the-probe", "planted-in-a-file", "planted-secret-o
 # Written for Flask and reached by an Ingress; for Django, by the Gateway.
 APPS = ("probe", "shop")
 
+STATUS = ("-o", "/dev/null", "-w", "%{http_code}")
+
 # What the linter asks for and is not done, each with the reason.
 NOT_DONE = {
     "container-image-pull-policy": "images are pinned by digests: a node that has one has the right one",
@@ -28,6 +30,16 @@ NOT_DONE = {
     "pod-networkpolicy": "what an app connects to is its own affair; what connects to it is said",
     "deployment-has-host-podantiaffinity": "topologySpreadConstraints do it, and let more pods than nodes be",
 }
+
+
+def until(condition: Callable[[], bool], seconds: float = 60) -> bool:
+    """Whether something comes true within a while."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.5)
+    return False
 
 
 @pytest.mark.parametrize("app", APPS)
@@ -69,7 +81,53 @@ def test_http_leads_to_https_and_unknown_hosts_nowhere(cluster: Any) -> None:
         told = cluster.curl(f"http://{app}.example.test/seen", "-i")
         assert "308" in told.splitlines()[0]
         assert f"https://{app}.example.test/seen" in told
-    assert cluster.curl("https://other.example.test/", "-o", "/dev/null", "-w", "%{http_code}") == "404"
+    assert cluster.curl("https://other.example.test/", *STATUS) == "404"
+
+
+def test_an_app_is_below_a_path_of_another(cluster: Any, deploy: Callable[..., Any]) -> None:
+    place = {"domains": ["probe.example.test"], "path": "/shop", "below": "probe"}
+    run = deploy(app="shop", shop_place=place, shop_kubernetes={"route": "ingress"})
+    assert run.code == 0, run.output
+    try:
+        assert until(lambda: "style" in cluster.curl("https://probe.example.test/shop/"))
+        seen = cluster.json("/shop/seen")
+        assert (seen["url"], seen["secure"]) == ("https://probe.example.test/shop/seen", True)
+        assert cluster.json("/seen")["url"] == "https://probe.example.test/seen"
+        assert "https://probe.example.test/shop/" in cluster.curl("https://probe.example.test/shop", "-i")
+    finally:
+        back = deploy(app="shop")
+    assert back.code == 0, back.output
+    assert until(lambda: cluster.curl("https://probe.example.test/shop/seen", *STATUS) == "404")
+    assert cluster.json("/seen", "shop.example.test")["host"] == "shop.example.test"
+
+
+def test_an_app_is_closed_and_opened_while_its_pods_go_on(cluster: Any, play: Callable[..., Any]) -> None:
+    def state(wanted: str) -> Any:
+        run = play("--limit", "kubernetes", playbook="kubernetes_maintenance", app="probe", state=wanted)
+        assert run.code == 0, run.output
+        return run
+
+    def answered() -> set[str]:
+        """By both pods, sooner or later."""
+        return {cluster.curl("https://probe.example.test/", *STATUS) for _ in range(10)}
+
+    web = f"probe-{cluster.current()}"
+    try:
+        assert state("on").changed
+        began = time.monotonic()
+        assert until(lambda: answered() == {"503"})
+        print(f"\nclosed {time.monotonic() - began:.1f} s after the run")
+        told = cluster.curl("https://probe.example.test/", "-i").lower()
+        assert "retry-after: 300" in told
+        assert "x-maintenance: on" in told
+        assert "teal" in cluster.curl("https://probe.example.test/static/style.css")
+        time.sleep(12)  # so long its pods are asked whether they are ready
+        assert cluster.get("deployment", web)["status"]["readyReplicas"] == 2
+        assert not state("on").changed
+    finally:
+        state("off")
+    assert until(lambda: answered() == {"200"})
+    assert not state("off").changed
 
 
 def test_a_pod_has_no_token_and_no_services_in_its_variables(cluster: Any) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 SECRET_KEY = os.environ.get("SECRET_KEY", "only for commands")
-ALLOWED_HOSTS = ["shop.example.test"]
+ALLOWED_HOSTS = [".example.test"]
 INSTALLED_APPS = ["django.contrib.staticfiles", "shop"]
 ROOT_URLCONF = "shop.urls"
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
