@@ -28,14 +28,12 @@ def waiting(app: str, what: str, limit: float = 0.0, folder: Path = FOLDER) -> I
         limit: Seconds after which it is given up; 0 where nobody knows.
         folder: Where notes are.
     """
-    _note(folder, app, json.dumps({"app": app, "what": what, "limit": limit, "since": time.time()}))
+    text = json.dumps({"app": app, "what": what, "limit": limit, "since": time.time()})
+    with suppress(OSError):  # a deployment does not fail for want of a note
+        folder.mkdir(mode=0o755, exist_ok=True)
+        (folder / app).write_text(f"{text}\n", encoding="utf-8")
     try:
         yield
     finally:
-        _note(folder, app, "")
-
-
-def _note(folder: Path, app: str, text: str) -> None:
-    with suppress(OSError):  # a deployment does not fail for want of a note
-        folder.mkdir(mode=0o755, exist_ok=True)
-        (folder / app).write_text(text and f"{text}\n", encoding="utf-8")
+        with suppress(OSError):
+            (folder / app).unlink(missing_ok=True)
