@@ -123,6 +123,22 @@ def test_an_app_host_serves_balancers_and_whom_a_person_names(tmp_path: Path) ->
     assert server.location("^~", "/static/").one("alias") == "/srv/api/current/app/src/app/static/"
 
 
+def test_an_app_host_that_has_no_running_app_hangs_up_so_that_a_balancer_asks_another_one(tmp_path: Path) -> None:
+    """With an answer of 502 it would be the fastest of all hosts; without one it is asked again after a while."""
+    found = config(tmp_path, "web1")
+    server = found.server("api.example.com", "10.0.0.21:80")
+    assert ["502", "/__wsgi/gone"] in server.all("error_page")
+    location = server.location("=", "/__wsgi/gone")
+    (gone,) = location.blocks("if")
+    assert (gone.args, gone.one("return")) == (["$wsgi_gone"], "444")
+    assert location.one("rewrite") == "^ /__wsgi/$wsgi_error last"
+    (known,) = [block for block in found.http.blocks("map") if block.args[-1] == "$wsgi_gone"]
+    assert known.args[0] == "$wsgi_local:$upstream_connect_time"
+    (tmp_path / "balancer").mkdir()
+    balancer = config(tmp_path / "balancer", "lb1").server("api.example.com", "443")
+    assert all("502" in args for args in balancer.all("error_page") if "504" in args)
+
+
 def test_methods(tmp_path: Path) -> None:
     for method, directive in {"random_two": "random", "hash": "hash"}.items():
         folder = tmp_path / method

@@ -99,14 +99,15 @@ def holder(balancers, floating) -> Callable[[], list[Any]]:
 
 
 @pytest.fixture
-def without(tmp_path) -> Callable[[str], str]:
-    """The scenario's inventory without a host of the apps."""
+def without(tmp_path) -> Callable[..., str]:
+    """The scenario's inventory without a host, or with one that cannot be reached."""
 
-    def lacking(name: str) -> str:
+    def lacking(name: str, named: bool = False) -> str:
         ours = Path(os.environ["MOLECULE_INVENTORY_FILE"])
         told = yaml.safe_load(ours.read_text(encoding="utf-8"))
         for group in told.values():
-            group.get("hosts", {}).pop(name, None)
+            if group.get("hosts", {}).pop(name, None) is not None and named:
+                group["hosts"][name] = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
         folder = tmp_path / f"without-{name}"
         folder.mkdir()
         (folder / "group_vars").symlink_to((ours.parent / "group_vars").resolve())

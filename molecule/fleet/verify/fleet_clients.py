@@ -47,8 +47,11 @@ def served(host: Any, app: str = "api") -> int:
 
 
 def last_begun(host: Any) -> float:
-    """When the last request of a client began that an app host has answered, as its log has it, in whole seconds."""
-    lines = host.run("tail -n 500 /var/log/nginx/api.access.log | grep -v webops.wsgi").splitlines()
+    """When the last request of a client began that an app host has answered, as its log has it, in whole seconds.
+
+    Uploads are not among them: they begin when a balancer has received them, those too that were under way by then.
+    """
+    lines = host.run("tail -n 500 /var/log/nginx/api.access.log | grep -v -e webops.wsgi -e /upload").splitlines()
     return max(
         datetime.datetime.fromisoformat(line["@timestamp"]).timestamp() - line["nginx.request.time"]
         for line in map(json.loads, lines)

@@ -19,7 +19,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.build.assets import AS
 from ansible_collections.webops.wsgi.plugins.module_utils.build.inputs import PACKAGES
 from ansible_collections.webops.wsgi.plugins.module_utils.host import dns
 from ansible_collections.webops.wsgi.plugins.module_utils.proxy.purge import KEPT_OPEN
-from ansible_collections.webops.wsgi.plugins.plugin_utils.fleet.members import BALANCER
+from ansible_collections.webops.wsgi.plugins.plugin_utils.fleet.members import APP_HOST, BALANCER
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import collection_root, per_location
 from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx import passing
 from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx.balancing import is_sticky
@@ -279,6 +279,8 @@ def _error_target(app: Data) -> str:
 def _error_page(app: Data, statuses: t.Iterable[int]) -> str:
     """What ``error_page`` says of errors of nginx's own."""
     target = _error_target(app)
+    if app.get("tier") == APP_HOST:  # see C(errors.j2)
+        statuses = (status for status in statuses if status != HTTPStatus.BAD_GATEWAY)
     return f"{' '.join(map(str, statuses))} {target}" if target else ""
 
 
