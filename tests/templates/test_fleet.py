@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from ansible_collections.webops.wsgi.plugins.plugin_utils.fleet import haproxy, members, tiers
 from nginx import Config
 from render import app, defaults, render, renderer
@@ -182,6 +184,14 @@ def test_keepalived_has_different_priorities_and_no_preemption() -> None:
     assert all(text.count("nopreempt") == text.count("state BACKUP") == 2 for text in found.values())
     assert "unicast_src_ip 10.0.0.12" in found["lb2"]
     assert "        10.0.0.11\n" in found["lb2"]
+
+
+@pytest.mark.parametrize(("program", "ports"), [("nginx", ["80"]), ("haproxy", ["80", "8404"])])
+def test_an_address_is_given_up_when_a_program_that_serves_does_not_answer(program: str, ports: list[str]) -> None:
+    fleet = members.read("lb1", GROUPS, lambda name: {"balancer_address": ADDRESSES[name]})
+    told = tiers.facts(replace(fleet, program=program))
+    text = render("balancer", "serves.j2", __wsgi_fleet=told, nginx_proxy_http_port=80)
+    assert re.findall(r"\banswers (\d+)", text) == ports
 
 
 def test_the_packet_filter_admits_balancers_and_whom_a_person_names() -> None:

@@ -6,6 +6,7 @@ import subprocess
 import time
 from contextlib import suppress
 
+import pytest
 from fleet_clients import DOMAIN, SAFE, spread_by
 
 # Seconds after which a host that answers nothing has been given up: HAProxy asks three times, and waits each time;
@@ -92,12 +93,13 @@ def test_the_balancer_with_the_address_is_killed(under_load, floating, holder, m
     assert holder() != [active]
 
 
-def test_nginx_of_the_balancer_with_the_address_fails(holder, measured):
+@pytest.mark.parametrize("program", sorted({"nginx", spread_by()}))
+def test_a_program_of_the_balancer_with_the_address_fails(holder, measured, program):
     (active,) = holder()
-    active.run("systemctl stop nginx")
+    active.run(f"systemctl stop {program}")
     took = wait_until(lambda: active not in holder() and len(holder()) == 1, 10)
     measured(f"the address moved in {took:.2f} s")
-    active.run("systemctl start nginx")
+    active.run(f"systemctl start {program}")
     time.sleep(3)
     assert len(holder()) == 1
 
