@@ -85,6 +85,7 @@ class ActionModule(ActionBase):
             return result
         # The apps carry their secrets, so nothing of this result may be displayed, at any verbosity.
         result.update(apps=findings.apps, on_host=findings.on_host, fleet=tiers.facts(fleet), _ansible_no_log=True)
+        result["elsewhere"] = findings.elsewhere
         # What the play does with them from here on; facts may be cached from one run to the next.
         present = [app["name"] for app in findings.apps if app["state"] == "present"]
         result["ansible_facts"] = {rollout.PRESENT: present, rollout.ACTIVATED: None, rollout.FOLLOWS: {}, FACT: {}}

@@ -53,6 +53,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+elsewhere:
+  description: Names of apps that other hosts have, by their C(hosts).
+  returned: success
+  type: list
+  elements: str
 apps:
   description: Every entry of C(wsgi_apps), those to be removed included, with defaults and overrides merged.
   returned: success

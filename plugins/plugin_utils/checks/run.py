@@ -63,12 +63,15 @@ CHECKS = (
 
 @dataclasses.dataclass
 class Findings:
-    """Result of :func:`examine`: the resolved apps, what is wrong, what is only odd, and what the host is to judge."""
+    """Result of :func:`examine`: the resolved apps, what is wrong, what is only odd, what the host is to judge, and the
+    names of apps that other hosts have.
+    """
 
     apps: list[dict[str, t.Any]]
     problems: list[Problem]
     warnings: list[str]
     on_host: dict[str, t.Any] = dataclasses.field(default_factory=dict)
+    elsewhere: list[str] = dataclasses.field(default_factory=list)
 
 
 def examine(
@@ -135,7 +138,8 @@ def examine(
     ours = divide(fleet, [app.data for app in apps], placed)
     names = {data["name"] for data in ours}
     judged_there = {} if fleet.role == BALANCER else places.on_host(app for app in apps if app.data["name"] in names)
-    return Findings(ours, problems, warnings, judged_there)
+    elsewhere = [app.data["name"] for app in apps if app.data["name"] not in names]
+    return Findings(ours, problems, warnings, judged_there, elsewhere)
 
 
 def check_app(app: App) -> t.Iterator[Problem]:

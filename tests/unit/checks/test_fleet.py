@@ -134,6 +134,8 @@ def test_an_app_host_serves_plain_http_to_clients_of_https(base):
 
 
 def test_an_app_is_on_its_hosts_alone(base):
-    assert examined(base, host="web1", app={"hosts": "web2"}).apps == []
+    elsewhere = examined(base, host="web1", app={"hosts": "web2"})
+    assert (elsewhere.apps, elsewhere.elsewhere) == ([], ["api"])
+    assert examined(base, host="web2", app={"hosts": "web2"}).elsewhere == []
     alone = examined(base, host="web1", groups={"wsgi": ["web1", "web2"]}, app={"hosts": "web2"})
     assert (alone.problems, alone.apps) == ([], [])
