@@ -251,6 +251,14 @@ def test_haproxy_keeps_clients_with_a_cookie_from_a_drained_host() -> None:
     assert [(server["weight"], server["disabled"]) for server in found["servers"]] == [(1, False), (1, True)]
 
 
+def test_haproxy_leads_nobody_by_an_answer_that_balancers_keep() -> None:
+    fleet = replace(members.read("lb1", GROUPS, lambda name: {"balancer_address": ADDRESSES[name]}), program="haproxy")
+    settings = {**defaults("balancer"), "sticky": "cookie", "sticky_cookie": "fleet", "static": "balancers"}
+    (divided,) = tiers.divide(fleet, [app("api", nginx=SETTINGS, balancer=settings, hosts="")], {"api": ["web1"]})
+    text = render("balancer", "haproxy-app.cfg.j2", app=divided, __wsgi_host={"drained": {}})
+    assert "    ignore-persist if { path_beg '/static/' }\n" in text
+
+
 def test_certificates_are_looked_for_under_the_names_of_their_apps() -> None:
     apps = [
         {"name": "api", "state": "present", "tls": "letsencrypt"},

@@ -138,7 +138,7 @@ def test_nor_without_the_packet_filter(play, client, named):
     answer = client.get(f"http://{host.ipv4}/", "-H", f"Host: {DOMAIN}", "--max-time", "5")
     back = play("--limit", host.name)
     assert (ran.code, back.code) == (0, 0), ran.output + back.output
-    assert (answer.exit, answer.status) == (52, 0), "nginx hangs up"
+    assert answer.exit in (52, 56), "nginx hangs up"
     assert "wsgi_fleet" in host.run("nft list tables")
 
 

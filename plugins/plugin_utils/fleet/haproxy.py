@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import typing as t
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
-from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx.site import asked_name
+from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx.site import asked_name, static_urls
 
 METHODS = {"round_robin": "roundrobin", "least_conn": "leastconn", "random_two": "random(2)"}
 HASH_KEYS = {"client": "req.hdr(x-real-ip)", "uri": "url"}
@@ -16,7 +16,7 @@ HASH_KEYS = {"client": "req.hdr(x-real-ip)", "uri": "url"}
 SAFE = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE")
 
 
-def backend(app: Mapping[str, t.Any], drained: Collection[str] = ()) -> dict[str, t.Any]:
+def backend(app: dict[str, t.Any], drained: Collection[str] = ()) -> dict[str, t.Any]:
     """What the template needs of an app besides its settings.
 
     Args:
@@ -36,6 +36,7 @@ def backend(app: Mapping[str, t.Any], drained: Collection[str] = ()) -> dict[str
             "headers": {name: quote(value) for name, value in health["health_headers"].items()},
         },
         "sticky": sticky,
+        "kept": list(map(quote, static_urls(app))) if settings["static"] == "balancers" else [],
         "servers": [
             {
                 **server,

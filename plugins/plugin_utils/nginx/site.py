@@ -561,6 +561,11 @@ def static_url(prefix: str) -> str:
     return re.sub("/+", "/", f"/{prefix.strip('/')}/")
 
 
+def static_urls(app: Data) -> list[str]:
+    """Prefixes of the URLs of an app's static files."""
+    return [static["url"] for static in _statics(app)]
+
+
 def _statics(app: Data) -> list[Data]:
     return [_static(app, prefix, folder) for prefix, folder in static_folders(app).items()]
 
