@@ -50,7 +50,10 @@ def alone(cluster: Cluster, namespace: str, app: str, labels: Mapping[str, str])
         yield renew
     finally:
         with suppress(ClusterError):
-            cluster.delete("Lease", namespace, name)
+            # Of one that could not be renewed for a minute it may be another's by now.
+            found = cluster.get("Lease", namespace, name)
+            if found and found["spec"]["holderIdentity"] == me:
+                cluster.delete("Lease", namespace, name)
 
 
 def _take(cluster: Cluster, lease: dict[str, Any]) -> None:
