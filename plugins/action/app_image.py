@@ -37,7 +37,8 @@ def release_files(app: Mapping[str, Any], renderer: Renderer) -> dict[str, File]
     """The files of a release that its image has: none that a deployment may choose, and no secret."""
     root = Path(collection_root())
     templates = root / "roles" / "release" / "templates"
-    found = {name: File(_text(root / "roles/image/files" / name), 0o755) for name in ("enter",)}
+    names = ("enter", "adopt") if app["image"]["containerfile"] else ("enter",)
+    found = {name: File(_text(root / "roles/image/files" / name), 0o755) for name in names}
     for entry in tree_files([dict(app)]):
         name = entry["dest"].partition("/")[2]
         text = entry.get("content") or renderer.render(entry["template"], {"app": app})
@@ -116,5 +117,7 @@ class ActionModule(ActionBase):
             "registry": registry(app),
             "indexes": indexes(app),
             "containerfile": CONTAINERFILE,
+            "own": "/".join(filter(None, (app["source"].get("subdirectory", ""), settings["containerfile"]))),
+            "subdirectory": app["source"].get("subdirectory", ""),
             "timeout": settings["build_timeout"],
         }

@@ -61,6 +61,14 @@ options:
     description: Name of the Containerfile in the context.
     type: str
     default: ""
+  own:
+    description: The app's own Containerfile in its source, which the other one is added to; empty for none.
+    type: str
+    default: ""
+  subdirectory:
+    description: Directory of the source that the app's own Containerfile is about.
+    type: str
+    default: ""
   push:
     description: Whether to send it to the registry.
     type: bool
@@ -169,6 +177,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.webops.wsgi.plugins.module_utils.build.archive import TreeError, unpack
 from ansible_collections.webops.wsgi.plugins.module_utils.image.engine import (
     Build,
     Engine,
@@ -198,6 +207,8 @@ def main() -> None:
             "files": {"type": "dict", "default": {}},
             "archive": TEXT,
             "containerfile": TEXT,
+            "own": TEXT,
+            "subdirectory": TEXT,
             "push": {"type": "bool", "default": False},
             "timeout": {"type": "int", "default": 3600},
             "registry": {
@@ -249,21 +260,19 @@ def _made(module: QuietModule) -> dict[str, Any]:
                 engine.tag(references[0], reference)
     result = {"reference": references[0], "digest": "", **_told(known)}
     if asked["push"]:
-        new, digest = _pushed(engine, references, Registry(**asked["registry"]), result["image"], module.check_mode)
+        new, digest = _pushed(engine, references, Registry(**asked["registry"]), module.check_mode)
         changed = changed or new
         result |= {"digest": digest, "reference": f"{asked['repository']}@{digest}" if digest else references[0]}
     return {"changed": changed, **result, **(_new(references[0]) if changed else {})}
 
 
-def _pushed(engine: Engine, references: list[str], registry: Registry, image: str, check: bool) -> tuple[bool, str]:
+def _pushed(engine: Engine, references: list[str], registry: Registry, check: bool) -> tuple[bool, str]:
     """Whether the registry lacked the image under one of its names, and by which digest it knows it now."""
-    bare = image.removeprefix("sha256:")
-    new = any(engine.pushed(reference, registry).removeprefix("sha256:") != bare for reference in references)
-    digest = ""
-    if not check:
-        for reference in references:  # what the registry has is not sent again
-            digest = engine.push(reference, registry)
-    return new, digest
+    before = [engine.pushed(reference, registry) for reference in references]
+    if check:
+        return "" in before or len(set(before)) > 1, ""
+    after = [engine.push(reference, registry) for reference in references]  # what the registry has is not sent again
+    return before != after, after[-1]
 
 
 def _new(reference: str) -> dict[str, Any]:
@@ -282,19 +291,32 @@ def _build(engine: Engine, asked: dict[str, Any], references: list[str]) -> None
         folder, secret = Path(scratch) / "context", Path(scratch) / "secrets.json"
         folder.mkdir()
         write_secret(secret, json.dumps(secrets))
+        write_context(folder, asked["files"])
+        common: dict[str, Any] = {"references": references, "secret": secret}
+        common |= {name: asked[name] for name in ("labels", "stamp", "platforms")}
+        if asked["own"]:
+            source = Path(scratch) / "source"
+            recipe = _own_recipe(asked, source, folder)
+            engine.build(Build(source / asked["subdirectory"], recipe, beside={"wsgi": folder}, **common))
+            return
         if asked["archive"]:
             shutil.copyfile(asked["archive"], folder / "source.tar.gz")
-        write_context(folder, asked["files"])
-        wanted = Build(
-            folder=folder,
-            containerfile=asked["containerfile"],
-            references=references,
-            labels=asked["labels"],
-            stamp=asked["stamp"],
-            secret=secret,
-            platforms=asked["platforms"],
-        )
-        engine.build(wanted)
+        engine.build(Build(folder, asked["containerfile"], **common))
+
+
+def _own_recipe(asked: dict[str, Any], source: Path, folder: Path) -> str:
+    """Unpack the source; its own Containerfile, with what is added to it, as a file outside of it."""
+    try:
+        with open(asked["archive"], "rb") as stream:
+            unpack(stream, source, asked["stamp"])
+    except TreeError as error:
+        raise EngineError(f"the archive of the source {error}") from None
+    own = source / asked["own"]
+    if own.is_symlink() or not own.is_file():
+        raise EngineError(f'image.containerfile is "{asked["own"]}", which is no file of the source')
+    recipe = folder.parent / "Containerfile"
+    recipe.write_text(own.read_text(encoding="utf-8") + asked["files"][asked["containerfile"]]["text"])
+    return str(recipe)
 
 
 if __name__ == "__main__":

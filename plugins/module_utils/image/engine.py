@@ -55,6 +55,7 @@ class Build:
         stamp: Its time, in seconds since the epoch.
         platforms: What it is for; empty for this machine.
         secret: A file that the build may read and no layer holds.
+        beside: Further contexts by name.
     """
 
     folder: Path
@@ -64,6 +65,7 @@ class Build:
     stamp: int
     secret: Path
     platforms: list[str] = field(default_factory=list)
+    beside: dict[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,7 @@ class Engine:
         command += [part for reference in wanted.references for part in ("--tag", reference)]
         command += [f"--label={key}={value}" for key, value in sorted(wanted.labels.items())]
         command += [f"--secret=id=wsgi,src={wanted.secret}"]
+        command += [f"--build-context={name}={folder}" for name, folder in wanted.beside.items()]
         command += [f"--platform={','.join(wanted.platforms)}"] if wanted.platforms else []
         if self.name == "docker":
             # An attestation has the time of the build in it.
@@ -135,16 +138,26 @@ class Engine:
             raise EngineError(f"{self.name} could not name the image {other}: {_end(done)}")
 
     def pushed(self, reference: str, registry: Registry) -> str:
-        """The digest of the image's configuration that a registry has under a name; empty when there is none."""
+        """The digest of the manifest that a registry has under a name; empty when there is none, or of several."""
         with self._credentials(reference, registry) as (options, environment):
-            insecure = [] if self.name == "podman" or not registry.insecure else ["--insecure"]
-            options = [*(options if self.name == "podman" else []), *insecure]
-            done = self._run("manifest", "inspect", *options, reference, environment=environment)
+            if self.name == "podman":
+                return self._pushed_by_podman(reference, options)
+            insecure = ["--insecure"] if registry.insecure else []
+            done = self._run("manifest", "inspect", "--verbose", *insecure, reference, environment=environment)
+        told = json.loads(done.stdout) if done.returncode == 0 else {}
+        return str(told["Descriptor"]["digest"]) if "Descriptor" in told else ""
+
+    def _pushed_by_podman(self, reference: str, options: list[str]) -> str:
+        """Its C(manifest inspect) refuses an image, and C(manifest add) asks for the digest of one."""
+        name = f"localhost/webops-wsgi-asks-{os.getpid()}"
+        self._run("manifest", "create", name)
         try:
-            told = json.loads(done.stdout)
-        except ValueError:
-            return ""
-        return str(told.get("config", {}).get("digest", "")) if done.returncode == 0 else ""
+            if self._run("manifest", "add", *options, name, f"docker://{reference}").returncode:
+                return ""
+            found = json.loads(self._run("manifest", "inspect", name).stdout)["manifests"]
+            return str(found[0]["digest"]) if len(found) == 1 else ""
+        finally:
+            self._run("manifest", "rm", name)
 
     def push(self, reference: str, registry: Registry) -> str:
         """Push an image; returns the digest by which the registry knows it.

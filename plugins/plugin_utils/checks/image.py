@@ -74,4 +74,17 @@ def check_push(app: App) -> t.Iterator[Problem]:
         )
 
 
-CHECKS = (check_base, check_names, check_push)
+def check_containerfile(app: App) -> t.Iterator[Problem]:
+    """A file of a source that has files, in it."""
+    own = _set(app, "containerfile")
+    if not isinstance(own, str) or not own or not app.usable("source"):
+        return
+    where = f"{app.setting('image', 'containerfile')} is {show(own)}"
+    if own.startswith("/") or ".." in own.split("/") or re.search(r"[\s,]", own):
+        yield app.problem(f"{where}, which is not a path in the source", "write it as in docker/Dockerfile")
+    elif "package" in app.data["source"]:
+        text = f"{where}, and source names a package, which has no such file"
+        yield app.problem(text, "write source: {path: ...} or {git: ...}, or remove it")
+
+
+CHECKS = (check_base, check_names, check_push, check_containerfile)

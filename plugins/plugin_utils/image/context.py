@@ -23,6 +23,7 @@ HOME = "/wsgi"  # of the app in the image: what a release's directory is on a ho
 SOCKETS = "/run/wsgi"  # where its socket is, unless $WSGI_SOCKET says otherwise
 CONTAINERFILE = "Containerfile"
 SOURCE = "source.tar.gz"
+ADDED = "wsgi"  # by which a recipe of the app's own finds what is not in its source
 INPUTS_LABEL = "webops.wsgi.inputs"  # on an image: the name of what it was made from
 STOP_LABEL = "webops.wsgi.stop-timeout"  # how many seconds its server may take to end
 DEFAULT_PYTHON = "3.13"  # that the default base image has
@@ -88,15 +89,20 @@ def context(
     stamp = stamp_of(inputs.source)
     # Its indexes, which may have passwords, are told the stage as a secret.
     shown = replace(inputs, stamp=stamp, version=version, index_url="", extra_index_urls=[], ca_bundle="")
-    files = {f"program/{name}": File(text) for name, text in parts.program().items()}
-    files["inputs.json"] = File(_json(shown))
-    files |= {f"release/{name}": file for name, file in release.items()}
-    files[CONTAINERFILE] = File(containerfile(app, shown, uv_version))
-    # The archive is not looked at: what is in it has a name already. What git says of it changes with other commits.
-    counted = {**files, "inputs.json": File(_json(replace(shown, version="")))}
+    files = {f"release/{name}": file for name, file in release.items()}
+    if app["image"]["containerfile"]:
+        files[CONTAINERFILE] = File(added(app))
+        counted = files
+    else:
+        files |= {f"program/{name}": File(text) for name, text in parts.program().items()}
+        files["inputs.json"] = File(_json(shown))
+        files[CONTAINERFILE] = File(containerfile(app, shown, uv_version))
+        # What git says of a source changes with other commits.
+        counted = {**files, "inputs.json": File(_json(replace(shown, version="")))}
     shape = [
         FORMAT,
-        inputs.source,
+        inputs.source,  # the archive is not looked at: what is in it has a name already
+        app["image"]["containerfile"],
         app["image"]["labels"],
         sorted((name, file.text, file.mode) for name, file in counted.items()),
     ]
@@ -143,6 +149,35 @@ def containerfile(app: Mapping[str, Any], inputs: BuildInputs, uv_version: str) 
         f"COPY release/ {HOME}/",
         *(f"ENV {name}={_quoted(value)}" for name, value in environment(app).items()),
         f"WORKDIR {folder}",
+        *_started(app),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def added(app: Mapping[str, Any]) -> str:
+    """What is added to the recipe that an app has of its own, whose last stage has the code where it works."""
+    own = {name: value for name, value in environment(app).items() if name != "PATH"}
+    lines = [
+        "",
+        "# Added by webops.wsgi: what its releases bring, and where they find the code and the interpreter.",
+        "USER 0:0",
+        "# A further context of the build.",
+        "# hadolint ignore=DL3022",
+        f"COPY --from={ADDED} release/ {HOME}/",
+        f"RUN {HOME}/adopt {app['server']['name']}",
+        f"ENV PATH={HOME}/app/venv/bin:$PATH",
+        *(f"ENV {name}={_quoted(value)}" for name, value in own.items()),
+        *_started(app),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _started(app: Mapping[str, Any]) -> list[str]:
+    """How its containers run, end and are asked."""
+    settings = app["image"]
+    return [
         f"USER {settings['user']}:{settings['user']}",
         # Every server of this collection ends by it once the requests in progress are answered.
         "STOPSIGNAL SIGTERM",
@@ -150,9 +185,7 @@ def containerfile(app: Mapping[str, Any], inputs: BuildInputs, uv_version: str) 
         f'CMD ["{HOME}/app/venv/bin/python", "-I", "{HOME}/check/healthy.py"]',
         f'ENTRYPOINT ["{HOME}/enter"]',
         f'CMD ["{HOME}/start"]',
-        "",
     ]
-    return "\n".join(lines)
 
 
 def environment(app: Mapping[str, Any]) -> dict[str, str]:

@@ -42,10 +42,11 @@ APP: dict[str, Any] = {
     "system_packages": [],
     "build_packages": [],
     "python": {"version": ""},
-    "server": {"stop_timeout": 40},
+    "server": {"name": "gunicorn", "stop_timeout": 40},
     "image": {
         "base": "python:{python}-slim",
         "packages": [],
+        "containerfile": "",
         "user": 10001,
         "health_timeout": 5,
         "labels": {},
@@ -110,6 +111,21 @@ def test_the_final_stage_has_no_compiler_and_no_secret() -> None:
 def test_a_linter_of_containerfiles_finds_nothing(tmp_path: Path) -> None:
     file = tmp_path / "Containerfile"
     file.write_text(recipe(changed(build_packages=["build-essential"], system_packages=["libpq5"])), encoding="utf-8")
+    done = subprocess.run(["hadolint", str(file)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_containerfile_of_the_app_s_own_is_added_to(tmp_path: Path) -> None:
+    own = made(changed(image={"containerfile": "Dockerfile"}))
+    text = own.files["Containerfile"].text
+    assert "FROM" not in text
+    assert "COPY --from=wsgi release/ /wsgi/" in text
+    assert "RUN /wsgi/adopt gunicorn" in text
+    assert "USER 10001:10001" in text
+    assert not [name for name in own.files if name.startswith("program/")]
+    assert own.name != made(changed(image={"containerfile": "docker/Dockerfile"})).name
+    file = tmp_path / "Containerfile"
+    file.write_text(f"FROM python:3.13-slim\nWORKDIR /app\nCOPY . .\n{text}", encoding="utf-8")
     done = subprocess.run(["hadolint", str(file)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
