@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -32,6 +33,7 @@ from ansible_collections.webops.wsgi.plugins.plugin_utils.sources import cache
 from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.model import Source, SourceError
 from ansible_collections.webops.wsgi.plugins.plugin_utils.sources.resolve import resolve
 
+NGINX, CERTBOT = project.NGINX, project.CERTBOT
 GENERATION = "@GENERATION@"  # stands for the name of nginx's tree in its files
 # What templates of nginx ask of a host, as its container has it.
 CONTAINER_HOST = {"ipv6": False, "release": "13", "nginx_version": "", "orphans": [], "drained": {}}
@@ -82,24 +84,36 @@ class ActionModule(ActionBase):
         stack: ExitStack,
     ) -> dict[str, Any]:
         tree, tree_name = self._tree(apps, renderer)
+        acme = plain(arguments["acme"])
         packages = [name for name in plain(arguments["packages"]) if name not in NOT_IN_A_CONTAINER]
-        nginx = project.nginx_image(settings["nginx_base"], packages, _role_file("edge"))
-        image = f"localhost/{settings['project']}-nginx:{project.name_of(nginx)}"
-        http, https = map(int, arguments["ports"])
-        ports = [f"{http}:{http}"]
-        if any(app["scheme"] == "https" for app in apps):
-            ports += [f"{https}:{https}", *([f"{https}:{https}/udp"] if arguments.get("http3") else [])]
-        files = {f"images/nginx/{name}": file for name, file in nginx.items()}
+        images = {NGINX: project.nginx_image(settings["nginx_base"], packages, _role_file("edge"), acme["webroot"])}
+        orders = certificates.orders(apps, acme["webroot"], acme["agree_tos"])
+        if orders:
+            images[CERTBOT] = project.certbot_image(settings["nginx_base"], _role_file("certificates"))
+        named = {
+            name: f"localhost/{settings['project']}-{name}:{project.name_of(made)}" for name, made in images.items()
+        }
+        files = {f"images/{name}/{part}": file for name, made in images.items() for part, file in made.items()}
+        # Nobody but their owner looks into the project's directory, and certbot reads them as a user of its own.
+        files |= {f"secrets/certbot/{name}.ini": File(order, 0o444) for name, order in orders.items()}
         if any(app["compose"]["development"] for app in apps):
             files["development/develop.py"] = File(_role_file("develop.py"))
+        proxy = {
+            "image": named[NGINX],
+            "ports": _ports(arguments, apps),
+            "certbot": named.get(CERTBOT, ""),
+            "webroot": acme["webroot"],
+            "ca_bundle": acme["ca_bundle"],
+        }
         return {
             "apps": [self._app(app, renderer, stack) for app in apps],
             "project": {
-                "base": project.base(apps, settings, {"image": image, "ports": ports}),
+                "base": project.base(apps, settings, proxy),
                 "files": {name: asdict(file) for name, file in files.items()},
                 "tree": tree,
                 "tree_name": tree_name,
                 "certificates": certificates.wanted(apps, renderer.source),
+                "orders": {name: _digest(order) for name, order in orders.items()},
                 "who": caller(),
             },
             "masked": [
@@ -109,6 +123,7 @@ class ActionModule(ActionBase):
                     *app["secrets"].values(),
                     *app["credentials"].values(),
                     app["image"]["registry_password"],
+                    app["certbot"]["eab_hmac_key"],
                 )
                 if len(value) >= MASKED_LENGTH
             ],
@@ -176,6 +191,18 @@ class ActionModule(ActionBase):
         remote_tmp = self._make_tmp_path()
         stack.callback(self._remove_tmp_path, remote_tmp)
         return send_source(self, app, source, remote_tmp)
+
+
+def _ports(arguments: Mapping[str, Any], apps: list[dict[str, Any]]) -> list[str]:
+    """What nginx's container publishes."""
+    http, https = map(int, arguments["ports"])
+    if not any(app["scheme"] == "https" for app in apps):
+        return [f"{http}:{http}"]
+    return [f"{http}:{http}", f"{https}:{https}", *([f"{https}:{https}/udp"] if arguments.get("http3") else [])]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _role_file(name: str) -> str:

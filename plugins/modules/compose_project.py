@@ -38,6 +38,23 @@ options:
     description: Whether it listens for HTTP/3 as well.
     type: bool
     default: false
+  acme:
+    description: How authorities are asked for certificates.
+    type: dict
+    default: {}
+    suboptions:
+      webroot:
+        description: Where nginx looks for the answer to an authority's challenge.
+        type: path
+        default: /var/www/acme
+      agree_tos:
+        description: Whether the terms of authorities are agreed to.
+        type: bool
+        default: true
+      ca_bundle:
+        description: File of the host with the authorities that certbot trusts; empty for Debian's.
+        type: str
+        default: ""
   rollback:
     description: App to the release that it goes back to, or to C(previous); nothing else is done then.
     type: dict
@@ -85,9 +102,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.webops.wsgi.plugins.module_utils.compose.deploy import App, Deployment, Report, Wanted
+from ansible_collections.webops.wsgi.plugins.module_utils.compose.deploy import Deployment
 from ansible_collections.webops.wsgi.plugins.module_utils.compose.engine import ComposeError, Engine
 from ansible_collections.webops.wsgi.plugins.module_utils.compose.layout import Paths
+from ansible_collections.webops.wsgi.plugins.module_utils.compose.model import App, Report, Wanted
 from ansible_collections.webops.wsgi.plugins.module_utils.host.lock import LockedError, lock
 from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
 from ansible_collections.webops.wsgi.plugins.module_utils.release.health import Health, ask_through_proxy
@@ -105,6 +123,15 @@ def main() -> None:
             "packages": {"type": "list", "elements": "str", "default": []},
             "ports": {"type": "list", "elements": "int", "default": [80, 443]},
             "http3": {"type": "bool", "default": False},
+            "acme": {
+                "type": "dict",
+                "default": {},
+                "options": {
+                    "webroot": {"type": "path", "default": "/var/www/acme"},
+                    "agree_tos": {"type": "bool", "default": True},
+                    "ca_bundle": {"type": "str", "default": ""},
+                },
+            },
             "rollback": {"type": "dict", "default": {}},
             "wanted": {"type": "raw"},
         },

@@ -130,6 +130,28 @@ class Engine:
         """What nginx's container does as root; returns what it printed."""
         return self._compose("exec", "-T", "nginx", "edge", *arguments).stdout.strip()
 
+    def issued(self) -> dict[str, str]:
+        """By app, with which settings an authority has given the certificate that certbot has."""
+        done = self._run([*self._command(), "exec", "-T", "certbot", "certificates", "issued"])
+        return dict(line.split(maxsplit=1) for line in done.stdout.splitlines()) if done.returncode == 0 else {}
+
+    def certify(self, app: str) -> None:
+        """Have certbot ask for an app's certificate.
+
+        Raises:
+            ComposeError: There is none; the message is certbot's.
+        """
+        done = self._run([*self._command(), "exec", "-T", "certbot", "certificates", "once", app])
+        if done.returncode:
+            raise ComposeError(
+                f"has no certificate of an authority, and nginx shows one that nobody vouches for: {_end(done, LINES)}"
+            )
+
+    def volume(self, name: str) -> Path:
+        """Where a volume of the project lies on the host."""
+        done = self._run(["docker", "volume", "inspect", "--format", "{{.Mountpoint}}", f"{self.project}_{name}"])
+        return Path(done.stdout.strip() or "/nonexistent")
+
     def try_tree(self, tree: str) -> None:
         """See that nginx takes a tree, in a container of its own.
 

@@ -6,15 +6,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.webops.wsgi.plugins.module_utils.compose.engine import Container, Engine
 from ansible_collections.webops.wsgi.plugins.module_utils.compose.layout import FAILED, Paths
+from ansible_collections.webops.wsgi.plugins.module_utils.compose.model import RUNNING
 from ansible_collections.webops.wsgi.plugins.module_utils.host.processes import children, proportional
 from ansible_collections.webops.wsgi.plugins.module_utils.release import layout
 from ansible_collections.webops.wsgi.plugins.module_utils.release.status import certificate_days, disk_used, history
 
-RUNNING = "running"
 ABSENT = Container("", "", "absent")
 
 
@@ -57,7 +58,13 @@ def _row(paths: Paths, engine: Engine, app: str, url: str, containers: Mapping[s
         "previous": [other for other in paths.good(app) if other != number],
         "failed": [other for other in paths.numbers(app) if paths.is_marked(app, other, FAILED)],
         "disk_bytes": disk_used(paths.app(app)),
-        "certificate_days": certificate_days(paths.root / "secrets" / "tls" / app / "fullchain.pem"),
+        "certificate_days": certificate_days(_certificate(paths, engine, app)),
         "history": history(layout.Paths(root=paths.root / "apps"), app),
         "url": url,
     }
+
+
+def _certificate(paths: Paths, engine: Engine, app: str) -> Path:
+    """The certificate that clients see: an authority's, or until there is one our own."""
+    issued = engine.volume("certificates") / "live" / app / "fullchain.pem"
+    return issued if issued.exists() else paths.root / "secrets" / "tls" / app / "fullchain.pem"

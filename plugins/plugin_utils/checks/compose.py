@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ansible_collections.webops.wsgi.plugins.plugin_utils.compose.project import NGINX
+from ansible_collections.webops.wsgi.plugins.plugin_utils.compose.project import CERTBOT, NGINX
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import Problem, show
 from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx.site import merged_locations, outside, static_folders
 
@@ -29,6 +29,7 @@ SETTINGS = {  # of the release, where a value of theirs asks for something
     "writable_paths": "write to the state directory, or mount a volume in a service of your own",
 }
 
+OWN_NAMES = (NGINX, CERTBOT, "tls")  # of services, and of what lies beside the secrets of apps
 OWN_VARIABLES = ("CREDENTIALS_DIRECTORY", "WSGI_APP", "WSGI_RELEASE", "WSGI_RELEASE_DIR", "WSGI_SOCKET")
 
 
@@ -67,20 +68,29 @@ def _project(apps: list[Mapping[str, Any]], settings: Mapping[str, Any]) -> Iter
         if not _SERVICE.fullmatch(service) or not isinstance(lines, dict):
             text = f"compose_services has {show(service)}, which is not a service"
             yield Problem("", text, "write name: {image: ...}, in Compose's words")
-        elif service == NGINX or any(service == app["name"] or service.startswith(f"{app['name']}-") for app in apps):
+        elif service in (NGINX, CERTBOT) or any(
+            service == app["name"] or service.startswith(f"{app['name']}-") for app in apps
+        ):
             text = f"compose_services has {show(service)}, which is a name of the project's own"
             yield Problem("", text, "choose another name")
 
 
 def _app(app: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[Problem]:
-    for text, fix in (*_lacking(app), *_served(app), *_beside(app, settings["services"])):
+    found = (
+        *_lacking(app),
+        *_served(app),
+        *_certified(app, settings),
+        *_built(app),
+        *_beside(app, settings["services"]),
+    )
+    for text, fix in found:
         yield Problem(app["name"], text, fix)
 
 
 def _lacking(app: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What Compose has no word for."""
-    if app["name"] == NGINX:
-        yield f"name is {show(app['name'])}, which is the service that clients meet", "choose another name"
+    if app["name"] in OWN_NAMES:
+        yield f"name is {show(app['name'])}, which is a name of the project's own", "choose another name"
     for key, fix in KEYS.items():
         if app[key]:
             yield f"{key} is set, and a Compose project does not have it", fix
@@ -94,9 +104,6 @@ def _lacking(app: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _served(app: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What nginx cannot do in a container of its own."""
-    if app["tls"] == "letsencrypt":
-        fix = "write tls: provided, with a certificate of your own, selfsigned, or off behind a proxy that has one"
-        yield 'tls is "letsencrypt", and a Compose project asks no authority', fix
     for folder in static_folders(app).values():
         if outside(app, folder):
             fix = "let the app send these files, or deploy it to a host"
@@ -104,6 +111,36 @@ def _served(app: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if "journal" in {settings["access_log"] for settings in merged_locations(app["nginx"]).values()}:
         fix = "remove it: what nginx logs goes where compose_logging says"
         yield 'nginx.access_log is "journal", which a container does not have', fix
+
+
+def _certified(app: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What the project's certbot cannot ask an authority for."""
+    acme = app["certbot"]
+    if app["tls"] != "letsencrypt" or app["path"] != "/":
+        return
+    if _is_loopback(settings["publish"]):
+        text = f'tls is "letsencrypt", and at compose_publish, {settings["publish"]}, no authority reaches nginx'
+        yield text, "write compose_publish: 0.0.0.0, or on a laptop tls: selfsigned"
+    if acme["challenge"] != "http-01":
+        text = f"certbot.challenge is {show(acme['challenge'])}, and the project's certbot answers http-01 alone"
+        yield text, "write challenge: http-01, or tls: provided with a certificate that another program renews"
+    if acme["fallbacks"]:
+        yield "certbot.fallbacks is set, and the project's certbot asks one authority", "remove it"
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def _built(app: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """An image that the project cannot build."""
+    own = app["image"]["containerfile"]
+    if own and not app["source"].get("image"):
+        fix = "build and push it with webops.wsgi.image, and write source: {image: ...} and runtime: container"
+        yield f"image.containerfile is {show(own)}, and a project builds its images itself", fix
 
 
 def _beside(app: Mapping[str, Any], services: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -1,7 +1,8 @@
 # Copyright (c) webops.wsgi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The certificates that nginx of a Compose project shows clients: a person's own, or one that nobody has signed."""
+"""The certificates that nginx of a Compose project shows clients: a person's own, one that nobody has signed, or an
+authority's, of which the project's certbot is told how to ask for it."""
 
 from __future__ import annotations
 
@@ -12,8 +13,10 @@ from collections.abc import Callable, Iterable, Mapping
 from ipaddress import ip_address
 from typing import Any
 
+from ansible_collections.webops.wsgi.plugins.module_utils.certificates.model import LETS_ENCRYPT_STAGING
 from ansible_collections.webops.wsgi.plugins.module_utils.host import dns
 
+AUTHORITY = "letsencrypt"  # value of tls
 DAYS = 800  # some clients take none of more than 825
 
 
@@ -34,6 +37,41 @@ def wanted(apps: Iterable[Mapping[str, Any]], read: Callable[[str], str]) -> dic
         else:
             found[app["name"]] = _own(sorted(app["domains"]))
     return found
+
+
+def orders(apps: Iterable[Mapping[str, Any]], webroot: str, agree_tos: bool) -> dict[str, str]:
+    """By app whose certificate an authority gives, how certbot is to ask it, as a configuration file of certbot's.
+
+    A file, since a key that binds an account to an authority would show on a command line.
+
+    Args:
+        apps: The resolved apps.
+        webroot: Where nginx looks for the answer to the authority's challenge.
+        agree_tos: Whether the terms of the authority are agreed to.
+    """
+    asked = [app for app in apps if app["tls"] == AUTHORITY and app["path"] == "/" and app["domains"]]
+    return {app["name"]: _order(app, webroot, agree_tos) for app in asked}
+
+
+def _order(app: Mapping[str, Any], webroot: str, agree_tos: bool) -> str:
+    acme = app["certbot"]
+    told = {
+        "non-interactive": "true",
+        "authenticator": "webroot",
+        "webroot-path": webroot,
+        "cert-name": app["name"],
+        "domains": ", ".join(sorted(app["domains"])),
+        "server": LETS_ENCRYPT_STAGING if acme["staging"] else acme["acme_directory"],
+        "key-type": acme["key_type"],
+        "keep-until-expiring": "true",
+        "renew-with-new-domains": "true",
+        **({"agree-tos": "true"} if agree_tos else {}),
+        **({"email": acme["email"], "no-eff-email": "true"} if acme["email"] else {}),
+        **({} if acme["email"] else {"register-unsafely-without-email": "true"}),
+        **({"preferred-profile": acme["profile"]} if acme["profile"] else {}),
+        **({"eab-kid": acme["eab_kid"], "eab-hmac-key": acme["eab_hmac_key"]} if acme["eab_kid"] else {}),
+    }
+    return "".join(f"{name} = {value}\n" for name, value in told.items())
 
 
 def _digest(value: Any) -> str:

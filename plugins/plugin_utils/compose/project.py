@@ -24,6 +24,8 @@ from ansible_collections.webops.wsgi.plugins.plugin_utils.managers.processes imp
 
 NUMBER = "@RELEASE@"
 NGINX = "nginx"  # the service that clients meet
+CERTBOT = "certbot"  # the service that asks authorities for certificates
+CERTBOT_USER = 10002
 NONE = "none"  # network of an app that needs nobody
 APP_LABEL = "webops.wsgi.app"
 DEVELOPMENT_PORT = 8000  # that develop.py listens on
@@ -251,22 +253,37 @@ def enter(inputs: BuildInputs) -> str:
 
 
 def base(apps: Iterable[Mapping[str, Any]], settings: Mapping[str, Any], proxy: Mapping[str, Any]) -> dict[str, Any]:
-    """What C(compose.yaml) has beside releases: nginx, volumes, and what a person wrote.
+    """What C(compose.yaml) has beside releases: nginx, certbot, volumes, and what a person wrote.
 
     Args:
         apps: The resolved apps.
         settings: The role's variables, without its prefix.
-        proxy: What nginx's container is to be: C(image), and C(ports) that it listens on.
+        proxy: What nginx's container is to be: C(image), and C(ports) that it listens on. Where an authority is asked
+            for certificates, C(certbot), the image of its container, C(webroot), which both share, and C(ca_bundle),
+            a file of the host with the authorities that certbot trusts, if it is not to trust Debian's.
     """
     present = list(apps)
     volumes: dict[str, Any] = {"cache": {}}
     for app in present:
         volumes |= {f"{app['name']}-run": {}, f"{app['name']}-state": {}}
-    nginx: dict[str, Any] = {
-        "image": proxy["image"],
-        "build": {"context": "./images/nginx", "dockerfile": CONTAINERFILE},
-        "pull_policy": "never",
-        **PLAIN,
+    services = {NGINX: _nginx(present, settings, proxy)}
+    if proxy.get("certbot"):
+        services[CERTBOT] = _certbot(proxy)
+        services[NGINX]["volumes"] += ["certificates:/certificates", f"acme:{proxy['webroot']}"]
+        volumes |= {"certificates": {}, "acme": {}}
+    for service in services.values():
+        if settings["logging"]:
+            service["logging"] = settings["logging"]
+    return {
+        "name": settings["project"],
+        "services": {**services, **settings["services"]},
+        "volumes": {**volumes, **{name: {} for name in settings["volumes"]}},
+    }
+
+
+def _nginx(apps: list[Mapping[str, Any]], settings: Mapping[str, Any], proxy: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **_own(NGINX, proxy["image"]),
         "cap_add": NGINX_CAPABILITIES,
         # Requests in progress are answered.
         "stop_signal": "SIGQUIT",
@@ -275,44 +292,80 @@ def base(apps: Iterable[Mapping[str, Any]], settings: Mapping[str, Any], proxy: 
         "volumes": [
             "./apps:/srv:ro",
             "./nginx:/etc/nginx/project:ro",
-            "./secrets/tls:/etc/nginx/tls:ro",
+            "./secrets/tls:/etc/nginx/own-tls:ro",
             "./maintenance:/etc/nginx/maintenance:ro",
             "cache:/var/cache",
-            *(f"{app['name']}-run:/sockets/{app['name']}" for app in present),
+            *(f"{app['name']}-run:/sockets/{app['name']}" for app in apps),
             # Of new volumes, root gives the app what belongs to it.
-            *(f"{app['name']}-state:/state/{app['name']}" for app in present),
+            *(f"{app['name']}-state:/state/{app['name']}" for app in apps),
         ],
         "tmpfs": ["/run", "/tmp:mode=1777", "/var/lib/nginx", "/var/log/nginx"],
         "healthcheck": {"test": ["CMD", "edge", "healthy"], "interval": "3s", "timeout": "5s"},
     }
-    if settings["logging"]:
-        nginx["logging"] = settings["logging"]
-    return {
-        "name": settings["project"],
-        "services": {NGINX: nginx, **settings["services"]},
-        "volumes": {**volumes, **{name: {} for name in settings["volumes"]}},
+
+
+def _certbot(proxy: Mapping[str, Any]) -> dict[str, Any]:
+    found = {
+        **_own(CERTBOT, proxy["certbot"]),
+        "user": f"{CERTBOT_USER}:{CERTBOT_USER}",
+        "volumes": ["./secrets/certbot:/etc/wsgi-certbot:ro", "certificates:/certificates", f"acme:{proxy['webroot']}"],
+        "tmpfs": ["/tmp:mode=1777,nosuid,nodev"],
+        # nginx answers the authority, and gives certbot the volumes.
+        "depends_on": {NGINX: {"condition": "service_healthy"}},
     }
+    if proxy["ca_bundle"]:
+        found["volumes"].append(f"{proxy['ca_bundle']}:/etc/authorities.pem:ro")
+        found["environment"] = {"REQUESTS_CA_BUNDLE": "/etc/authorities.pem"}
+    return found
 
 
-def nginx_image(base_image: str, packages: Iterable[str], edge: str) -> dict[str, File]:
-    """The build context of the image of nginx: Debian's, as on hosts."""
+def _own(name: str, image: str) -> dict[str, Any]:
+    """A service of an image that the project builds of Debian's packages."""
+    build = {"context": f"./images/{name}", "dockerfile": CONTAINERFILE}
+    return {"image": image, "build": build, "pull_policy": "never", **PLAIN}
+
+
+def debian_image(title: str, base_image: str, packages: Iterable[str], more: Iterable[str]) -> str:
+    """The recipe of an image with Debian's packages, as on hosts."""
     names = " ".join(shlex.quote(name) for name in packages)
     lines = [
-        "# nginx of a Compose project, written by webops.wsgi",
+        f"# {title} of a Compose project, written by webops.wsgi",
         f"FROM {base_image}",
         "# The distribution of the base says which versions these are.",
         "# hadolint ignore=DL3008",
         "RUN apt-get update -qq \\",
         f"    && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends {names} \\",
-        "    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* \\",
-        "    && ln -sfn wsgi/nginx.conf /etc/nginx/nginx.conf \\",
-        "    && ln -sfn project/current /etc/nginx/wsgi",
+        "    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*",
+        *more,
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def nginx_image(base_image: str, packages: Iterable[str], edge: str, webroot: str) -> dict[str, File]:
+    """The build context of the image of nginx."""
+    more = [
+        "RUN ln -sfn wsgi/nginx.conf /etc/nginx/nginx.conf \\",
+        "    && ln -sfn project/current /etc/nginx/wsgi \\",
+        "    && ln -sfn /run/tls /etc/nginx/tls",
+        f"ENV CERTBOT_USER={CERTBOT_USER} WEBROOT={webroot}",
         "COPY edge /usr/local/bin/edge",
         'ENTRYPOINT ["/usr/local/bin/edge"]',
         'CMD ["serve"]',
-        "",
     ]
-    return {CONTAINERFILE: File("\n".join(lines)), "edge": File(edge, 0o755)}
+    return {CONTAINERFILE: File(debian_image("nginx", base_image, packages, more)), "edge": File(edge, 0o755)}
+
+
+def certbot_image(base_image: str, program: str) -> dict[str, File]:
+    """The build context of the image of certbot."""
+    more = [
+        "COPY certificates /usr/local/bin/certificates",
+        f"USER {CERTBOT_USER}:{CERTBOT_USER}",
+        'ENTRYPOINT ["/usr/local/bin/certificates"]',
+        'CMD ["serve"]',
+    ]
+    recipe = debian_image("certbot", base_image, ["certbot"], more)
+    return {CONTAINERFILE: File(recipe), "certificates": File(program, 0o755)}
 
 
 def name_of(context: Mapping[str, File]) -> str:

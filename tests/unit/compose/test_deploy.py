@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.webops.wsgi.plugins.module_utils.compose.deploy import App, Deployment, Wanted
+from ansible_collections.webops.wsgi.plugins.module_utils.compose.deploy import Deployment
 from ansible_collections.webops.wsgi.plugins.module_utils.compose.engine import ComposeError, Container
 from ansible_collections.webops.wsgi.plugins.module_utils.compose.layout import NUMBER, Paths
+from ansible_collections.webops.wsgi.plugins.module_utils.compose.model import App, Wanted
 
 
 class KilledError(BaseException):
@@ -29,6 +30,9 @@ class Engine:
         self.ending: set[str] = set()  # services that end at once
         self.read = ""
         self.refuses_tree = False
+        self.certificates: dict[str, str] = {}
+        self.order = "o1"
+        self.authority_refuses = False
         self.effects = 0
         self.kill_at = 0
         self.done: list[str] = []
@@ -88,6 +92,15 @@ class Engine:
         if arguments[0] == "reload":
             self.read = (self.root / "nginx/current").readlink().name
         return "0"
+
+    def issued(self) -> dict[str, str]:
+        return self.certificates
+
+    def certify(self, app: str) -> None:
+        self._effect(f"certify {app}")
+        if self.authority_refuses:
+            raise ComposeError("has no certificate of an authority")
+        self.certificates[app] = self.order
 
     def try_tree(self, tree: str) -> None:
         if self.refuses_tree:
@@ -248,6 +261,37 @@ def test_further_services_are_replaced_when_their_lines_change(engine: Engine) -
     assert "redis:8" in engine.running["redis"].config
     run(engine, wanted("a"))
     assert "redis" not in engine.running
+
+
+def with_order(order: str) -> Wanted:
+    return Wanted(**{**vars(wanted("a")), "orders": {"api": order}})
+
+
+def test_a_certificate_is_asked_for_once_and_for_other_names_again(engine: Engine) -> None:
+    assert run(engine, with_order("o1")).failures == {}
+    assert engine.done.index("certify api") > engine.done.index("up api-1")
+    assert engine.done[-1] == "edge reload"
+    assert run(engine, with_order("o1")).reasons == []
+    engine.order = "o2"
+    assert run(engine, with_order("o2")).reasons == ["certificate api is not issued"]
+    assert engine.certificates == {"api": "o2"}
+
+
+def test_an_app_without_a_certificate_serves_and_the_run_fails(engine: Engine) -> None:
+    engine.authority_refuses = True
+    assert "has no certificate of an authority" in run(engine, with_order("o1")).failures["api"]
+    assert engine.serves() == "1"
+    engine.authority_refuses = False
+    assert run(engine, with_order("o1")).failures == {}
+
+
+def test_nobody_asks_for_an_app_that_has_gone(engine: Engine) -> None:
+    wish = with_order("o1")
+    order = {"secrets/certbot/api.ini": {"text": "x", "mode": 0o444}}
+    run(engine, Wanted(**{**vars(wish), "files": {**wish.files, **order}}))
+    assert (engine.root / "secrets/certbot/api.ini").exists()
+    run(engine, Wanted(**{**vars(wish), "apps": [], "orders": {}}))
+    assert not (engine.root / "secrets/certbot/api.ini").exists()
 
 
 def test_an_app_that_is_not_wanted_goes(engine: Engine) -> None:

@@ -108,6 +108,40 @@ def test_only_nginx_is_root_and_nobody_has_the_engine() -> None:
     assert set(base["volumes"]) == {"cache", "redis", "api-run", "api-state"}
 
 
+def test_certbot_has_its_orders_in_files_and_is_nobody() -> None:
+    app = resolved(
+        tls="letsencrypt", certbot={"email": "ops@example.com", "eab_kid": "k1", "eab_hmac_key": "cGxhbnRlZA"}
+    )
+    order = certificates.orders([app], "/var/www/acme", agree_tos=True)["api"].splitlines()
+    assert {"cert-name = api", "domains = api.example.com", "webroot-path = /var/www/acme"} <= set(order)
+    assert {"email = ops@example.com", "agree-tos = true", "eab-hmac-key = cGxhbnRlZA"} <= set(order)
+    proxy = {"image": "nginx:1", "ports": ["80:80"], "certbot": "certbot:1", "webroot": "/var/www/acme"}
+    base = project.base([app], PROJECT, {**proxy, "ca_bundle": "/etc/ssl/company.pem"})
+    certbot = base["services"]["certbot"]
+    assert (certbot["user"], certbot["cap_drop"], certbot["read_only"]) == ("10002:10002", ["ALL"], True)
+    assert "/etc/ssl/company.pem:/etc/authorities.pem:ro" in certbot["volumes"]
+    assert {"certificates", "acme"} <= set(base["volumes"])
+    assert "cGxhbnRlZA" not in json.dumps(base)
+
+
+def test_no_authority_is_asked_for_a_certificate_of_another_kind() -> None:
+    apps = [resolved(tls=kind) for kind in ("selfsigned", "off")]
+    assert certificates.orders(apps, "/var/www/acme", agree_tos=True) == {}
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        project.nginx_image("debian:trixie-slim", ["nginx", "libnginx-mod-http-brotli-filter"], "", "/var/www/acme"),
+        project.certbot_image("debian:trixie-slim", ""),
+    ],
+)
+def test_a_linter_finds_nothing_in_recipes(context: dict[str, File], tmp_path: Path) -> None:
+    (tmp_path / "Containerfile").write_text(context["Containerfile"].text)
+    done = subprocess.run(["hadolint", str(tmp_path / "Containerfile")], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_the_number_is_put_in_everywhere() -> None:
     services = numbered(made(resolved(workers=[{"name": "queue", "command": "x", "replicas": 2}])).services, "12")
     assert list(services) == ["api-12", "api-12-queue-1", "api-12-queue-2"]
@@ -207,14 +241,20 @@ def test_a_good_app_has_no_problems() -> None:
         ({"release": {"bake": 30}}, "release.bake is set"),
         ({"release": {"unit_extra": ["[Service]"]}}, "release.unit_extra is set"),
         ({"release": {"writable_paths": ["/srv/data"]}}, "release.writable_paths is set"),
-        ({"tls": "letsencrypt"}, 'tls is "letsencrypt"'),
+        ({"tls": "letsencrypt"}, "at compose_publish, 127.0.0.1, no authority reaches nginx"),
+        ({"tls": "letsencrypt", "certbot": {"challenge": "dns-01"}}, 'certbot.challenge is "dns-01"'),
+        (
+            {"tls": "letsencrypt", "certbot": {"fallbacks": [{"acme_directory": "https://ca.example.com/dir"}]}},
+            "certbot.fallbacks is set",
+        ),
         ({"nginx": {"static": {"/up/": "/var/lib/api/up"}}}, 'nginx serves "/var/lib/api/up", which is in no image'),
         ({"nginx": {"access_log": "journal"}}, 'nginx.access_log is "journal"'),
         ({"compose": {"depends_on": ["postgres"]}}, 'depends_on has "postgres", which compose_services does not name'),
         ({"compose": {"depends_on": ["redis"], "network": "none"}}, "it would not reach"),
         ({"env": {"WSGI_SOCKET": "/x"}}, "env.WSGI_SOCKET is set"),
         ({"source": {"package": "x", "version": "1"}, "compose": {"development": 8000}}, "source names no directory"),
-        ({"name": "nginx"}, "the service that clients meet"),
+        ({"image": {"containerfile": "Dockerfile"}}, 'image.containerfile is "Dockerfile"'),
+        ({"name": "nginx"}, "which is a name of the project's own"),
     ],
 )
 def test_what_compose_cannot_do_is_refused_by_name(keys: dict[str, Any], said: str) -> None:
