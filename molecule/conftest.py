@@ -14,7 +14,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ STATE = ROOT / ".cache" / "lab" / f"molecule-{SCENARIO}"
 HOSTS = ("d12", "d13")
 APPS = ("api", "httpbin")
 LOAD = ROOT / "bench" / "load.py"
+VISITORS = ROOT / "molecule" / "shared" / "visitors.py"
 MOST_SECONDS = 900  # of one load
 PACE = "0.3"  # of the clients' full rates: both hosts and Ansible share the machine
 
@@ -353,3 +354,22 @@ def on_all(hosts) -> Callable[[Callable[[Any], None]], None]:
                 done.result()
 
     return do
+
+
+@pytest.fixture
+def visitors(host: Any) -> Callable[..., AbstractContextManager[dict[str, Any]]]:
+    """Clients while something happens, and until they have asked often enough; what they have seen."""
+
+    @contextmanager
+    def come(port: int = 443, least: int = 0) -> Iterator[dict[str, Any]]:
+        seen: dict[str, Any] = {}
+        host.run("rm -f /srv/visited /srv/end")
+        host.run(f"cat >/srv/visitors.py <<'V'\n{VISITORS.read_text()}\nV")
+        host.run(f"nohup python3 /srv/visitors.py {host.domain('api')} /srv/end {port} {least} >/srv/visited 2>&1 &")
+        try:
+            yield seen
+        finally:
+            host.run("touch /srv/end; timeout 300 sh -c 'until grep -q good /srv/visited; do sleep 0.2; done'")
+            seen.update(json.loads(host.run("cat /srv/visited")))
+
+    return come

@@ -314,7 +314,7 @@ def _settle(wanted: Lab, host: Host) -> None:
     container = wanted.container(host)
     wait_booted(container)
     if host.engines:
-        _give_base(container, python_image(host.release))
+        _give_base(container, python_image("13"))
     public = (wanted.state / "id_ed25519.pub").read_text(encoding="utf-8")
     write(container, f"/home/{USER}/.ssh/authorized_keys", public, mode="0600", owner=USER)
 
@@ -322,7 +322,7 @@ def _settle(wanted: Lab, host: Host) -> None:
 def _give_base(container: str, image: str) -> None:
     """Let the engines of a host have an image, as C(python-base), since no registry may be reachable."""
     docker("tag", image, PYTHON_BASE)
-    for engine in ("docker", "podman"):
+    for engine in docker("exec", container, "sh", "-c", "command -v docker podman || true").split():
         save = subprocess.Popen(["docker", "save", PYTHON_BASE], stdout=subprocess.PIPE)
         with save:
             subprocess.run(
@@ -443,7 +443,8 @@ DEMO = lab(
 )
 CONTAINERS = lab(
     "molecule-containers",
-    Host("d13", "13", domains=("api.d13.example.test", "docked.d13.example.test"), engines=True),
+    Host("d13", "13", domains=("api.d13.example.test",), engines=True),
+    Host("d12", "12", domains=("api.d12.example.test",), engines=True),
 )
 ADOPTED = ("shop", "ledger", "blog", "polls", "first", "notes", "hello", "journal")
 COMPOSE = lab("molecule-compose", Host("d13", "13", domains=("api.d13.example.test",), engines=True))

@@ -1,11 +1,9 @@
-"""What the scenario's assertions share: its one host, and clients of the project there."""
+"""What the scenario's assertions share: its one host, and the project there."""
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +12,6 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from projects import Project
-
-VISITORS = Path(__file__).parents[2] / "shared" / "visitors.py"
 
 
 @pytest.fixture
@@ -40,22 +36,3 @@ def deploy(play: Callable[..., Any], apps: dict[str, dict[str, Any]]) -> Callabl
         return play(*options, playbook="compose", wsgi_apps=[app])
 
     return run
-
-
-@pytest.fixture
-def visitors(host: Any) -> Callable[..., AbstractContextManager[dict[str, Any]]]:
-    """Clients while something happens, and until they have asked often enough; what they have seen."""
-
-    @contextmanager
-    def come(port: int = 443, least: int = 0) -> Iterator[dict[str, Any]]:
-        seen: dict[str, Any] = {}
-        host.run("rm -f /srv/visited /srv/end")
-        host.run(f"cat >/srv/visitors.py <<'V'\n{VISITORS.read_text()}\nV")
-        host.run(f"nohup python3 /srv/visitors.py {host.domain('api')} /srv/end {port} {least} >/srv/visited 2>&1 &")
-        try:
-            yield seen
-        finally:
-            host.run("touch /srv/end; timeout 300 sh -c 'until grep -q good /srv/visited; do sleep 0.2; done'")
-            seen.update(json.loads(host.run("cat /srv/visited")))
-
-    return come

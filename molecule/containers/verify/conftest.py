@@ -1,9 +1,10 @@
-"""What the scenario's assertions share: its one host, its engines, and the images that they make."""
+"""What the scenario's assertions share: the host that has both engines, and the images that these make."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,14 @@ from engines import ENGINES, Engine
 
 @pytest.fixture
 def host(hosts: list[Any]) -> Any:
-    """The scenario's host."""
-    return hosts[0]
+    """The host that has both engines."""
+    return next(host for host in hosts if host.name == "d13")
+
+
+@pytest.fixture
+def play(play: Callable[..., Any]) -> Callable[..., Any]:
+    """Run a playbook for that host, unless another is named."""
+    return partial(play, "--limit", "d13")
 
 
 @pytest.fixture(params=ENGINES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,3 +42,10 @@ class Engine:
         self.host.try_(f"{self.name} rmi -f $({self.name} images -aq {REPOSITORY})")
         prune = "builder prune -af" if self.name == "docker" else "image prune -af --build-cache"
         self.host.try_(f"{self.name} create --name keeps-the-base python-base:13 true; {self.name} {prune}")
+
+
+def reference(play: Callable[..., Any], engine: Engine, **variables: Any) -> str:
+    """Build the app's image and push it; the name that a release takes it by."""
+    done = play("-v", playbook="image", app="api", image_engine=engine.name, image_push=True, **variables)
+    assert done.code == 0, done.output
+    return next(word.strip('",') for word in done.output.split() if word.strip('",').startswith(f"{REPOSITORY}@"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -47,10 +48,20 @@ def entry(apps: dict[str, dict[str, Any]], tree: Path) -> dict[str, Any]:
     return {**apps["api"], "source": {"path": str(tree)}}
 
 
-def test_built_once(build: Callable[..., str], play: Callable[..., Any], engine: Engine) -> None:
+def test_built_once(
+    build: Callable[..., str], play: Callable[..., Any], engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert build()
-    again = play(playbook="image", app="api", image_engine=engine.name)
-    assert (again.code, again.changed) == (0, []), again.output
+    monkeypatch.setenv("ANSIBLE_CALLBACKS_ENABLED", "record_changes,ansible.posix.profile_tasks")
+    seconds = []
+    for _time in range(3):  # the machine may be busy with something else
+        again = play(playbook="image", app="api", image_engine=engine.name)
+        assert (again.code, again.changed) == (0, []), again.output
+        took = re.search(r"Build the image of api -+ ([0-9.]+)s", again.output)
+        assert took, again.output
+        seconds.append(float(took[1]))
+    print(f"\n{engine.name}: a build with nothing new takes {min(seconds)} s")
+    assert min(seconds) <= 2
 
 
 def test_changed_code_is_one_small_layer(

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import json
+import os
+import shutil
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from engines import PLANTED, REPOSITORY, Engine
+from engines import PLANTED, REPOSITORY, Engine, reference
+from testbed import labs, machine
 
-VISITORS = Path(__file__).parents[2] / "shared" / "visitors.py"
 ASK = "curl -s -o /dev/null -w '%{http_code}' --unix-socket /run/api/current.sock http://api/"
 
 
 @pytest.fixture
 def contained(play: Callable[..., Any], engine: Engine, apps: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """The app as containers of an image that the registry has."""
-    done = play("-v", playbook="image", app="api", image_engine=engine.name, image_push=True)
-    assert done.code == 0, done.output
-    image = next(word.strip('",') for word in done.output.split() if word.strip('",').startswith(f"{REPOSITORY}@"))
     # Nobody may raise a limit on a host that is a container itself.
     own = {"image": {"engine": engine.name}, "release": {"limit_nofile": 16384}}
-    return {**apps["api"], **own, "source": {"image": image}, "runtime": "container"}
+    return {**apps["api"], **own, "source": {"image": reference(play, engine)}, "runtime": "container"}
 
 
 @pytest.fixture
@@ -37,45 +34,46 @@ def deploy(play: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-@contextmanager
-def visitors(host: Any) -> Iterator[dict[str, Any]]:
-    """Clients while something happens; yields what they have seen, once they are gone."""
-    seen: dict[str, Any] = {}
-    host.run("rm -f /srv/visited /srv/end")
-    host.run(f"cat >/srv/visitors.py <<'V'\n{VISITORS.read_text()}\nV")
-    host.run(f"nohup python3 /srv/visitors.py {host.domain('api')} /srv/end >/srv/visited 2>&1 &")
-    try:
-        yield seen
-    finally:
-        host.run("touch /srv/end; timeout 60 sh -c 'until grep -q good /srv/visited; do sleep 0.2; done'")
-        seen.update(json.loads(host.run("cat /srv/visited")))
-
-
 def back(host: Any) -> None:
     """Wait until the app answers again."""
     host.run(f"timeout 60 sh -c 'until [ \"$({ASK})\" = 200 ]; do sleep 0.2; done'")
 
 
 def test_three_deployments_and_a_rollback_lose_nothing(
-    deploy: Callable[..., Any], play: Callable[..., Any], contained: dict[str, Any], engine: Engine, host: Any
+    deploy: Callable[..., Any],
+    play: Callable[..., Any],
+    contained: dict[str, Any],
+    visitors: Callable[..., Any],
+    engine: Engine,
+    host: Any,
 ) -> None:
-    with visitors(host) as seen:
+    with visitors(least=10_000) as seen:
         for number in ("1", "2", "3"):
             done = deploy(contained, MOTTO=number)
             assert done.code == 0, done.output
         back_to = play(playbook="rollback", app="api", wsgi_apps=[contained])
         assert back_to.code == 0, back_to.output
+    looked = play(playbook="status")
+    [row] = [line for line in looked.output.splitlines() if line.split()[:2] == ["d13", "api"]]
+    assert row.split()[2] == host.release("api")
+    assert " active " in row
+    assert " good " in row
+    print(f"\n{engine.name}: three deployments and a rollback: {seen}")
     assert seen["bad"] == []
-    assert seen["good"] > 1000
+    assert seen["good"] >= 10_000
     running = engine.run("ps --format '{{.Names}}'").split()
     assert f"api.{host.release('api')}" in running
     assert len([name for name in running if name.startswith("api.") and name.count(".") == 1]) == 1
 
 
 def test_from_a_process_to_a_container_and_back(
-    deploy: Callable[..., Any], contained: dict[str, Any], apps: dict[str, dict[str, Any]], engine: Engine, host: Any
+    deploy: Callable[..., Any],
+    contained: dict[str, Any],
+    apps: dict[str, dict[str, Any]],
+    visitors: Callable[..., Any],
+    engine: Engine,
 ) -> None:
-    with visitors(host) as seen:
+    with visitors() as seen:
         for entry in (apps["api"], contained, apps["api"], contained):
             done = deploy(entry)
             assert done.code == 0, done.output
@@ -118,15 +116,46 @@ def test_it_comes_back_when_it_is_killed(
     assert host.release("api") == release
 
 
-def test_a_bad_release_is_refused_and_the_old_one_serves(
-    deploy: Callable[..., Any], contained: dict[str, Any], host: Any
+OWN = r"""
+FROM python-base:13
+WORKDIR /code
+COPY . .
+ENV PIP_CERT=/code/ca.pem {index}
+RUN python3 -m venv --without-pip /opt/venv \
+    && export PYTHONPATH="$(echo /usr/share/python-wheels/pip-*.whl)" \
+    && /opt/venv/bin/python -m pip install -q -r requirements.txt {server}
+ENV PATH=/opt/venv/bin:$PATH
+CMD ["flask", "run"]
+"""
+
+
+def test_an_image_of_the_app_s_own_containerfile(
+    deploy: Callable[..., Any],
+    play: Callable[..., Any],
+    apps: dict[str, dict[str, Any]],
+    repository_example: Path,
+    engine: Engine,
+    host: Any,
+    tmp_path: Path,
 ) -> None:
-    assert deploy(contained).code == 0
-    release = host.release("api")
-    bad = deploy({**contained, "entrypoint": "app:nothing()"})
-    assert bad.code != 0
-    assert f"release {release} still serves" in bad.output
+    tree = tmp_path / "tree"
+    shutil.copytree(repository_example, tree, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    shutil.copyfile(machine.ca_bundle() or labs.HOST_CA_BUNDLE, tree / "ca.pem")
+    index = f"PIP_INDEX_URL={os.environ['PIP_INDEX_URL']}" if os.environ.get("PIP_INDEX_URL") else ""
+    entry = {**apps["api"], "source": {"path": str(tree)}, "image": {"containerfile": "Dockerfile"}}
+    (tree / "Dockerfile").write_text(OWN.format(index=index, server=""))
+    refused = play(playbook="image", app="api", image_engine=engine.name, wsgi_apps=[entry])
+    assert refused.code != 0
+    assert "python3 of the image has no gunicorn, the app's server" in refused.output
+    (tree / "Dockerfile").write_text(OWN.format(index=index, server="gunicorn==27.0.1"))
+    image = reference(play, engine, wsgi_apps=[entry])
+    own = {"image": {"engine": engine.name}, "release": {"limit_nofile": 16384}, "source": {"image": image}}
+    done = deploy({**apps["api"], **own, "runtime": "container"}, "site")
+    assert done.code == 0, done.output
     assert host.run(ASK) == "200"
+    assert engine.run(f"exec api.{host.release('api')} pwd") == "/code"
+    static = f"curl -sk --connect-to ::127.0.0.1: https://{host.domain('api')}/static/style.css"
+    assert "--ink" in host.run(static)
 
 
 def test_an_image_that_somebody_removed_is_fetched_again(
