@@ -322,7 +322,8 @@ def _settle(wanted: Lab, host: Host) -> None:
 def _give_base(container: str, image: str) -> None:
     """Let the engines of a host have an image, as C(python-base), since no registry may be reachable."""
     docker("tag", image, PYTHON_BASE)
-    for engine in docker("exec", container, "sh", "-c", "command -v docker podman || true").split():
+    which = "for name in docker podman; do command -v $name; done; true"
+    for engine in docker("exec", container, "sh", "-c", which).split():
         save = subprocess.Popen(["docker", "save", PYTHON_BASE], stdout=subprocess.PIPE)
         with save:
             subprocess.run(

@@ -194,8 +194,7 @@ class Deployment:
         for app in self.wanted.apps:
             if app.name in lacking and app.name not in self.report.failures:
                 self._collect(app, lambda one: self.engine.certify(one.name))
-        if lacking:
-            self.engine.edge("prepare")
+        if self._difference.unread():
             self.engine.edge("reload")
 
     def _tidy(self, names: set[str]) -> None:

@@ -40,6 +40,8 @@ class Difference:
             found += self.running()
         if not found and self.wanted.start:
             found += [f"certificate {name} is not issued" for name in self.not_issued()]
+        if not found and self.wanted.start and self.unread():
+            found.append("nginx has not read its certificates")
         return found
 
     def files(self) -> list[str]:
@@ -78,6 +80,10 @@ class Difference:
         """Apps whose certificate an authority has not given yet, or for other names."""
         issued = self.engine.issued() if self.wanted.orders else {}
         return [name for name, order in self.wanted.orders.items() if issued.get(name) != order]
+
+    def unread(self) -> bool:
+        """Whether an authority has given a certificate that nginx does not show yet."""
+        return bool(self.wanted.orders) and bool(self.engine.edge("unread"))
 
     def running(self) -> list[str]:
         """Services that do not run although they should, or the other way round, or as they should no more."""

@@ -31,6 +31,7 @@ class Engine:
         self.read = ""
         self.refuses_tree = False
         self.certificates: dict[str, str] = {}
+        self.shown: dict[str, str] = {}
         self.order = "o1"
         self.authority_refuses = False
         self.effects = 0
@@ -88,9 +89,12 @@ class Engine:
         return "GET / answered 500" if service in self.sick else ""
 
     def edge(self, *arguments: str) -> str:
+        if arguments[0] == "unread":
+            return "yes" if self.shown != self.certificates else ""
         self._effect(f"edge {arguments[0]}")
         if arguments[0] == "reload":
             self.read = (self.root / "nginx/current").readlink().name
+            self.shown = dict(self.certificates)
         return "0"
 
     def issued(self) -> dict[str, str]:
@@ -275,6 +279,13 @@ def test_a_certificate_is_asked_for_once_and_for_other_names_again(engine: Engin
     engine.order = "o2"
     assert run(engine, with_order("o2")).reasons == ["certificate api is not issued"]
     assert engine.certificates == {"api": "o2"}
+
+
+def test_a_certificate_that_certbot_got_meanwhile_is_shown(engine: Engine) -> None:
+    run(engine, with_order("o1"))
+    engine.certificates["api"] = "o2"  # by its own clock
+    assert run(engine, with_order("o2")).reasons == ["nginx has not read its certificates"]
+    assert engine.shown == {"api": "o2"}
 
 
 def test_an_app_without_a_certificate_serves_and_the_run_fails(engine: Engine) -> None:
