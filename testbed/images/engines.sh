@@ -7,7 +7,7 @@ printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d # nothing is started while
 chmod 755 /usr/sbin/policy-rc.d
 engines="podman crun netavark aardvark-dns iptables nftables passt uidmap docker-registry apache2-utils skopeo"
 # Debian 12 has no Docker that builds with BuildKit, and no Compose of today.
-if grep -q trixie /etc/os-release; then engines="$engines docker.io docker-cli docker-buildx docker-compose"; fi
+if grep -q trixie /etc/os-release; then engines="$engines docker.io docker-cli docker-buildx docker-compose podman-compose"; fi
 # shellcheck disable=SC2086 # a list
 apt-get install -y -qq --no-install-recommends $engines
 rm -f /usr/sbin/policy-rc.d /var/cache/apt/archives/*.deb

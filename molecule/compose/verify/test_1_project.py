@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from projects import PROJECT
+from testbed import labs
 
 ROOT = Path(__file__).parents[3]
 SECOND = "/srv/second"
@@ -43,6 +44,34 @@ def test_two_commands_on_a_host_that_has_only_the_engine(
     assert "--ink" in project.answer("/static/style.css", port=8444)
     again = play(playbook="compose", **second)
     assert (again.code, again.changed) == (0, []), again.output
+
+
+def test_a_person_s_own_directory_needs_no_root(play: Callable[..., Any], host: Any, second: dict[str, Any]) -> None:
+    own = {**second, "compose_directory": "/home/deploy/shop", "ansible_become": False}
+    done = play(playbook="compose", **own)
+    assert done.code == 0, done.output
+    host.run("usermod -aG docker deploy")
+    as_deploy = "runuser -u deploy -- docker compose --project-directory /home/deploy/shop"
+    try:
+        host.run(f"{as_deploy} up --detach --wait")
+        name = host.domain("api")
+        asked = f"curl -sk --max-time 10 --connect-to {name}:8444:127.0.0.1:8444 https://{name}:8444/"
+        assert '"release":"1"' in host.run(asked)
+    finally:
+        host.run(f"{as_deploy} down --volumes --timeout 5; rm -rf /home/deploy/shop")
+
+
+def test_podman_compose(play: Callable[..., Any], host: Any, project: Any, second: dict[str, Any]) -> None:
+    done = play(playbook="compose", **second)
+    assert done.code == 0, done.output
+    podman = f"cd {SECOND}; PODMAN_IGNORE_CGROUPSV1_WARNING=1 podman-compose"
+    try:
+        host.run(f"{podman} up --detach </dev/null")
+        labs.wait_for(lambda: '"release":"1"' in project.answer(port=8444), "an answer of what Podman runs")
+        assert "--ink" in project.answer("/static/style.css", port=8444)
+        assert PLANTED not in host.run("podman inspect $(podman ps --all --quiet)")
+    finally:
+        host.run(f"{podman} down --volumes --timeout 5 </dev/null")
 
 
 def test_development_beside_other_services(

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from ansible_collections.webops.wsgi.plugins.plugin_utils.checks.runtime import no_size
 from ansible_collections.webops.wsgi.plugins.plugin_utils.compose.project import CERTBOT, NGINX
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import Problem, show
 from ansible_collections.webops.wsgi.plugins.plugin_utils.nginx.site import merged_locations, outside, static_folders
@@ -25,6 +26,7 @@ KEYS = {
 SETTINGS = {  # of the release, where a value of theirs asks for something
     "bake": "leave it at 0, or deploy the app to a host",
     "unit_extra": "remove it; it is of systemd's units",
+    "memory_high": "write memory_max; Docker has no other limit of memory",
     "after_rollout": "remove it, and do the same in after_activate: a project has one host",
     "writable_paths": "write to the state directory, or mount a volume in a service of your own",
 }
@@ -97,6 +99,9 @@ def _lacking(app: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key, fix in SETTINGS.items():
         if app["release"][key]:
             yield f"release.{key} is set, and a Compose project does not have it", fix
+    if no_size(app["release"]["memory_max"]):
+        text = f"release.memory_max is {show(app['release']['memory_max'])}, and Docker takes a size alone"
+        yield text, "write such as 512M, or nothing for no limit"
     for variable in OWN_VARIABLES:
         if variable in app["env"]:
             yield f"env.{variable} is set, which the project sets itself", "remove it"

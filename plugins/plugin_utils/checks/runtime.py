@@ -52,6 +52,28 @@ def check_without_effect(app: App) -> t.Iterator[Problem]:
         yield app.problem(text, "write runtime: process, or let systemd manage the app")
 
 
+def check_limits(app: App) -> t.Iterator[Problem]:
+    """Docker sets limits itself, and knows fewer than a unit has."""
+    if not contained(app) or not app.usable("image.engine", "release.memory_max", "release.memory_high"):
+        return
+    if app.data["image"]["engine"] != "docker":
+        return
+    most, release = app.data["release"]["memory_max"], app.data["release"]
+    if no_size(most):
+        text = f"{app.setting('release', 'memory_max')} is {show(most)}, and Docker takes a size alone"
+        yield app.problem(
+            text, "write such as 512M, or image: {engine: podman}, whose containers have the unit's limits"
+        )
+    if release["memory_high"]:
+        text = f"{app.setting('release', 'memory_high')} is set, and Docker has no such limit"
+        yield app.problem(text, "write memory_max, or image: {engine: podman}")
+
+
+def no_size(memory: str) -> bool:
+    """Whether a limit of memory is one that only systemd understands."""
+    return memory.endswith("%") or memory == "infinity"
+
+
 def check_state_files(app: App) -> t.Iterator[Problem]:
     """nginx is let into a directory of an app by a program that a container does not have."""
     if not contained(app) or not app.usable("persistent", "nginx.static", "nginx.locations", "source"):
@@ -66,4 +88,4 @@ def contained(app: App) -> bool:
     return app.usable("runtime") and app.data.get("runtime") == CONTAINER
 
 
-CHECKS = (check_image, check_without_effect, check_state_files)
+CHECKS = (check_image, check_without_effect, check_limits, check_state_files)

@@ -1372,6 +1372,23 @@ BAD_APPS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
         },
         ["/var/lib/api/uploads", "instance is a container", "runtime: process"],
     ),
+    "container_of_docker_with_a_share_of_memory": (
+        {
+            "source": {"image": f"r.example.com/api@sha256:{HEX}"},
+            "runtime": "container",
+            "image": {"engine": "docker"},
+            "release": {"memory_max": "50%"},
+        },
+        ['release.memory_max is "50%"', "Docker takes a size alone", "image: {engine: podman}"],
+    ),
+    "containerfile_elsewhere": (
+        {"image": {"containerfile": "../Dockerfile"}},
+        ['image.containerfile is "../Dockerfile"', "not a path in the source"],
+    ),
+    "containerfile_of_a_package": (
+        {"source": {"package": "x", "version": "1"}, "image": {"containerfile": "Dockerfile"}},
+        ["image.containerfile", "source names a package"],
+    ),
     "image_engine": ({"image": {"engine": "rkt"}}, ["image.engine", '"rkt"', "podman"]),
 }
 

@@ -253,6 +253,8 @@ def test_a_good_app_has_no_problems() -> None:
         ({"compose": {"depends_on": ["redis"], "network": "none"}}, "it would not reach"),
         ({"env": {"WSGI_SOCKET": "/x"}}, "env.WSGI_SOCKET is set"),
         ({"source": {"package": "x", "version": "1"}, "compose": {"development": 8000}}, "source names no directory"),
+        ({"release": {"memory_max": "50%"}}, 'release.memory_max is "50%", and Docker takes a size alone'),
+        ({"release": {"memory_high": "100M"}}, "release.memory_high is set"),
         ({"image": {"containerfile": "Dockerfile"}}, 'image.containerfile is "Dockerfile"'),
         ({"name": "nginx"}, "which is a name of the project's own"),
     ],
