@@ -98,6 +98,7 @@ reasons:
   elements: str
 """
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    os.umask(0o022)  # containers read, under numbers of their own, what is in the project's directory
     given, settings = module.params["wanted"], module.params["settings"]
     module.mask(given["masked"])
     paths = Paths(Path(settings["directory"]))

@@ -47,10 +47,10 @@ def test_two_commands_on_a_host_that_has_only_the_engine(
 
 
 def test_a_person_s_own_directory_needs_no_root(play: Callable[..., Any], host: Any, second: dict[str, Any]) -> None:
+    host.run("usermod --append --groups docker --comment ,,,,umask=077 deploy")
     own = {**second, "compose_directory": "/home/deploy/shop", "ansible_become": False}
     done = play(playbook="compose", **own)
     assert done.code == 0, done.output
-    host.run("usermod -aG docker deploy")
     as_deploy = "runuser -u deploy -- docker compose --project-directory /home/deploy/shop"
     try:
         host.run(f"{as_deploy} up --detach --wait")
@@ -58,7 +58,7 @@ def test_a_person_s_own_directory_needs_no_root(play: Callable[..., Any], host: 
         asked = f"curl -sk --max-time 10 --connect-to {name}:8444:127.0.0.1:8444 https://{name}:8444/"
         assert '"release":"1"' in host.run(asked)
     finally:
-        host.run(f"{as_deploy} down --volumes --timeout 5; rm -rf /home/deploy/shop")
+        host.run(f"{as_deploy} down --volumes --timeout 5; rm -rf /home/deploy/shop; usermod --comment '' deploy")
 
 
 def test_podman_compose(play: Callable[..., Any], host: Any, project: Any, second: dict[str, Any]) -> None:
