@@ -276,6 +276,8 @@ def base(apps: Iterable[Mapping[str, Any]], settings: Mapping[str, Any], proxy: 
             service["logging"] = settings["logging"]
     return {
         "name": settings["project"],
+        # podman-compose would make a pod, of which nothing here has a use.
+        "x-podman": {"in_pod": False},
         "services": {**services, **settings["services"]},
         "volumes": {**volumes, **{name: {} for name in settings["volumes"]}},
     }
