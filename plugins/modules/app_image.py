@@ -186,6 +186,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.image.engine import (
     write_context,
     write_secret,
 )
+from ansible_collections.webops.wsgi.plugins.module_utils.image.layers import settle
 from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import QuietModule
 
 TEXT: dict[str, Any] = {"type": "str", "default": ""}
@@ -311,6 +312,7 @@ def _own_recipe(asked: dict[str, Any], source: Path, folder: Path) -> str:
             unpack(stream, source, asked["stamp"])
     except TreeError as error:
         raise EngineError(f"the archive of the source {error}") from None
+    settle(source, asked["stamp"])  # whatever this process' umask is
     own = source / asked["own"]
     if own.is_symlink() or not own.is_file():
         raise EngineError(f'image.containerfile is "{asked["own"]}", which is no file of the source')
