@@ -35,7 +35,8 @@ def test_certificates_of_an_authority(
     # A name that leads nowhere is refused; what there is stays in service.
     refused = deploy(tls="letsencrypt", domains=[domain, "nowhere.example.test"])
     assert refused.code != 0
-    assert 'app "api": has no certificate of an authority' in refused.output
+    assert 'app "api": has no certificate of an authority for its domains' in refused.output
+    assert "Domain: nowhere.example.test" in refused.output
     assert client.certificate(domain) == renewed
     assert client.get(host.url("api")).status == 200
     assert deploy(tls="letsencrypt").code == 0

@@ -19,6 +19,7 @@ from ansible_collections.webops.wsgi.plugins.module_utils.image.engine import En
 
 OLDEST = (2, 20)  # of Compose: its files may say what ours say
 LINES = 15  # of what a program printed, in a message
+CAUSES = ("Domain:", "Type:", "Detail:")  # of what certbot prints, the lines that say why
 LABEL = "com.docker.compose"
 
 
@@ -143,8 +144,11 @@ class Engine:
         """
         done = self._run([*self._command(), "exec", "-T", "certbot", "certificates", "once", app])
         if done.returncode:
+            told = [line.strip() for line in done.stdout.splitlines()]
+            causes = [line for line in told if line.startswith(CAUSES)] or [_end(done, LINES)]
             raise ComposeError(
-                f"has no certificate of an authority, and nginx shows one that nobody vouches for: {_end(done, LINES)}"
+                "has no certificate of an authority for its domains, and nginx goes on with the one that it has:\n"
+                + "\n".join(causes)
             )
 
     def volume(self, name: str) -> Path:
