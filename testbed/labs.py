@@ -470,6 +470,6 @@ SCENARIOS = {
     ),
     "explain": _scenario("explain", "api"),
     "hostile": _scenario("hostile", "victim", "mallory", "poison"),
-    "servers": _scenario("servers", "front", more=("s13",)),
+    "servers": _scenario("servers", "front", more=(os.environ.get("SUPERVISED") or "s13",)),
     "tls": _scenario("tls", "grow", "www.grow", "keyed", "moved", "own"),
 }

@@ -50,6 +50,23 @@ def test_calls_of_app_certificates_that_would_find_nothing_to_do_are_known(monke
     assert run(monkeypatch, {"certificates_settled": False}, common, __wsgi_apps=apps)["certificates_in_place"] == {}
 
 
+def test_apps_that_the_inventory_does_not_name_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    (told,) = run(monkeypatch, {"orphans": ["blog", "shop"]})["warnings"]
+    for words in ("h1 still has blog, shop", "wsgi_apps", '"state: absent"'):
+        assert words in told
+    assert "warnings" not in run(monkeypatch, {"orphans": []})
+    assert "warnings" not in run(monkeypatch, {"orphans": ["blog"]}, __wsgi_apps=[{"name": "blog"}, {"name": "api"}])
+
+
+def test_an_app_that_lives_on_other_hosts_now_is_reported_with_the_way_to_remove_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (told,) = run(monkeypatch, {"orphans": ["blog"]}, __wsgi_settings={"elsewhere": ["blog", "shop"]})["warnings"]
+    absent = '{"wsgi_apps": [{"name": "blog", "state": "absent"}]}'
+    for words in ("h1 still has blog", '"hosts:"', f"--limit h1 -e '{absent}'"):
+        assert words in told
+
+
 def test_a_play_that_ends_at_the_first_failure_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ReportedError, match="redis has that port"):
         run(monkeypatch, {"release": "13", "failures": [TAKEN]})
