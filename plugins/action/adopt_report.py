@@ -44,4 +44,4 @@ def _write(text: str, path: Path) -> None:
     except FileExistsError:
         raise AnsibleActionFail(f"output is {path}, which exists; write -e output=FILE for a new one") from None
     except OSError as error:
-        raise AnsibleActionFail(f"cannot write {path}: {error}; write -e output=FILE for another file") from error
+        raise AnsibleActionFail(f"cannot write {path}: {error}; write -e output=FILE for another file") from None

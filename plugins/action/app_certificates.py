@@ -127,12 +127,12 @@ class Call:
         try:
             real = self._loader.get_real_file(self._loader.path_dwim(path), decrypt=True)
         except AnsibleError as error:
-            raise AnsibleActionFail(f'app "{app}": {key} cannot be read: {error}') from error
+            raise AnsibleActionFail(f'app "{app}": {key} cannot be read: {error}') from None
         try:
             with open(real, encoding="utf-8") as handle:
                 return handle.read()
         except (OSError, UnicodeDecodeError) as error:
-            raise AnsibleActionFail(f'app "{app}": {key} ({path}) cannot be read: {error}') from error
+            raise AnsibleActionFail(f'app "{app}": {key} ({path}) cannot be read: {error}') from None
         finally:
             self._loader.cleanup_tmp_file(real)
 

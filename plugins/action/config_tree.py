@@ -107,7 +107,7 @@ def _render(
     except (AnsibleError, OSError, UnicodeError) as error:
         place = _file(entry, item, "")
         label = f"{place.owner}: " if place.owner else ""
-        raise AnsibleActionFail(f"{label}{place.dest} from template {entry['template']}: {error}") from error
+        raise AnsibleActionFail(f"{label}{place.dest} from template {entry['template']}: {error}") from None
     return _file(entry, item, text)
 
 

@@ -54,7 +54,8 @@ class ActionModule(ActionBase):
         try:
             path = page.write(text, directory)
         except OSError as error:
+            # What Ansible is given as the cause, it shows once more.
             raise AnsibleActionFail(
                 f"cannot write the page: {error}; write -e output=DIR for another directory"
-            ) from error
+            ) from None
         self._display.display(f"The page is {path}")

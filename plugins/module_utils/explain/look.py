@@ -191,7 +191,8 @@ def _memory_free(meminfo: Path = Path("/proc/meminfo")) -> int:
 
 def _nginx(question: Question, manager: Manager) -> Nginx:
     try:
-        live, edited = as_written(question.tree)
+        live, changed = as_written(question.tree)
+        edited = changed and bool(live)  # where there is no tree, nobody has changed it
     except (TreeError, OSError, ValueError, KeyError) as error:
         live, edited = str(error), True
     return Nginx(

@@ -73,6 +73,11 @@ class Case:
         return str(self.app["name"])
 
     @property
+    def deployed(self) -> bool:
+        """Whether anything of the app is on the host; where nothing is, it is no use to speak of nginx."""
+        return bool(self.seen.instance.release or self.seen.nginx.site)
+
+    @property
     def reply(self) -> Reply:
         """What a client gets: the answer from outside, or where none came, what nginx says to its own host."""
         answered = self.outside.reply.status or (self.arrived and self.outside.reply.error)

@@ -65,6 +65,8 @@ def port(case: Case) -> t.Iterator[Finding]:
     if holder and not holder.startswith("nginx"):
         fix = f"stop {holder}, and start nginx: systemctl start nginx"
         yield Finding("port", f"{holder} has port {port}, not nginx", fix, evidence)
+    elif not case.deployed:
+        return
     elif nginx.active != "active":
         reason = f": {nginx.test}" if nginx.test else ""
         fix = "correct that and start it: systemctl start nginx" if nginx.test else "start it: systemctl start nginx"
@@ -84,7 +86,7 @@ def port(case: Case) -> t.Iterator[Finding]:
 
 def tls(case: Case) -> t.Iterator[Finding]:
     """The certificate is one for the name that clients trust, and the one on disk."""
-    if case.request.scheme != "https" or case.seen.nginx.active != "active":
+    if case.request.scheme != "https" or case.seen.nginx.active != "active" or not case.deployed:
         return
     wire, disk, now = case.seen.on_wire, case.seen.on_disk, case.outside.when or time.time()
     shown = case.outside.certificate if case.outside.certificate.fingerprint else wire

@@ -50,7 +50,10 @@ def parse(text: str) -> Request:
     Raises:
         RequestError: It is not a URL of a web page.
     """
-    parts = urlsplit(text if "://" in text else f"https://{text}")
+    try:
+        parts = urlsplit(text if "://" in text else f"https://{text}")
+    except ValueError as error:
+        raise RequestError(f'url is "{text}": {error}; write one such as https://api.example.com/items') from None
     try:
         port = parts.port
     except ValueError:

@@ -59,7 +59,8 @@ def _way(case: Case, found: t.Sequence[Finding], cause: Finding | None) -> t.Ite
     broken = STEPS.index(cause.step) if cause and cause.breaks and cause.certain else len(STEPS)
     for number, step in enumerate(STEPS):
         wrong = [finding for finding in found if finding.step == step and finding.breaks]
-        mark = "FAULT" if wrong and number == broken else "?" if wrong or number > broken else "ok"
+        unknown = wrong or number > broken or (step in ("port", "TLS", "nginx") and not case.deployed)
+        mark = "FAULT" if wrong and number == broken else "?" if unknown else "ok"
         text = textwrap.shorten(_seen(case, step), WIDTH - 20, placeholder=" …")
         yield f"  {step:<10}{mark:<7}{text}"
 
@@ -69,16 +70,18 @@ def _seen(case: Case, step: str) -> str:
     seen, outside, nginx = case.seen, case.outside, case.seen.nginx
     reply, instance = case.reply, case.seen.instance
     shown = outside.certificate if outside.certificate.fingerprint else seen.on_wire
-    runs = f"release {instance.release} is {instance.state}" if instance.release else "no release"
+    health = f"health: {instance.health}" if instance.health else "healthy"
+    takes = "takes" if instance.listens else "takes no"
+    runs = f"release {instance.release} is {instance.state}, {takes} connections, {health}"
+    tried = "not tried" if outside.unresolved else outside.unreachable or "open"
     return {
         "name": f"{case.request.domain} leads to {', '.join(outside.addresses) or outside.address or 'nowhere'}",
-        "port": f"{case.request.port}: {outside.unreachable or 'open'}; on the host: "
+        "port": f"{case.request.port}: {tried}; on the host: "
         + (", ".join(f"{port} {program}" for port, program in nginx.ports.items() if program) or "nobody listens"),
         "TLS": _certificate(case, shown) if case.request.scheme == "https" else "not used",
         "nginx": f"{nginx.active}, generation {nginx.served or 'unknown'}"
         + (", answered by itself" if case.by_nginx else ""),
-        "instance": f"{runs}, {'takes' if instance.listens else 'takes no'} connections, "
-        + (f"health: {instance.health}" if instance.health else "healthy"),
+        "instance": runs if instance.release else "no release",
         "answer": f"{reply.status or reply.error} after {reply.seconds:.2f} s; the app asked directly: "
         + f"{seen.direct.status or seen.direct.error or 'not asked'} after {seen.direct.seconds:.2f} s",
     }[step]

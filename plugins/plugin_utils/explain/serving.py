@@ -17,6 +17,8 @@ def nginx(case: Case) -> t.Iterator[Finding]:
     """nginx serves the configuration that a run has written, and knows the app."""
     nginx = case.seen.nginx
     running = nginx.active == "active"
+    if not case.deployed:
+        return
     if running and nginx.test:
         yield Finding(
             "nginx",

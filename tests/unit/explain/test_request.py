@@ -34,7 +34,9 @@ def test_parse(text: str, wanted: Request) -> None:
     assert parse(text) == wanted
 
 
-@pytest.mark.parametrize("text", ["ftp://api.example.com", "https://", "https://api.example.com:99999/"])
+@pytest.mark.parametrize(
+    "text", ["ftp://api.example.com", "https://", "https://api.example.com:99999/", "https://[::1/", ""]
+)
 def test_what_is_not_the_url_of_a_page(text: str) -> None:
     with pytest.raises(RequestError, match="url is"):
         parse(text)

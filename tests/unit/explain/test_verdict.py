@@ -73,6 +73,39 @@ def test_nothing_is_wrong() -> None:
     assert "none found" in screen(case(), [])
 
 
+NOTHING = replace(
+    SEEN,
+    nginx=Nginx("inactive", test="nginx is not installed", site=False),
+    instance=Instance(),
+    direct=Reply(error="refused"),
+    proxied=Reply(error="refused"),
+    on_disk=Certificate(),
+    on_wire=Certificate(),
+    traffic=Traffic(),
+)
+
+
+@pytest.mark.parametrize("nginx", [NOTHING.nginx, Nginx("active", site=False, ports={"80": "nginx"})])
+def test_a_host_to_which_nothing_has_been_deployed(nginx: Nginx) -> None:
+    """Debian's own nginx or none: neither is what is wrong, and nobody has changed files by hand."""
+    refused = replace(OUTSIDE, unreachable="Connection refused", reply=Reply(), certificate=Certificate())
+    looked = case(replace(NOTHING, nginx=nginx), refused)
+    (found,) = findings(looked)
+    assert (found.cause, found.fix) == ('the app "api" is not deployed on this host', "run site.yml")
+    assert "healthy" not in screen(looked, [found])
+    assert "port      ?      443: Connection refused" in screen(looked, [found])
+
+
+def test_another_program_on_the_port_is_spoken_of_before_the_first_deployment() -> None:
+    looked = case(replace(NOTHING, nginx=Nginx("inactive", site=False, ports={"443": "apache2"})), OUTSIDE)
+    assert cause(looked).cause == "apache2 has port 443, not nginx"
+
+
+def test_a_port_is_not_said_to_be_open_where_the_name_leads_nowhere() -> None:
+    looked = case(NOTHING, Outside(NOW, unresolved="Name or service not known"))
+    assert "443: not tried" in screen(looked, findings(looked))
+
+
 def test_what_was_seen_survives_its_way_as_json() -> None:
     seen = replace(SEEN, disks=(Disk("/srv", 0, 5),), words=("a", "b"))
     assert from_data(Seen, json.loads(json.dumps(asdict(seen)))) == seen
