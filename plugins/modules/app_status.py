@@ -175,7 +175,9 @@ def main() -> None:
 def _count(rows: list[dict[str, t.Any]], paths: Paths, samples: dict[str, float]) -> None:
     """Add to each row what its access log says of the last day."""
     os.nice(NICENESS)
-    found = days({app: (paths.access_logs(app), float(sample)) for app, sample in samples.items()}, time.time())
+    logs = {app: (paths.access_logs(app), float(sample)) for app, sample in samples.items()}
+    # One that is not there has counted nothing, which is not the same as no requests.
+    found = days({app: (files, sample) for app, (files, sample) in logs.items() if files}, time.time())
     for row in rows:
         row["traffic"] = found.get(row["app"])
 

@@ -246,7 +246,7 @@ def _instance(question: Question, manager: Manager) -> Instance:
     failure = layout.read_text(paths.release(app, failed) / layout.FAILED) if failed else None
     told = Instance(failed_after=failed, failure=(failure or "").strip())
     if not number:
-        return told
+        return _never_served(question, manager, told) if failed else told
     server = Process(app, number)
     state, log = manager.states([server])[server], manager.log(server, LINES)
     return replace(
@@ -263,6 +263,13 @@ def _instance(question: Question, manager: Manager) -> Instance:
         health=probe.ask(paths.current_socket(app), question.health).fault,
         faults=tuple(asdict(fault) for fault in faults(log.text, question.log)),
     )
+
+
+def _never_served(question: Question, manager: Manager, told: Instance) -> Instance:
+    """An app none of whose releases has gone live, with what the last one wrote before it was given up."""
+    log = manager.log(Process(question.app, told.failed_after), LINES)
+    words = cause(Failure(question.app, "", "", log, log=question.log)) if log.text.strip() else []
+    return replace(told, read=log.command, failure="\n".join([*words, told.failure]))
 
 
 def _log(question: Question, manager: Manager) -> Log | None:

@@ -43,9 +43,13 @@ def instance(case: Case) -> t.Iterator[Finding]:
     """The release in service runs, and takes connections."""
     instance, app = case.seen.instance, case.name
     if not instance.release:
-        reason = (instance.failure.splitlines()[:1],) if instance.failure else ()
         text = f'the app "{app}" is not deployed on this host'
-        yield Finding("instance", text, "run site.yml", tuple(line for lines in reason for line in lines))
+        if not instance.failed_after:
+            yield Finding("instance", text, "run site.yml")
+            return
+        words, fix = split(instance.failure.splitlines())
+        fix = fix or f"correct the app and run site.yml; see why: {instance.read}"
+        yield Finding("instance", f"{text}: release {instance.failed_after} failed", fix, tuple(words[:3]))
         return
     if instance.listens and instance.runs:
         yield from _unhealthy(case)

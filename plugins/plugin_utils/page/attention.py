@@ -79,7 +79,8 @@ def _of(row: Row) -> Iterator[Told]:
 def _serving(row: Row) -> Iterator[Told]:
     explain = f"ansible-playbook webops.wsgi.explain -e app={row['app']}"
     if not row["release"]:
-        yield "has never been deployed, or never successfully", "run webops.wsgi.site", True
+        if not _failed_last(row):
+            yield "has never been deployed", "run webops.wsgi.site", True
     elif row["health"]:
         state = "" if row["state"] == "active" else f" ({row['state']})"
         yield f"is not healthy: {row['health']}{state}", explain, not row["maintenance"]
@@ -118,15 +119,17 @@ def _certificate(row: Row) -> Iterator[Told]:
         yield f"certificate: {problem}", "run webops.wsgi.site, which says why", days is None or days < URGENT_DAYS
 
 
+def _failed_last(row: Row) -> Row | None:
+    """The last deployment, if that failed."""
+    last: Row = row["history"][-1] if row["history"] else {}
+    return last if last.get("outcome", "ok") != "ok" else None
+
+
 def _deployment(row: Row) -> Iterator[Told]:
-    last = row["history"][-1] if row["history"] else {}
-    if last.get("outcome", "ok") != "ok":
+    if last := _failed_last(row):
         text = f"the last deployment failed ({last.get('source') or last.get('to')}, {last.get('who', 'unknown')}, "
-        yield (
-            f"{text}{moment(last.get('time', ''))}); release {row['release'] or '-'} serves",
-            "run it again: it says why",
-            False,
-        )
+        serves = f"release {row['release']} serves" if row["release"] else "nothing serves yet"
+        yield f"{text}{moment(last.get('time', ''))}); {serves}", "run it again: it says why", not row["release"]
 
 
 def _memory(row: Row) -> Iterator[Told]:

@@ -268,7 +268,7 @@ def _facts(row: Row) -> t.Iterator[tuple[str, str]]:
 def _note(row: Row) -> str:
     day = row.get("traffic")
     if not day:
-        return f"No plots: {row.get('uncounted') or 'its access log was not counted'}."
+        return f"No plots: {row.get('uncounted') or 'it has no access log on the host'}."
     notes = []
     if day["since"] > day["start"]:
         since = time.strftime("%H:%M UTC", time.gmtime(day["since"]))

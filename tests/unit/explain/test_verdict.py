@@ -96,6 +96,19 @@ def test_a_host_to_which_nothing_has_been_deployed(nginx: Nginx) -> None:
     assert "port      ?      443: Connection refused" in screen(looked, [found])
 
 
+def test_an_app_whose_first_deployment_failed() -> None:
+    failure = (
+        "KeyError: 'DATABASE_URL'\n  app.py:3 in <module>\nFix: write it into env\napi@1.service exited unexpectedly"
+    )
+    looked = case(replace(NOTHING, instance=Instance(failed_after="1", failure=failure, read="journalctl -u api@1")))
+    found = cause(looked)
+    assert found.cause == 'the app "api" is not deployed on this host: release 1 failed'
+    assert (found.evidence[0], found.fix) == ("KeyError: 'DATABASE_URL'", "write it into env")
+    unknown = replace(looked.seen.instance, failure="api@1.service exited unexpectedly")
+    fix = cause(case(replace(NOTHING, instance=unknown))).fix
+    assert fix == "correct the app and run site.yml; see why: journalctl -u api@1"
+
+
 def test_another_program_on_the_port_is_spoken_of_before_the_first_deployment() -> None:
     looked = case(replace(NOTHING, nginx=Nginx("inactive", site=False, ports={"443": "apache2"})), OUTSIDE)
     assert cause(looked).cause == "apache2 has port 443, not nginx"

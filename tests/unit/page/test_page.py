@@ -110,6 +110,16 @@ def test_it_is_told_why_there_are_no_plots(row: Row) -> None:
     assert "No plots: nginx_proxy_access_log is off." in text
 
 
+def test_a_log_that_is_not_there_is_not_a_day_without_requests(row: Row) -> None:
+    text = Elements(page.render([row(traffic=None, uncounted="")], NOW)).text
+    assert "No plots: it has no access log on the host." in text
+
+
+def test_an_app_that_never_served(row: Row) -> None:
+    never = row(release="", source="", state="absent", health="does not run", history=[], certificate_days=None)
+    assert "no release serves" in Elements(page.render([never], NOW)).text
+
+
 def test_it_is_told_what_was_not_counted(row: Row) -> None:
     text = Elements(page.render([row(traffic=day(since=NOW - 3600, closed=7))], NOW)).text
     assert "There was only the time to count the log since 13:00 UTC." in text
