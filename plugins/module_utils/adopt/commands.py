@@ -249,7 +249,7 @@ def _gunicorn_file(start: Start, path: str, folder: str, found: dict[str, str], 
     text = read(path if path.startswith("/") or not folder else f"{folder}/{path}")
     try:
         statements = ast.parse(text or "").body
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
         statements = []
     if not text:
         start.left.append(f"{path}, which could not be read")

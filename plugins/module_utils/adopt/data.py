@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 from ansible_collections.webops.wsgi.plugins.module_utils.adopt.model import Data
@@ -40,7 +41,7 @@ def find(root: Path, directory: str, known: Iterable[str], texts: Iterable[str],
             seen.add(path)
             yield _data(path, here, root, now)
     for path in elsewhere:
-        if path not in seen and path.is_file():
+        if path not in seen and _is_sqlite(path):
             seen.add(path)
             yield _data(path, here, root, now)
 
@@ -66,19 +67,27 @@ def _has_files(folder: Path) -> bool:
     return any(not name.endswith((".py", ".pyc", ".gitkeep", ".gitignore")) for name in kept)
 
 
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.lstat()
+    except OSError:  # removed meanwhile
+        return None
+
+
 def _is_sqlite(path: Path) -> bool:
     try:
         if not path.is_file() or path.suffix in (".py", ".html", ".js", ".css"):
             return False
         with path.open("rb") as stream:
             return stream.read(len(_SQLITE)) == _SQLITE
-    except OSError:
+    except (OSError, ValueError):  # a name that cannot be one
         return False
 
 
 def _data(path: Path, here: Path, root: Path, now: float) -> Data:
-    files = [path] if path.is_file() else [Path(at) / name for at, _names, names in os.walk(path) for name in names]
-    stats = [os.lstat(file) for file in files]
+    inside = (Path(at) / name for at, _names, names in os.walk(path) for name in names)
+    files = [path] if path.is_file() else islice(inside, _MOST)
+    stats = [found for file in files if (found := _stat(file))]
     newest = max((found.st_mtime for found in stats), default=now)
     shown = path.relative_to(here) if path.is_relative_to(here) else Path("/", path.relative_to(root))
     kind = "sqlite" if path.is_file() else "directory"

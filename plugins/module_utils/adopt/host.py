@@ -70,8 +70,14 @@ class Host:
         try:
             with self._at(path).open("rb") as stream:
                 return stream.read(_LARGEST).decode(errors="replace")
-        except OSError:
+        except (OSError, ValueError):  # a name that cannot be one
             return None
+
+    def _is_file(self, path: str) -> bool:
+        try:
+            return self._at(path).is_file()
+        except (OSError, ValueError):
+            return False
 
     def _at(self, path: str) -> Path:
         return self._root / path.lstrip("/")
@@ -158,6 +164,7 @@ class Host:
     def _app(self, program: Program, known: list[Program], servers: list[Program], sites: list[Site]) -> App:
         start = commands.start_of(program.command, lambda path: self.read(_below(program.directory, path)))
         directory = (_below(program.directory, start.chdir) or program.directory).rstrip("/")
+        directory = "" if "\0" in directory else directory
         environment = self._environment(start.virtualenv, start.program, program.environment.get("PATH", ""))
         app = App(program, start, self._source(directory), *self._python(environment))
         places = [*self._sockets(program), *(_socket_below(directory, bind) for bind in start.binds)]
@@ -181,7 +188,7 @@ class Host:
             worker.environment = {}  # may hold secrets, and is the app's
         app.program.environment = {}
         app.start.environment = {}
-        app.django = self._at(f"{directory}/manage.py").is_file()
+        app.django = self._is_file(f"{directory}/manage.py")
         app.crontab = list(self._crontab(directory, environment))
         return app
 
@@ -199,9 +206,9 @@ class Host:
 
     def _source(self, directory: str) -> Source:
         root, subdirectory = directory, ""
-        while root.count("/") > 1 and not self._at(f"{root}/.git/config").is_file():
+        while root.count("/") > 1 and not self._is_file(f"{root}/.git/config"):
             root = root.rpartition("/")[0]
-        if self._at(f"{root}/.git/config").is_file() and root not in ("/home", "/srv", "/opt", "/var/www"):
+        if self._is_file(f"{root}/.git/config") and root not in ("/home", "/srv", "/opt", "/var/www"):
             subdirectory = directory.removeprefix(root).strip("/")
         else:
             root = directory
@@ -211,8 +218,7 @@ class Host:
 
     def _of_tree(self, directory: str, root: str) -> Source:
         source = Source(directory)
-        folder = self._at(directory)
-        source.requirements = next((name for name in _REQUIREMENTS if (folder / name).is_file()), "")
+        source.requirements = next((name for name in _REQUIREMENTS if self._is_file(f"{directory}/{name}")), "")
         parser = configparser.ConfigParser(interpolation=None, strict=False)
         try:
             parser.read_string(self.read(f"{root}/.git/config") or "")
@@ -250,7 +256,7 @@ class Host:
         folders = [told, program.rpartition("/bin/")[0]]
         if "/" not in program:
             folders += [place.removesuffix("/bin") for place in search.split(":")]
-        return next((folder for folder in folders if folder and self._at(f"{folder}/pyvenv.cfg").exists()), "")
+        return next((folder for folder in folders if folder and self._is_file(f"{folder}/pyvenv.cfg")), "")
 
     def _crontab(self, directory: str, environment: str) -> Iterator[str]:
         for _where, text in self._glob("/var/spool/cron/crontabs/*", "/etc/cron.d/*"):

@@ -20,6 +20,7 @@ _OURS = re.compile(
     r"|ssl_.*|http2|uwsgi_param|proxy_buffering|proxy_buffers|proxy_buffer_size|proxy_busy_buffers_size|try_files|alias"
     r"|return|if|keepalive_timeout|proxy_connect_timeout|gzip.*|charset|server_tokens|http3|proxy_params"
 )
+_DEEPEST = 50  # blocks in each other; nginx knows no more than a few
 _SECONDS = {
     "proxy_read_timeout": "read_timeout",
     "uwsgi_read_timeout": "read_timeout",
@@ -63,7 +64,8 @@ def parse(text: str) -> list[Directive]:
             words = []
         elif word == "{":
             opened = Directive(words, has_block=True)
-            blocks[-1].block.append(opened)
+            if len(blocks) < _DEEPEST:
+                blocks[-1].block.append(opened)
             blocks.append(opened)
             words = []
         elif word == "}":
@@ -181,8 +183,9 @@ def _location(site: Site, location: Directive, server: Directive, upstreams: dic
 def _folder(location: Directive, server: Directive, path: str) -> str:
     """The directory that a location serves; empty when it serves none."""
     for one in location.all("alias"):
-        return one.words[1].rstrip("/")
-    roots: Iterable[Directive] = [*location.all("root"), *server.all("root")]
+        if len(one.words) > 1:
+            return one.words[1].rstrip("/")
+    roots: Iterable[Directive] = [one for one in (*location.all("root"), *server.all("root")) if len(one.words) > 1]
     return next((f"{one.words[1].rstrip('/')}/{path.strip('/')}" for one in roots if path != "/"), "")
 
 

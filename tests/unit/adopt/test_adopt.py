@@ -458,7 +458,7 @@ def test_data_beside_the_code_is_spoken_of(tmp_path: Path) -> None:
         (root / name).write_bytes(b"SQLite format 3\0" if name.endswith(".db") else b"x")
     (root / "db.sqlite3").write_bytes(b"SQLite format 3\0" + b"x" * 200_000)
     (tmp_path / "var/lib/other.db").parent.mkdir(parents=True)
-    (tmp_path / "var/lib/other.db").write_bytes(b"")
+    (tmp_path / "var/lib/other.db").write_bytes(b"SQLite format 3\0")
     unit = GUNICORN["/etc/systemd/system/shop.service"] + "\n[Service]\nEnvironment=DB=sqlite:////var/lib/other.db\n"
     app, text = written(tmp_path, {**GUNICORN, "/etc/systemd/system/shop.service": unit})
     assert (app["persistent"], app["persistent_files"]) == (["media"], ["db.sqlite3"])
@@ -560,6 +560,18 @@ def test_a_broken_file_is_no_reason_to_give_up(tmp_path: Path) -> None:
     }
     (found,) = host(tmp_path, files).found()
     assert found["program"]["name"] == "x"
+
+
+@pytest.mark.parametrize("junk", ["\0", "/" + "a" * 5000, "{" * 3000, "(" * 500, "%(", "\x1b[2J", "alias;"])
+@pytest.mark.parametrize("way", [GUNICORN, UWSGI, SUPERVISOR], ids=["gunicorn", "uwsgi", "supervisor"])
+def test_files_that_are_none_are_no_reason_to_give_up(tmp_path: Path, way: dict[str, str], junk: str) -> None:
+    """In the middle of each line: names that cannot be one, blocks without an end, expressions too deep to read."""
+    for number, file in enumerate(way):
+        lines = way[file].splitlines()
+        text = "\n".join(f"{line[: len(line) // 2]}{junk}{line[len(line) // 2 :]}" for line in lines)
+        found = host(tmp_path / str(number), {**way, file: text}).found()
+        assert yaml.safe_load(inventory("web1", found, {}))
+        assert proxy.others(text, {"a.test"}, ()) is not None
 
 
 def test_what_is_in_a_file_stays_text(tmp_path: Path) -> None:
