@@ -128,10 +128,7 @@ class Release:
         """Have the release before serve again, as if nothing had been."""
         app = self.app
         self._roll_back()
-        service = app.view.live.get(("Service", app.name))
-        if self.before and service:
-            app.cluster.apply(again(service))
-        for manifest in app.objects["after"]:
+        for manifest in [app.objects["service"], *app.objects["after"]]:
             there = app.live(manifest)
             if there:
                 app.cluster.apply(again(there))

@@ -463,3 +463,11 @@ def test_pod_by_pod_a_run_ends_after_the_last_pod_of_before(monkeypatch: pytest.
     monkeypatch.setattr(cluster, "_pods", lambda asked: pods_of(asked) + [ending] * (len(asked) == 1 and next(looks)))
     deploy(cluster, new, strategy="rolling")
     assert list(looks) == []
+
+
+def test_the_first_release_that_fails_once_it_serves_leaves_none() -> None:
+    cluster = FakeCluster()
+    cluster.restarts = 1
+    with pytest.raises(DeployError, match="no release serves"):
+        deploy(cluster, release(1), bake=5)
+    assert {kind for kind, _name in cluster.store} == {"Namespace", "ServiceAccount"}
