@@ -192,6 +192,8 @@ def _by_options(server: str, program: str, words: list[str], read: Reader) -> St
     start.chdir = found.get("chdir", found.get("app-dir", ""))
     _take(start, found, _OPTIONS[server])
     start.binds += _binds(server, found, start.binds)
+    if server == "gunicorn" and start.entrypoint and ":" not in start.entrypoint:
+        start.entrypoint += ":application"
     if ("factory" in found or "call" in found) and not start.entrypoint.endswith(")"):
         start.entrypoint += "()"
     return start

@@ -247,7 +247,8 @@ def _notes_of_code(app: Found, name: str) -> Iterator[str]:
         yield f"Code: the commit that is checked out in {source['path']}; what was changed there since is not in it."
     else:
         here, left = _source(source, name)["path"], "virtual environment, .env and data"
-        yield f"Code: copy {source['path']} of the host to {here} beside this file, without {left}."
+        there = f"copy {source['path']} of the host to" if source["path"] else "where it is was not found; copy it to"
+        yield f"Code: {there} {here} beside this file, without {left}."
     if not source["requirements"] and app["packages"]:
         yield "Requirements: the source names none; python.packages is what is installed. Better a requirements.txt."
 
@@ -262,7 +263,8 @@ def _notes_of_data(app: Found) -> Iterator[str]:
 
 def _notes_of_site(app: Found, site: Found | None) -> Iterator[str]:
     if site is None:
-        yield "Domains: no server block of nginx passes requests on to this server; write them, or `listen`."
+        binds = ", ".join(app["start"]["binds"])
+        yield f"Domains: no server block of nginx passes requests on to {binds}; write them, or `listen`."
         return
     yield f"nginx: its server block is in {site['where']}, which is not read any more after the move."
     if app["lineage"]:

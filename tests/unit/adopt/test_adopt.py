@@ -406,7 +406,7 @@ WAYS = {
         },
         {
             "name": "notes",
-            "entrypoint": "notes.wsgi",
+            "entrypoint": "notes.wsgi:application",
             "python": {"version": "3.13"},
             "gunicorn": {"workers": "2"},
         },
@@ -505,6 +505,14 @@ def test_the_collection_takes_what_is_written(tmp_path: Path, files: dict[str, s
     variables_of = {"certbot_email": "ops@example.com"}
     found = run.examine(load_schema(str(ROOT)), [*variables_of, "wsgi_apps"], variables_of, [app], [str(beside)], {})
     assert not found.problems, run.report(found.problems)
+
+
+def test_a_server_without_nginx_or_a_directory(tmp_path: Path) -> None:
+    unit = "[Service]\nWorkingDirectory=/\nExecStart=/usr/bin/gunicorn -b 0.0.0.0:8000 app:app\n"
+    app, text = written(tmp_path, {"/etc/systemd/system/odd.service": unit})
+    assert (app["name"], app["source"], app["domains"]) == ("odd", {"path": "odd"}, [])
+    assert "# Code: where it is was not found; copy it to odd beside this file" in text
+    assert "# Domains: no server block of nginx passes requests on to 0.0.0.0:8000; write them, or `listen`." in text
 
 
 def test_a_host_without_an_app(tmp_path: Path) -> None:
