@@ -17,11 +17,13 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         result.update(self._execute_module(task_vars=task_vars))
         if not result.get("failed"):
-            self._display.display(message(str((task_vars or {}).get("inventory_hostname", "")), result))
+            self._display.display(
+                message(str((task_vars or {}).get("inventory_hostname", "")), result, self._task.check_mode)
+            )
         return result
 
 
-def message(host: str, done: dict[str, Any]) -> str:
+def message(host: str, done: dict[str, Any], check: bool) -> str:
     """What a person is told at the end."""
     if done["busy"]:
         return (
@@ -31,6 +33,8 @@ def message(host: str, done: dict[str, Any]) -> str:
     if not done["stopped"]:
         return f"{host}: everything is taken over, there is nothing left to stop"
     back = "\n".join(f"    {command}" for command in done["back"])
+    if check:
+        return f"{host}: would stop and disable, not remove: {', '.join(done['stopped'])}"
     return (
         f"{host}: stopped and disabled, not removed: {', '.join(done['stopped'])}\n"
         f"The way back, as root on the host, in this order:\n{back}"

@@ -30,6 +30,8 @@ class ActionModule(ActionBase):
         host = str(known.get("inventory_hostname", "host"))
         if refused := moves.problems(host, apps, found, moved, bool(data)):
             raise AnsibleActionFail("Nothing was touched:\n" + "\n".join(f"- {text}" for text in refused))
+        listed = "".join(f"\n    {move.app['name']}: from {move.found['program']['where']}" for move in moved)
+        self._display.display(f"{host} takes over, and until nginx has moved what serves now goes on to serve:{listed}")
         result["changed"] = False
         result["given_up"] = moves.given_up(apps, moved)
         result["programs"] = moves.programs(moved)

@@ -180,6 +180,10 @@ def test_one_that_does_not_work_leaves_the_old_set_up_serving(play, host, client
     broken.unlink()
     assert failed.code != 0
     assert "RuntimeError: the copy of the code is broken" in failed.output, failed.output
+    assert (
+        "until nginx has moved what serves now goes on to serve:\n    blog: from /etc/systemd/system/gunicorn"
+        in failed.output
+    )
     assert re.search(r"d13: shop runs before_activate: \d+ s", failed.output), "nothing said what was waited for"
     assert _answers(host, client) == before
 

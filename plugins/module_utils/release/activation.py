@@ -298,7 +298,7 @@ def _switch_back(paths: Paths, step: Step, manager: Manager) -> str:
     if not step.previous:
         if current_release(paths, step.app) == step.number:
             current.unlink()
-        return "nothing serves yet"
+        return "no release serves yet"
     before = f"release {step.previous}"
     # It answers, unless somebody or something else has stopped it.
     # Its own link says where: one that an older version of this collection made has its socket elsewhere.

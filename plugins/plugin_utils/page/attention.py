@@ -128,7 +128,7 @@ def _failed_last(row: Row) -> Row | None:
 def _deployment(row: Row) -> Iterator[Told]:
     if last := _failed_last(row):
         text = f"the last deployment failed ({last.get('source') or last.get('to')}, {last.get('who', 'unknown')}, "
-        serves = f"release {row['release']} serves" if row["release"] else "nothing serves yet"
+        serves = f"release {row['release']} serves" if row["release"] else "no release serves yet"
         yield f"{text}{moment(last.get('time', ''))}); {serves}", "run it again: it says why", not row["release"]
 
 

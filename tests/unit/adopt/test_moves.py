@@ -145,7 +145,8 @@ def test_what_served_before_is_stopped_and_the_way_back_said(tmp_path: Path) -> 
         "mv /etc/letsencrypt/renewal/shop.conf.by-hand /etc/letsencrypt/renewal/shop.conf",
     ]
     assert "authenticator = webroot" in renewal.read_text()
-    assert "The way back" in message("web1", {"busy": False, "stopped": done.stopped, "back": done.back})
+    assert "would stop" in message("web1", {"busy": False, "stopped": done.stopped, "back": done.back}, True)
+    assert "The way back" in message("web1", {"busy": False, "stopped": done.stopped, "back": done.back}, False)
 
 
 def test_one_that_clients_do_not_get_gives_nginx_its_files_back(
@@ -173,14 +174,14 @@ def test_requests_that_the_old_configuration_still_serves_are_waited_for(tmp_pat
     (tmp_path / "proc/7/cmdline").write_text("nginx: worker process is shutting down\0")
     done = finish.finish(there, [SHOP], [QUESTION], [], 0, check=False)
     assert (done.busy, done.changed, programs.calls) == (True, False, [])
-    assert "run the same again later" in message("web1", {"busy": True, "stopped": [], "back": []})
+    assert "run the same again later" in message("web1", {"busy": True, "stopped": [], "back": []}, False)
 
 
 def test_what_is_stopped_already_is_left_alone(tmp_path: Path) -> None:
     there = host(tmp_path, Programs("ActiveState=inactive\nUnitFileState=disabled\n"))
     done = finish.finish(there, [SHOP], [QUESTION], ["shop"], 0, check=False)
     assert done == finish.Done()
-    assert "nothing left to stop" in message("web1", {"busy": False, "stopped": [], "back": []})
+    assert "nothing left to stop" in message("web1", {"busy": False, "stopped": [], "back": []}, False)
 
 
 SUPERVISED = (

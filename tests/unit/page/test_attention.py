@@ -34,7 +34,7 @@ def test_an_app_that_is_well_needs_none(row: Row) -> None:
         ({"memory_bytes": 390_000_000}, "uses 390 MB of the 400 MB of its limit", False),
         ({"memory_bytes": None, "worker_memory_bytes": 190_000_000}, "uses 380 MB of the 400 MB", False),
         ({"shortage": "2 processes would need too much"}, "2 processes would need too much", False),
-        ({"release": "", "state": "absent", "history": [FAILED]}, "nothing serves yet", True),
+        ({"release": "", "state": "absent", "history": [FAILED]}, "no release serves yet", True),
         ({"history": [FAILED]}, "the last deployment failed (reports==1.5, ada@laptop", False),
         (
             {"faults": [{"process": "celery", "text": "was ended by SIGSEGV", "count": 3, "fix": "update it"}]},

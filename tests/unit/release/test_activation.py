@@ -196,7 +196,7 @@ def test_the_hook_before_runs_on_one_host_and_not_on_the_way_back(paths: layout.
 
 def test_first_release_that_fails_afterwards_does_not_stay(paths: layout.Paths, systemd: FakeSystemd) -> None:
     _step, failures = run(paths, systemd, full(units=(unit("after-activate", "hook", "fails"),)))
-    assert "nothing serves yet" in failures[0]
+    assert "no release serves yet" in failures[0]
     assert layout.current_release(paths, APP) == ""
     assert systemd.running == {}
 
