@@ -15,6 +15,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.webops.wsgi.plugins.action.app_build import inputs_of
 from ansible_collections.webops.wsgi.plugins.action.app_release import health_options
+from ansible_collections.webops.wsgi.plugins.plugin_utils.image import parts
 from ansible_collections.webops.wsgi.plugins.plugin_utils.image.context import (
     CONTAINERFILE,
     ContextError,
@@ -54,7 +55,7 @@ def release_files(app: Mapping[str, Any], renderer: Renderer) -> dict[str, File]
     asked = {name: health[name] for name in ASKED} | {"timeout": app["image"]["health_timeout"]}
     found["check/health.json"] = File(json.dumps(asked, indent=1, sort_keys=True) + "\n")
     found["check/healthy.py"] = File(_text(root / "roles/image/files/healthy.py"))
-    found["check/health.py"] = File(_text(root / "plugins/module_utils/release/health.py"))
+    found |= {f"check/{name}": File(text) for name, text in parts.modules(parts.HEALTH).items()}
     return found
 
 

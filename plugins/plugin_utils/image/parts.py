@@ -1,7 +1,7 @@
 # Copyright (c) webops.wsgi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The program that runs in the build stage, as files: a module of this collection and all that it imports of it."""
+"""Programs that run in images, as files: a module of this collection and all that it imports of it."""
 
 from __future__ import annotations
 
@@ -13,20 +13,26 @@ from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings imp
 
 PACKAGE = "ansible_collections.webops.wsgi."
 STAGE = f"{PACKAGE}plugins.module_utils.image.stage"
+HEALTH = f"{PACKAGE}plugins.module_utils.release.health"
 MAIN = f"import sys\n\nfrom {STAGE} import main\n\nmain(sys.argv[1:])\n"
 
 
 def program() -> dict[str, str]:
-    """Its files by name; a directory with them is run by C(python3 DIRECTORY)."""
+    """That of the build stage; a directory with its files is run by C(python3 DIRECTORY)."""
+    return {"__main__.py": MAIN, **modules(STAGE)}
+
+
+def modules(first: str) -> dict[str, str]:
+    """The files, by name, of a module and of all that it imports."""
     found: dict[str, str] = {}
-    waiting = [STAGE]
+    waiting = [first]
     while waiting:
         module = waiting.pop()
         name = f"{module.replace('.', '/')}.py"
         if name not in found:
             found[name] = _file(module).read_text(encoding="utf-8")
             waiting.extend(_imported(found[name]))
-    return {"__main__.py": MAIN, **dict(sorted(found.items()))}
+    return dict(sorted(found.items()))
 
 
 def _file(module: str) -> Path:

@@ -20,6 +20,7 @@ from ansible_collections.webops.wsgi.plugins.plugin_utils.image.context import (
     context,
     stamp_of,
 )
+from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import collection_root
 
 RELEASE = {"start": File("#!/bin/sh\n", 0o755), "etc/gunicorn.conf.py": File("workers = 2\n")}
 INPUTS = BuildInputs(
@@ -177,3 +178,21 @@ def test_the_program_of_the_stage_is_whole_without_ansible(tmp_path: Path) -> No
     )
     done = subprocess.run([sys.executable, "-I", "-S", str(tmp_path)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, "False"), done.stderr
+
+
+def test_the_health_check_is_whole_without_the_collection(tmp_path: Path) -> None:
+    for name, text in parts.modules(parts.HEALTH).items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    check = Path(collection_root(), "roles/image/files/healthy.py").read_text(encoding="utf-8")
+    (tmp_path / "healthy.py").write_text(check, encoding="utf-8")
+    asked = {"path": "/", "statuses": ["200"], "host": "x", "scheme": "https", "body": "", "headers": {}, "timeout": 1}
+    (tmp_path / "health.json").write_text(json.dumps(asked), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", str(tmp_path / "healthy.py")],
+        env={"WSGI_SOCKET": str(tmp_path / "sock")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, "got no answer" in done.stderr) == (1, True), done.stderr
