@@ -16,7 +16,11 @@ description:
   - Values of variables that may be secrets stay on the host; their names are returned, with the file that they are in.
 author: webops.wsgi contributors (@webops)
 extends_documentation_fragment: [webops.wsgi.reads]
-options: {}
+options:
+  secrets:
+    description: Whether the values of variables that may be secrets are returned too. Use C(no_log) then.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -28,6 +32,11 @@ EXAMPLES = r"""
 RETURN = r"""
 apps:
   description: The apps that were found.
+  returned: success
+  type: list
+  elements: dict
+secrets:
+  description: For each of RV(apps) the values that it has not; empty without O(secrets).
   returned: success
   type: list
   elements: dict
@@ -43,8 +52,12 @@ from ansible_collections.webops.wsgi.plugins.module_utils.quiet_module import Qu
 
 
 def main() -> None:
-    module = QuietModule(argument_spec={}, supports_check_mode=True)
-    module.exit_json(changed=False, apps=Host().found(), taken=taken())
+    options = {"secrets": {"type": "bool", "default": False, "no_log": False}}
+    module = QuietModule(argument_spec=options, supports_check_mode=True)
+    host = Host()
+    apps = host.found()
+    secrets = host.secrets if module.params["secrets"] else []
+    module.exit_json(changed=False, apps=apps, secrets=secrets, taken=taken())
 
 
 if __name__ == "__main__":

@@ -31,6 +31,17 @@ options:
     description: File to write; one that exists is left alone, and the task fails. Empty prints the inventory.
     type: str
     default: ""
+  secrets:
+    description: What M(webops.wsgi.adopt_host) returned as C(secrets).
+    type: list
+    elements: dict
+    default: []
+  vault:
+    description:
+      - File to write O(secrets) into, as variables of the names that the inventory uses, encrypted with the vault
+        password that this run was given; without one the task fails. A file that exists is left alone.
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""

@@ -156,6 +156,20 @@ def test_a_file_that_exists_is_left_alone(play):
     assert "which exists; write -e output=FILE for a new one" in " ".join(run.output.split())
 
 
+def test_secrets_come_in_a_vault(play, tmp_path):
+    (tmp_path / "password").write_text("word")
+    written = ["-e", f"output={tmp_path}/hosts.yml", "-e", f"vault={tmp_path}/vault.yml"]
+    refused = play(*written, playbook="adopt")
+    assert "no password for it; run again with --ask-vault-pass" in " ".join(refused.output.split())
+    password = ["--vault-password-file", str(tmp_path / "password")]
+    run = play(*written, *password, "-vvv", playbook="adopt")
+    assert run.code == 0, run.output
+    assert "horse" not in run.output
+    shown = ["ansible-vault", "view", *password, str(tmp_path / "vault.yml")]
+    told = subprocess.run(shown, check=True, capture_output=True, text=True).stdout
+    assert yaml.safe_load(told) == {name: value for name, value in VAULT.items() if name != "vault_hello_secret_key"}
+
+
 def test_nothing_is_replaced_that_nobody_has_asked_for(play, host, client, copied):
     before = _answers(host, client)
     assert all(status == 200 and by_hand for status, _body, by_hand in before.values()), before

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A host that somebody has set up by hand, looked at without changing anything.
 
-Values of variables that may be secrets do not leave it: only their names do, with the file that they are in.
+Values of variables that may be secrets do not leave it, unless somebody asks for them: only their names do, with the
+file that they are in.
 """
 
 from __future__ import annotations
@@ -52,10 +53,14 @@ class Host:
 
     Args:
         root: Where its file system begins.
+
+    Attributes:
+        secrets: Values of the variables that are not told with the apps, app by app, once these were found.
     """
 
     def __init__(self, root: Path = Path("/")) -> None:
         self._root = root
+        self.secrets: list[dict[str, str]] = []
 
     def found(self) -> list[dict[str, Any]]:
         """The apps that its units and programs start, as plain data."""
@@ -183,6 +188,8 @@ class Host:
             app.env.update(shown)
             app.hidden.update(hidden)
         app.hidden = {name: where for name, where in app.hidden.items() if name not in app.env}
+        every = {name: value for values in variables_of.values() for name, value in values.items()}
+        self.secrets.append({name: every[name] for name in app.hidden})
         app.workers = [other for other in known if other not in servers and _beside(other, directory, environment)]
         for worker in app.workers:
             worker.environment = {}  # may hold secrets, and is the app's

@@ -54,6 +54,24 @@ def inventory(host: str, found: Iterable[Found], variables: Mapping[str, t.Any],
     return "\n".join([*lines, ""])
 
 
+def secrets(
+    apps: Iterable[Found], values: Iterable[Mapping[str, str]], taken: t.Collection[str] = ()
+) -> dict[str, str]:
+    """Values of the variables that the inventory takes from a vault.
+
+    Args:
+        apps: The apps that were found.
+        values: Their secrets, app by app.
+        taken: As of :func:`inventory`.
+    """
+    listed = list(apps)
+    return {
+        vault_name(name, key): value
+        for name, of_app in zip(names(listed, taken), values, strict=True)
+        for key, value in of_app.items()
+    }
+
+
 def _app(app: Found, name: str) -> Iterator[str]:
     entry, notes = _entry(app, name), list(_notes(app, name))
     # What is in a host's files is not to order a terminal about, or to end a comment.

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from ansible_collections.webops.wsgi.plugins.module_utils.adopt import commands, programs, proxy, variables
 from ansible_collections.webops.wsgi.plugins.module_utils.adopt.host import Host
-from ansible_collections.webops.wsgi.plugins.plugin_utils.adopt.inventory import app_name, inventory, names
+from ansible_collections.webops.wsgi.plugins.plugin_utils.adopt.inventory import app_name, inventory, names, secrets
 from ansible_collections.webops.wsgi.plugins.plugin_utils.checks import run
 from ansible_collections.webops.wsgi.plugins.plugin_utils.inventory.settings import load_schema
 from roles import ROOT
@@ -487,6 +487,17 @@ def test_a_part_of_a_repository_and_what_django_collects(tmp_path: Path) -> None
 def test_no_secret_leaves_the_host(tmp_path: Path, files: dict[str, str]) -> None:
     found = str(host(tmp_path, files).found())
     assert not [secret for secret in SECRETS if secret in found]
+
+
+@pytest.mark.parametrize("files", [GUNICORN, UWSGI, SUPERVISOR], ids=["gunicorn", "uwsgi", "supervisor"])
+def test_secrets_are_told_to_who_asks_for_them(tmp_path: Path, files: dict[str, str]) -> None:
+    there = host(tmp_path, files)
+    app = yaml.safe_load(inventory("web1", found := there.found(), {}))["wsgi"]["vars"]["wsgi_apps"][0]
+    told = secrets(found, there.secrets)
+    assert [f"{{{{ {name} }}}}" for name in told] == list(app.get("secrets", {}).values())
+    if files is GUNICORN:
+        assert told["vault_shop_secret_key"] == "correct horse"
+        assert told["vault_shop_greeting"] == "hello there"
 
 
 @pytest.mark.parametrize("files", [GUNICORN, UWSGI, SUPERVISOR], ids=["gunicorn", "uwsgi", "supervisor"])
