@@ -19,7 +19,15 @@ from ansible_collections.webops.wsgi.plugins.module_utils.release.health import 
 SOCKET = Path("/var/run/supervisor.sock")
 CONFIGURATION = "/etc/supervisor/supervisord.conf"
 PATIENCE = 30.0  # seconds for supervisord to answer, once it is started
-BAD_NAME, ALREADY_STARTED, NOT_RUNNING, ALREADY_ADDED, STILL_RUNNING, CANT_REREAD = 10, 60, 70, 90, 91, 92
+BAD_NAME, SPAWN_ERROR, ALREADY_STARTED, NOT_RUNNING, ALREADY_ADDED, STILL_RUNNING, CANT_REREAD = (
+    10,
+    50,
+    60,
+    70,
+    90,
+    91,
+    92,
+)
 
 
 class SupervisordError(ManagerError):
@@ -78,13 +86,13 @@ class Supervisord:
                 raise
 
     def start(self, program: str) -> None:
-        """Start a program; whether it stays up is to be seen."""
-        self._allow(ALREADY_STARTED, "startProcess", program, False)
+        """Start a program; whether it stays up is to be seen, also of one that ends before supervisord has answered."""
+        self._allow((ALREADY_STARTED, SPAWN_ERROR), "startProcess", program, False)
 
     def tell_to_stop(self, program: str) -> None:
         """Send a program the signal to end."""
         try:
-            self._allow(NOT_RUNNING, "stopProcess", program, False)
+            self._allow((NOT_RUNNING,), "stopProcess", program, False)
         except SupervisordError as error:
             if error.code != BAD_NAME:
                 raise
@@ -125,11 +133,11 @@ class Supervisord:
                 raise AbsentError(f"supervisord does not answer on {self._path}; journalctl -u supervisor says why")
             time.sleep(0.2)
 
-    def _allow(self, code: int, method: str, *arguments: object) -> None:
+    def _allow(self, codes: tuple[int, ...], method: str, *arguments: object) -> None:
         try:
             self._call(method, *arguments)
         except SupervisordError as error:
-            if error.code != code:
+            if error.code not in codes:
                 raise
 
     def _call(self, method: str, *arguments: object) -> Any:

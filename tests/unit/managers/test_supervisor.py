@@ -192,6 +192,23 @@ def test_a_hook_is_waited_for_and_leaves_its_log_alone_behind(host: Host) -> Non
     assert os.listdir(host.places.programs) == []
 
 
+def test_a_hook_that_ends_before_supervisord_has_answered_failed_like_any_other(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.release("1", {"after-activate": (HOOK, "exit 4")})
+    call = Supervisord._call
+
+    def busy(supervisord: Supervisord, method: str, *arguments: object) -> Any:
+        answer = call(supervisord, method, *arguments)
+        if method == "startProcess":
+            raise SupervisordError(f"SPAWN_ERROR: {arguments[0]}", 50)
+        return answer
+
+    monkeypatch.setattr(Supervisord, "_call", busy)
+    with pytest.raises(ManagerError, match=r"^api.after-activate@1 exited with an error$"):
+        host.manager.start(Process("api", "1", "after-activate", HOOK))
+
+
 def test_a_hook_that_takes_too_long_is_ended_with_all_that_it_started(host: Host) -> None:
     host.release("1", {"before-activate": (HOOK, "trap '' TERM; sleep 600 & sleep 600")})
     with pytest.raises(ManagerError, match="took longer to start than its settings allow"):

@@ -345,6 +345,25 @@ def test_it_ends_while_the_app_is_imported(case: Case, folder: Path) -> None:
         instance.process.wait(PATIENCE)
 
 
+SLOW_PACKAGE = """
+import sys, time
+print("uvicorn looks for packages", file=sys.stderr, flush=True)
+time.sleep(1)
+raise ImportError
+"""
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.server == "uvicorn"], ids=str)
+def test_it_ends_when_it_is_told_so_before_it_comes_to_the_app(case: Case, folder: Path) -> None:
+    (folder / "packages").mkdir()
+    (folder / "packages/websockets.py").write_text(SLOW_PACKAGE)
+    environment = {"BROKEN": str(AGES), "PYTHONPATH": str(folder / "packages")}
+    with running(case, folder, environment=environment, workers="1", graceful_timeout=AGES) as instance:
+        until(lambda: "looks for packages" in instance.log.read_text(), "uvicorn looking for packages", instance)
+        instance.process.send_signal(signal.SIGTERM)
+        instance.process.wait(PATIENCE)
+
+
 @pytest.mark.parametrize("case", [case for case in CASES if has_workers(case)], ids=str)
 def test_a_worker_that_is_killed_is_replaced(case: Case, folder: Path) -> None:
     with ready(case, folder, workers="1") as instance:
