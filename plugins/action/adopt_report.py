@@ -27,7 +27,7 @@ class ActionModule(ActionBase):
         host = str(known.get("inventory_hostname", "host"))
         variables = {name: plain(known[name]) for name in CONNECTION if known.get(name) not in (None, "")}
         apps, taken = arguments["apps"], set(arguments.get("taken") or [])
-        text = inventory(host, apps, variables, taken)
+        text = inventory(host, apps, variables, taken, arguments.get("left") or [])
         vault = arguments.get("vault")
         encrypted = self._encrypted(secrets(apps, arguments.get("secrets") or [], taken)) if vault else ""
         output = arguments.get("output")

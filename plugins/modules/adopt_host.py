@@ -40,6 +40,11 @@ secrets:
   returned: success
   type: list
   elements: dict
+left:
+  description: What nginx says for all of its sites and has no counterpart.
+  returned: success
+  type: list
+  elements: str
 taken:
   description: Names of users, groups and directories of the host that no app can have beside them.
   returned: success
@@ -57,7 +62,7 @@ def main() -> None:
     host = Host()
     apps = host.found()
     secrets = host.secrets if module.params["secrets"] else []
-    module.exit_json(changed=False, apps=apps, secrets=secrets, taken=taken())
+    module.exit_json(changed=False, apps=apps, secrets=secrets, taken=taken(), left=host.left)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,11 @@ options:
     type: list
     elements: dict
     required: true
+  left:
+    description: What M(webops.wsgi.adopt_host) returned as C(left).
+    type: list
+    elements: str
+    default: []
   taken:
     description: What M(webops.wsgi.adopt_host) returned as C(taken).
     type: list

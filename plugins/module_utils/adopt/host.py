@@ -56,11 +56,13 @@ class Host:
 
     Attributes:
         secrets: Values of the variables that are not told with the apps, app by app, once these were found.
+        left: What nginx' block http says that could not be carried over.
     """
 
     def __init__(self, root: Path = Path("/")) -> None:
         self._root = root
         self.secrets: list[dict[str, str]] = []
+        self.left: list[str] = []
 
     def found(self) -> list[dict[str, Any]]:
         """The apps that its units and programs start, as plain data."""
@@ -164,7 +166,12 @@ class Host:
         main = self.read("/etc/nginx/nginx.conf") or ""
         more = [found for found in proxy.included(main) if not found.startswith(("/etc/nginx/modules", "/usr/"))]
         patterns = ["/etc/nginx/nginx.conf", "/etc/nginx/conf.d/*.conf", "/etc/nginx/sites-enabled/*", *more]
-        return proxy.sites(dict(self._glob(*patterns)))
+        files = dict(self._glob(*patterns))
+        every, found = proxy.of_all_sites(files), proxy.sites(files)
+        for site in found:
+            site.settings = {**every.settings, **site.settings}
+        self.left = every.left
+        return found
 
     def _app(self, program: Program, known: list[Program], servers: list[Program], sites: list[Site]) -> App:
         start = commands.start_of(program.command, lambda path: self.read(_below(program.directory, path)))

@@ -20,6 +20,10 @@ _OURS = re.compile(
     r"|ssl_.*|http2|uwsgi_param|proxy_buffering|proxy_buffers|proxy_buffer_size|proxy_busy_buffers_size|try_files|alias"
     r"|return|if|keepalive_timeout|proxy_connect_timeout|gzip.*|charset|server_tokens|http3|proxy_params"
 )
+# Of the block http, what Debian's file has or what says nothing of apps.
+_OF_HTTP = re.compile(
+    r"server|upstream|sendfile|tcp_nopush|tcp_nodelay|types|types_hash_\w+|default_type|log_format|server_names_hash_\w+"
+)
 _DEEPEST = 50  # blocks in each other; nginx knows no more than a few
 _SECONDS = {
     "proxy_read_timeout": "read_timeout",
@@ -98,6 +102,18 @@ def sites(files: Mapping[str, str]) -> list[Site]:
     }
     found = [_site(where, server, upstreams) for where, whole in parsed.items() for server in whole.all("server")]
     return [site for site in found if site.passes_to]
+
+
+def of_all_sites(files: Mapping[str, str]) -> Site:
+    """What the block http says for all server blocks, in nginx's main file and in those that add to it."""
+    found = Site("/etc/nginx/nginx.conf")
+    for text in files.values():
+        directives = parse(text)
+        blocks = [one for one in directives if one.name == "http"]
+        for one in [inner for block in blocks for inner in block.block] if blocks else directives:
+            if not _OF_HTTP.fullmatch(one.name):
+                _setting(found, one, "")
+    return found
 
 
 def others(text: str, names: Collection[str], places: Collection[str]) -> list[str]:

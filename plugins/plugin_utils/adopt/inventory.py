@@ -28,7 +28,13 @@ _GENERIC = {
 _LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 
 
-def inventory(host: str, found: Iterable[Found], variables: Mapping[str, t.Any], taken: t.Collection[str] = ()) -> str:
+def inventory(
+    host: str,
+    found: Iterable[Found],
+    variables: Mapping[str, t.Any],
+    taken: t.Collection[str] = (),
+    left: Iterable[str] = (),
+) -> str:
     """The text of an inventory with all apps that were found on a host.
 
     Args:
@@ -36,6 +42,7 @@ def inventory(host: str, found: Iterable[Found], variables: Mapping[str, t.Any],
         found: The apps, as C(adopt.host) found them.
         variables: How Ansible gets to it.
         taken: Names that users and directories of the host have, which no app can have beside them.
+        left: What nginx says for all of its sites and has no counterpart.
     """
     apps = list(found)
     lines = ["---", "# Written by webops.wsgi.adopt. Read the comments, then see what a run would do:"]
@@ -45,6 +52,7 @@ def inventory(host: str, found: Iterable[Found], variables: Mapping[str, t.Any],
         return "\n".join(
             [*lines, "# No unit or program of this host starts a server for a WSGI or ASGI app.", "wsgi: {}", ""]
         )
+    lines += [f"# nginx, for all sites: {' '.join(visible(text).split())}, which is not carried over." for text in left]
     lines += ["wsgi:", "  hosts:", f"    {_one({host: dict(variables)})}", "  vars:"]
     if any(app["lineage"] for app in apps):
         lines += ["    certbot_email: webmaster@example.com # the address of your account at the authority"]

@@ -518,6 +518,26 @@ def test_the_collection_takes_what_is_written(tmp_path: Path, files: dict[str, s
     assert not found.problems, run.report(found.problems)
 
 
+def test_what_nginx_says_for_all_sites(tmp_path: Path) -> None:
+    files = {
+        **GUNICORN,
+        "/etc/nginx/nginx.conf": (
+            "user www-data; worker_processes auto; events { worker_connections 768; } http { sendfile on; gzip on; "
+            "client_max_body_size 64m; proxy_read_timeout 5m; include /etc/nginx/conf.d/*.conf; }"
+        ),
+        "/etc/nginx/conf.d/real.conf": "real_ip_header X-Real-IP;\nlimit_req_zone $host zone=a:1m rate=1r/s;",
+    }
+    there = host(tmp_path, files)
+    found = there.found()
+    # A server block's own win.
+    assert found[0]["site"]["settings"] == {"client_max_body_size": "25m", "read_timeout": 120}
+    text = inventory("web1", found, {}, left=[*there.left, "map 'a\nwsgi: evil'"])
+    assert "# nginx, for all sites: real_ip_header X-Real-IP, which is not carried over." in text
+    assert "limit_req_zone" in text
+    assert "worker" not in text.partition("wsgi_apps")[0]
+    assert yaml.safe_load(text)["wsgi"]["vars"]["wsgi_apps"]
+
+
 def test_a_server_without_nginx_or_a_directory(tmp_path: Path) -> None:
     unit = "[Service]\nWorkingDirectory=/\nExecStart=/usr/bin/gunicorn -b 0.0.0.0:8000 app:app\n"
     app, text = written(tmp_path, {"/etc/systemd/system/odd.service": unit})
