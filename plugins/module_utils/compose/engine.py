@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -67,7 +68,7 @@ class Engine:
     timeout: int = 3600
 
     def check(self) -> None:
-        """See that both are there.
+        """See that both are there, and that no other project has the name.
 
         Raises:
             ComposeError: One is not, or is too old.
@@ -87,6 +88,22 @@ class Engine:
             )
         if self._run(["docker", "version"]).returncode:
             raise ComposeError("docker does not answer; start it, and see journalctl -u docker")
+        others = self._directories() - {os.path.realpath(self.root)}
+        if others:
+            raise ComposeError(
+                f'compose_project is "{self.project}", and a project of that name runs from {others.pop()}: Compose '
+                "would replace its containers; write another name, or remove that one by docker compose down"
+            )
+
+    def _directories(self) -> set[str]:
+        """Where the containers come from that Compose takes for the project's."""
+        told = self._run(
+            [
+                *("docker", "ps", "--all", f"--filter=label={LABEL}.project={self.project}"),
+                f'--format={{{{.Label "{LABEL}.project.working_dir"}}}}',
+            ]
+        )
+        return {os.path.realpath(line) for line in told.stdout.splitlines() if line}
 
     def has_image(self, name: str) -> bool:
         """Whether the engine has an image."""
