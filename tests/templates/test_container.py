@@ -55,6 +55,26 @@ def test_the_script_closes_the_container(engine: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ["podman", "docker"])
+def test_the_environment_comes_as_it_is_and_its_file_stays_root_s(engine: str, tmp_path: Path) -> None:
+    """crun and runc give the user of a container what is its standard input."""
+    text = environment(contained(secrets={"KEY": '5$ "net" `id`\\nsecond'}))
+    (tmp_path / "environment").write_text(text)
+    (tmp_path / engine).write_text("#!/bin/sh\n[ -p /dev/stdin ] && exec cat\n")
+    (tmp_path / engine).chmod(0o755)
+    script_text = script(image={"engine": engine}).replace("PATH=/usr/local/sbin", f"PATH={tmp_path}:/usr/local/sbin")
+    (tmp_path / "container").write_text(script_text)
+    with (tmp_path / "environment").open() as stream:
+        done = subprocess.run(
+            ["sh", str(tmp_path / "container"), "run", "api.1", "1", "/wsgi/start"],
+            stdin=stream,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.stdout.endswith(text)
+
+
+@pytest.mark.parametrize("engine", ["podman", "docker"])
 def test_no_engine_sets_a_limit_of_its_own(engine: str) -> None:
     assert "--ulimit=nofile=4096:4096" in script(image={"engine": engine}, release={"limit_nofile": 4096})
 
