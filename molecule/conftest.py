@@ -369,7 +369,7 @@ def visitors(host: Any) -> Callable[..., AbstractContextManager[dict[str, Any]]]
         try:
             yield seen
         finally:
-            host.run("touch /srv/end; timeout 300 sh -c 'until grep -q good /srv/visited; do sleep 0.2; done'")
+            host.run("touch /srv/end; timeout 900 sh -c 'until grep -q good /srv/visited; do sleep 0.2; done'")
             seen.update(json.loads(host.run("cat /srv/visited")))
 
     return come
