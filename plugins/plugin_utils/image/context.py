@@ -210,6 +210,7 @@ def environment(app: Mapping[str, Any]) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "LANG": "C.UTF-8",
         "HOME": f"/var/lib/{app['name']}",
+        "STATE_DIRECTORY": f"/var/lib/{app['name']}",
         "WSGI_APP": app["name"],
         "WSGI_RELEASE_DIR": HOME,
         "WSGI_SOCKET": f"{SOCKETS}/sock",
