@@ -179,8 +179,9 @@ class Host:
         directory = "" if "\0" in directory else directory
         environment = self._environment(start.virtualenv, start.program, program.environment.get("PATH", ""))
         app = App(program, start, self._source(directory), *self._python(environment))
-        places = [*self._sockets(program), *(_socket_below(directory, bind) for bind in start.binds)]
-        app.site = _site_of(places, sites)
+        # A server that systemd hands its sockets to looks at no address of its own.
+        start.binds = list(self._sockets(program)) or [_socket_below(directory, bind) for bind in start.binds]
+        app.site = _site_of(start.binds, sites)
         if app.site:
             self._complete(app, app.site, sites)
         variables_of = {program.script or program.where: {**program.environment, **start.environment}}

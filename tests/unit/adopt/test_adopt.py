@@ -518,6 +518,20 @@ def test_the_collection_takes_what_is_written(tmp_path: Path, files: dict[str, s
     assert not found.problems, run.report(found.problems)
 
 
+def test_a_server_with_a_socket_of_systemd_s_is_not_at_its_usual_port(tmp_path: Path) -> None:
+    start = "[Service]\nWorkingDirectory=/home/ada/{0}\nExecStart=/v/bin/gunicorn {0}:app\n"
+    passes = "server {{ listen 80; server_name {}.example.com; location / {{ proxy_pass http://{}; }} }}"
+    files = {
+        "/etc/systemd/system/blog.service": start.format("blog"),
+        "/etc/systemd/system/blog.socket": "[Socket]\nListenStream=/run/blog.sock\n",
+        "/etc/systemd/system/shop.service": start.format("shop"),
+        "/etc/nginx/sites-enabled/a": passes.format("shop", "127.0.0.1:8000"),
+        "/etc/nginx/sites-enabled/b": passes.format("blog", "unix:/run/blog.sock"),
+    }
+    sites = {found["program"]["name"]: found["site"]["names"] for found in host(tmp_path, files).found()}
+    assert sites == {"blog": ["blog.example.com"], "shop": ["shop.example.com"]}
+
+
 def test_what_nginx_says_for_all_sites(tmp_path: Path) -> None:
     files = {
         **GUNICORN,
