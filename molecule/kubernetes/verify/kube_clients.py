@@ -125,13 +125,13 @@ class Load:
     _clients: list[threading.Thread] = field(default_factory=list)
 
     def __enter__(self) -> Load:
+        self._began = time.monotonic()
         trust = ssl.create_default_context(cafile=self.ca)
         for kind, number in self.kinds.items():
             for _ in range(number):
                 client = threading.Thread(target=self._ask_on, args=(kind, trust), daemon=True)
                 client.start()
                 self._clients.append(client)
-        self._began = time.monotonic()
         return self
 
     def __exit__(self, *_error: object) -> None:
