@@ -72,6 +72,7 @@ class ActionModule(ActionBase):
             logins=self._logins(variables),
             fleet=fleet,
             groups=variables.get("groups"),
+            cluster=_is_cluster(variables),
         )
         problems.extend(findings.problems)
         if not problems:
@@ -193,6 +194,12 @@ def _homes(entries: t.Any, raw: t.Any) -> list[str]:
     before = raw if isinstance(raw, list) and len(raw) == len(entries) else entries
     # ansible-core 2.18 knows it of what is not yet evaluated alone.
     return [home(written_in(entry) or written_in(old)) for entry, old in zip(entries, before, strict=True)]
+
+
+def _is_cluster(variables: t.Mapping[str, t.Any]) -> bool:
+    """Whether a host of the inventory stands for a cluster of Kubernetes, and is none that serves apps itself."""
+    mine = variables.get("group_names") or ()
+    return "kubernetes" in mine and "wsgi" not in mine
 
 
 def _without_tasks(asked: t.Iterable[str], own: t.Iterable[str]) -> list[str]:

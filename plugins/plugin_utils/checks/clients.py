@@ -121,6 +121,13 @@ def _is_symbol(character: str) -> bool:
     return not character.isascii() and unicodedata.category(character)[0] not in "LMN"
 
 
+def leave_certificates(apps: t.Iterable[App]) -> None:
+    """On a cluster certificates are its controllers' affair, and so is what an authority would say of a domain."""
+    for app in apps:
+        if app.data["tls"] == "letsencrypt":
+            app.data["tls"] = "controller"
+
+
 def unreachable_domains(app: App) -> t.Iterator[str]:
     """Warnings about domains that Let's Encrypt never certifies."""
     directory = app.data["certbot"].get("acme_directory")

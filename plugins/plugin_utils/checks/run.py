@@ -85,6 +85,7 @@ def examine(
     homes: t.Sequence[str] = (),
     fleet: Fleet = NO_FLEET,
     groups: t.Mapping[str, t.Collection[str]] | None = None,
+    cluster: bool = False,
 ) -> Findings:
     """Resolve and check everything the inventory says about one host.
 
@@ -97,6 +98,7 @@ def examine(
     :arg homes: directory of the file that each entry is written in, empty where that is not known.
     :arg fleet: the fleet that the host belongs to.
     :arg groups: the inventory's groups, with the names of their hosts.
+    :arg cluster: whether the host stands for a cluster.
     """
     host, problems = settings.merge_host(schema, inventory, defaults)
     misspelt, warnings = check_variable_names(schema, variables)
@@ -106,6 +108,7 @@ def examine(
     if isinstance(entries, list):
         apps, found = settings.resolve(schema, host, entries, bases, homes)
         problems.extend(found)
+        clients.leave_certificates(apps if cluster else [])
         problems.extend(paths.place(apps))
     for app in apps:
         problems.extend(check_app(app))

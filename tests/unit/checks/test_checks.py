@@ -2086,3 +2086,13 @@ def test_an_app_that_names_the_one_above_has_its_domains(base):
     assert findings.problems == []
     (below,) = [found for found in findings.apps if found["name"] == "c"]
     assert (below["domains"], below["site"], below["path"]) == (["a.example", "b.example"], "api", "/x")
+
+
+@pytest.mark.parametrize("domain", ["*.example.com", "shop.internal", "shop"])
+def test_what_an_authority_would_say_of_a_domain_is_a_cluster_s_own_affair(base: pathlib.Path, domain: str) -> None:
+    entry = app(domains=[domain])
+    on_a_host = run.examine(SCHEMA, [], {}, [entry], [str(base)])
+    assert on_a_host.problems or on_a_host.warnings
+    on_a_cluster = run.examine(SCHEMA, [], {}, [entry], [str(base)], cluster=True)
+    assert (on_a_cluster.problems, on_a_cluster.warnings) == ([], [])
+    assert on_a_cluster.apps[0]["scheme"] == "https"
