@@ -962,7 +962,7 @@ def test_includes_are_relative_so_that_a_preview_reads_itself() -> None:
     assert re.findall(r"^ *include (\S+);", text, re.MULTILINE) == [
         "modules-enabled/*.conf",
         "mime.types",
-        "wsgi/sites/api.conf",
+        "wsgi/sites/api.con[f]",
     ]
 
 
@@ -972,9 +972,23 @@ def test_an_app_that_left_the_inventory_is_read_last_and_may_have_no_site(make: 
     assert includes == [] or includes[-1] == "wsgi/sites/alpha.con[f]"
 
 
-def test_an_app_that_failed_in_this_run_keeps_its_site() -> None:
-    text = render("nginx_proxy", "nginx.conf.j2", __wsgi_apps=[app("zeta")], __wsgi_left_out=[app("alpha")])
-    assert "include wsgi/sites/alpha.con[f];" in text
+@pytest.mark.parametrize("default", ["", "alpha", "zeta"])
+def test_an_app_that_failed_in_this_run_keeps_its_site_and_nginx_reads_what_it_has_read(default: str) -> None:
+    well = render(
+        "nginx_proxy",
+        "nginx.conf.j2",
+        __wsgi_apps=[app("alpha"), app("zeta"), app("jobs", domains=[])],
+        nginx_proxy_default_app=default,
+    )
+    failed = render(
+        "nginx_proxy",
+        "nginx.conf.j2",
+        __wsgi_apps=[app("zeta")],
+        __wsgi_left_out=[app("jobs", domains=[]), app("alpha")],
+        nginx_proxy_default_app=default,
+    )
+    assert "include wsgi/sites/alpha.con[f];" in failed
+    assert failed == well
 
 
 def test_absent_apps_and_apps_without_domains_have_no_site(make: Make) -> None:

@@ -97,7 +97,7 @@ def _variables(app: Mapping[str, Any]) -> dict[str, Any]:
         "__nginx_proxy_workers": WORKERS,
         "__nginx_proxy_webroot": "/var/www/acme",
         "__nginx_proxy_apps": [app],
-        "__nginx_proxy_kept": [],
+        "__nginx_proxy_failed": [],
         "__wsgi_left_out": [],
         "__wsgi_host": _HOST,
     }
