@@ -17,11 +17,43 @@ if os.environ.get("BROKEN"):
 SHOWN = ("REMOTE_ADDR", "REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "HTTP_HOST", "HTTP_X_REQUEST_ID")
 
 
-def late(start_response: Callable[..., Any]) -> Iterable[bytes]:
+Start = Callable[..., Any]
+PLAIN = [("Content-Type", "text/plain")]
+
+
+def late(_environ: dict[str, Any], start_response: Start) -> Iterable[bytes]:
     """An answer of which nothing comes."""
-    start_response("200 OK", [("Content-Type", "text/plain")])
+    start_response("200 OK", PLAIN)
     raise RuntimeError("in the answer")
     yield b""
+
+
+def half(_environ: dict[str, Any], start_response: Start) -> Iterable[bytes]:
+    """An answer of which only the first part comes."""
+    start_response("200 OK", PLAIN)
+    yield b"the first half"
+    raise RuntimeError("in the middle of the answer")
+
+
+def file(environ: dict[str, Any], start_response: Start) -> Any:
+    """A file, as a server may send it without the app."""
+    start_response("200 OK", PLAIN)
+    return environ["wsgi.file_wrapper"](open(__file__, "rb"))
+
+
+def written(_environ: dict[str, Any], start_response: Start) -> Iterable[bytes]:
+    """An answer in both ways that there are."""
+    start_response("200 OK", PLAIN)(b"written")
+    return [b" and", b"", b" given"]
+
+
+# Answers whose length nobody says.
+STREAMS: dict[str, Callable[[dict[str, Any], Start], Any]] = {
+    "/raise-late": late,
+    "/half": half,
+    "/file": file,
+    "/written": written,
+}
 
 
 def create_app(greeting: str, *, size: int = 0) -> Callable[..., Iterable[bytes]]:
@@ -41,8 +73,8 @@ def create_app(greeting: str, *, size: int = 0) -> Callable[..., Iterable[bytes]
             time.sleep(1)
         if path == "/raise":
             raise RuntimeError("in the app")
-        if path == "/raise-late":
-            return late(start_response)
+        if path in STREAMS:
+            return STREAMS[path](environ, start_response)
         if path == "/large":
             start_response("200 OK", [("Content-Type", "text/plain")])
             return (b"x" * 65536 for _ in range(size // 65536))

@@ -387,6 +387,7 @@ def test_a_request_that_is_none_is_refused(case: Case, folder: Path) -> None:
         assert answer.status == 400
 
 
+APP = Path(__file__).with_name("contract_app.py")
 WSGI = [case for case in CASES if case.interface == "wsgi"]
 
 
@@ -400,6 +401,34 @@ def test_what_fails_before_anything_is_sent_is_answered(case: Case, folder: Path
         assert connection.getresponse().status == 500
         until(lambda: "RuntimeError: in the" in instance.log.read_text(), "a traceback", instance)
         assert instance.ask("/")["PATH_INFO"] == "/"
+
+
+# The protocol uwsgi has no way to say so.
+@pytest.mark.parametrize("case", [case for case in WSGI if case.settings.get("protocol") != "uwsgi"], ids=str)
+def test_an_answer_that_breaks_off_does_not_look_complete(case: Case, folder: Path) -> None:
+    with ready(case, folder) as instance:
+        connection = instance.connect()
+        connection.request("GET", "/half", headers=FROM_NGINX)
+        answer = connection.getresponse()
+        assert answer.status == 200
+        with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+            answer.read()
+        until(lambda: "RuntimeError: in the middle" in instance.log.read_text(), "a traceback", instance)
+
+
+# Granian has neither of the two ways.
+@pytest.mark.parametrize("case", [case for case in WSGI if case.server != "granian"], ids=str)
+@pytest.mark.parametrize(("path", "whole"), [("/file", APP.read_bytes()), ("/written", b"written and given")])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_an_answer_of_a_length_that_nobody_has_said_is_whole(
+    case: Case, folder: Path, path: str, whole: bytes, method: str
+) -> None:
+    with ready(case, folder) as instance:
+        connection = instance.connect()
+        connection.request(method, path, headers=FROM_NGINX)
+        answer = connection.getresponse()
+        assert answer.status == 200
+        assert answer.read() == (whole if method == "GET" else b"")
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
