@@ -20,6 +20,9 @@ _FATAL = ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGKILL", "SIGSEGV", "SIGSYS
 # A shell reports a signal that ended its command as 128 and its number.
 _SHELL = {"132": "SIGILL", "134": "SIGABRT", "135": "SIGBUS", "137": "SIGKILL", "139": "SIGSEGV", "159": "SIGSYS"}
 
+_NO_PLACE = re.compile(
+    r"Failed to set up mount namespacing: (?:/run/systemd/(?:unit-root|mount-rootfs))?(?P<path>/\S+): No such file"
+)
 _OUT_OF_MEMORY = re.compile(r"killed by the OOM killer|Failed with result 'oom-kill'")
 _KILLED = re.compile(r"Main process exited, code=(?:killed|dumped), status=\d+/(?P<signal>[A-Z]+)")
 _SHELL_STATUS = re.compile(r"Main process exited, code=exited, status=(?P<status>\d+)/")
@@ -79,6 +82,13 @@ def late_workers(journal: str, log: ServerLog) -> list[Fault]:
     late = len(_late(journal, log))
     text = "a worker exceeded the server's time limit for a request"
     return [Fault(text, log.late_fix, late)] if late else []
+
+
+def missing_places(journal: str) -> list[Fault]:
+    """Places that a unit opens to an app, and that the host does not have."""
+    counts = Counter(found["path"] for found in map(_NO_PLACE.search, journal.splitlines()) if found)
+    fix = "create it, or take it out of release_writable_paths, or of release_unit_extra"
+    return [Fault(f"{path} is not there, and the app's unit names it", fix, count) for path, count in counts.items()]
 
 
 def _late(journal: str, log: ServerLog) -> set[str]:

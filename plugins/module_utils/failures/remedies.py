@@ -25,6 +25,7 @@ _PRIORITY = (
     '["@system-service", "~@privileged @resources", "@chown", "setpriority", "ioprio_set", "sched_setaffinity"]'
 )
 _MEMORY = "raise release_memory_max, or start fewer workers; where no limit is set, the host is full"
+_TASKS = "raise release_tasks_max"
 _STATE = (
     "the code is read-only: keep what the app writes in a directory that persistent names, or below /var/lib/<app>; "
     "a single file, such as db.sqlite3, may be in persistent_files"
@@ -73,7 +74,7 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
     ),
     (r"(?:niceness|ioprio_set|affinity).*Operation not permitted", _PRIORITY),
     (r"Too many open files", "raise release_limit_nofile, or close what the app opens"),
-    (r"can't start new thread|\[Errno 11\] Resource temporarily unavailable", "raise release_tasks_max"),
+    (r"can't start new thread|\bfork: .*Resource temporarily unavailable|Cannot fork", _TASKS),
     (r"No such file or directory: '/proc/", "the sandbox hides it: set release_protect_proc to false"),
     (
         r"(?:No such file or directory|Permission denied): '/(?:home|root)/",
@@ -108,6 +109,10 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
     (
         r"timeout was exceeded|took longer to start|does not listen on its socket",
         "raise release_start_timeout, or see what the app waits for",
+    ),
+    (
+        r"^not healthy within .* got no answer",
+        "raise release_health_timeout, where the app takes long to be imported or to answer, or see what it waits for",
     ),
 )
 
@@ -194,6 +199,9 @@ _ENVIRONMENT = re.compile(r"^KeyError: '(?P<name>[A-Z][A-Z0-9_]*)'$")
 _REFUSED = re.compile(r"^(?:PermissionError|OSError): \[Errno (?:1|13)\] \S+ \S+(?: \S+)?$")
 
 _REFUSED_CALL = re.compile(r"^PermissionError: \[Errno 1\]|^psutil\.AccessDenied")
+# A lock that another process holds, or a socket without data, is told of by the same words.
+_AGAIN = re.compile(r"^(?:BlockingIOError|OSError): \[Errno 11\]")
+_FORK = re.compile(r"\b(?:os\.fork|_?fork_exec|Popen|start_new_thread)\(")
 _PRIORITY_CALL = re.compile(r"\b(?:nice|ionice|setpriority|sched_\w+|cpu_affinity)\(")
 
 
@@ -209,6 +217,8 @@ def remedy(words: str, code: Iterable[str] = ()) -> str:
         return f"give the app the variable {found['name']} in env or secrets"
     if _REFUSED.match(words) and any("mmap" in line or "mprotect" in line for line in lines):
         return _MACHINE_CODE
+    if _AGAIN.match(words) and any(_FORK.search(line) for line in lines):
+        return _TASKS
     if _REFUSED_CALL.match(words) and any(_PRIORITY_CALL.search(line) for line in lines):
         return _PRIORITY
     return _first(_COMPILED, words)

@@ -87,6 +87,8 @@ def _cause(failure: Failure, reason: str) -> _Cause:
     contents = failure_journal.read(text, log)
     # Another's log, such as nginx's, does not tell what ended the app.
     if failure.told.own:
+        for missing in faults.missing_places(text):
+            return _Cause(missing.text, [], missing.fix)
         for death in faults.deaths(text, log):
             return _Cause(str(death), [], death.fix)
         for late in faults.late_workers(text, log):

@@ -42,6 +42,10 @@ class AbsentError(ManagerError):
     """supervisord does not answer."""
 
 
+class RefusedError(AbsentError):
+    """supervisord answers, and does not let root in."""
+
+
 class _Transport(xmlrpc.client.Transport):
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -111,6 +115,8 @@ class Supervisord:
         """Whether it is there."""
         try:
             self._call("getState")
+        except RefusedError:
+            raise
         except AbsentError:
             return False
         return True
@@ -119,7 +125,7 @@ class Supervisord:
         """Have it run, now and after a boot.
 
         Raises:
-            AbsentError: It does not start.
+            AbsentError: It does not start, or refuses root.
         """
         if self.answers():
             return
@@ -130,7 +136,10 @@ class Supervisord:
         deadline = time.monotonic() + PATIENCE
         while not self.answers():
             if time.monotonic() > deadline:
-                raise AbsentError(f"supervisord does not answer on {self._path}; journalctl -u supervisor says why")
+                raise AbsentError(
+                    f"supervisord does not answer on {self._path}; journalctl -u supervisor says why; in "
+                    f"{CONFIGURATION}, [unix_http_server] must have file={SOCKET}"
+                )
             time.sleep(0.2)
 
     def _allow(self, codes: tuple[int, ...], method: str, *arguments: object) -> None:
@@ -151,7 +160,7 @@ class Supervisord:
             raise SupervisordError(f"{fault.faultString} ({asked})", fault.faultCode) from None
         except xmlrpc.client.ProtocolError as error:
             fix = f"take username and password out of [unix_http_server] in {CONFIGURATION}, the socket is root's alone"
-            raise AbsentError(
+            raise RefusedError(
                 f"supervisord refuses root on {self._path} ({error.errcode} {error.errmsg}); {fix}"
             ) from None
         except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:

@@ -67,7 +67,8 @@ def check_interface(app: App) -> t.Iterator[Problem]:
     where = "interface" if "interface" in app.given else "wsgi_interface"
     able = [other for other in load_schema().servers if _runs(other, app)]
     text = f"{where} is {interface}, and {name}, the app's server, does not run {interface.upper()} apps"
-    yield app.problem(text, f"write server: {' or '.join(able)}, or correct {where}")
+    other = "asgi" if interface == "wsgi" else "wsgi"
+    yield app.problem(text, f"write interface: {other}, if the app is one, or write server: {' or '.join(able)}")
 
 
 def check_listen(app: App) -> t.Iterator[Problem]:

@@ -38,6 +38,7 @@ FROM_PROXY = (
 
 _UNSENDABLE = re.compile(r"[\r\n\0]|[^\0-\xff]")
 # The same as ASGI has them; some frameworks take a name with underscores for the same.
+_UNSENDABLE_BYTES = re.compile(rb"[\r\n\0]")
 _HEADERS_FROM_PROXY = frozenset(name.removeprefix("HTTP_").replace("_", "-").lower().encode() for name in FROM_PROXY)
 
 _CREDENTIALS = struct.Struct("3i")
@@ -144,7 +145,7 @@ class ASGIBehindProxy:
             if self._path and f"{scope['path']}/".startswith(f"{self._path}/"):
                 scope["root_path"] = self._path
             _name_server(scope)
-        await self._app(scope, receive, send)
+        await self._app(scope, receive, _sendable(send))
 
     async def of_this_host(self, scope: Scope, receive: Any, send: Any) -> None:
         """A request that this host sent itself, whose headers are not believed."""
@@ -155,7 +156,19 @@ class ASGIBehindProxy:
                 (name, value) for name, value in scope["headers"] if name.replace(b"_", b"-") not in _HEADERS_FROM_PROXY
             ]
             _name_server(scope)
-        await self._app(scope, receive, send)
+        await self._app(scope, receive, _sendable(send))
+
+
+def _sendable(send: Any) -> Any:
+    """What an app sends with; it raises where a header would begin another one, on which some servers hang up."""
+
+    async def checked(message: MutableMapping[str, Any]) -> None:
+        for name, value in message.get("headers") or () if message["type"] == "http.response.start" else ():
+            if _UNSENDABLE_BYTES.search(name) or _UNSENDABLE_BYTES.search(value):
+                raise ValueError(f"the app's header {name!r} has a line end in it: {value!r}")
+        await send(message)
+
+    return checked
 
 
 def _name_server(scope: Scope) -> None:

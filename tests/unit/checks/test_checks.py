@@ -1513,12 +1513,12 @@ BAD_INVENTORIES: dict[str, tuple[t.Any, dict[str, t.Any], list[str]]] = {
     "ASGI apps on a server of WSGI apps": (
         [app()],
         {"wsgi_interface": "asgi", "wsgi_server": "waitress"},
-        ["wsgi_interface is asgi", "waitress, the app's server, does not run ASGI apps", "correct wsgi_interface"],
+        ["wsgi_interface is asgi", "waitress, the app's server, does not run ASGI apps", "interface: wsgi"],
     ),
     "a WSGI app on a server of ASGI apps": (
         [app(server="uvicorn")],
         {},
-        ["wsgi_interface is wsgi", "uvicorn, the app's server, does not run WSGI apps", "write server: ", "waitress"],
+        ["wsgi_interface is wsgi", "uvicorn, the app's server, does not run WSGI apps", "interface: asgi", "waitress"],
     ),
     "an ASGI app under gunicorn's workers for WSGI apps": (
         [app(interface="asgi")],

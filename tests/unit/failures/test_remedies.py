@@ -31,6 +31,11 @@ WORDS = {
     "ionice: ioprio_set failed: Operation not permitted": "release_unit_extra",
     "OSError: [Errno 24] Too many open files": "release_limit_nofile",
     "RuntimeError: can't start new thread": "release_tasks_max",
+    "/bin/sh: 1: Cannot fork": "release_tasks_max",
+    "bash: fork: retry: Resource temporarily unavailable": "release_tasks_max",
+    "BlockingIOError: [Errno 11] Resource temporarily unavailable": "",
+    "not healthy within 30 s: GET / got no answer: timed out": "release_health_timeout",
+    "not healthy within 30 s: GET / answered 500, expected is 200": "",
     "FileNotFoundError: [Errno 2] No such file or directory: '/proc/meminfo'": "release_protect_proc",
     "PermissionError: [Errno 13] Permission denied: '/home/deploy/x'": "home directories",
     "OSError: [Errno 28] No space left on device": "make room",
@@ -53,6 +58,13 @@ def test_fix(words: str) -> None:
     found = remedy(words)
     assert WORDS[words] in found
     assert bool(found) == bool(WORDS[words])
+
+
+def test_a_process_that_cannot_be_started_is_told_from_a_lock_that_is_held() -> None:
+    words = "BlockingIOError: [Errno 11] Resource temporarily unavailable"
+    assert "release_tasks_max" in remedy(words, ["self.pid = _fork_exec(", "subprocess.Popen(command)"])
+    assert "release_tasks_max" in remedy(words, ["pid = os.fork()"])
+    assert remedy(words, ["fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)"]) == ""
 
 
 def test_a_missing_key_is_a_variable_only_where_the_environment_is_read() -> None:

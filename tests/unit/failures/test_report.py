@@ -150,7 +150,12 @@ OTHERS: dict[str, tuple[str, str, str]] = {
     "health_timeout": (
         "not healthy within 4 s: GET / got no answer: timed out",
         "not healthy within 4 s: GET / got no answer: timed out",
-        "",
+        "release_health_timeout",
+    ),
+    "missing_writable_path": (
+        "Job for trouble@5.service failed because the control process exited with error code.",
+        "/srv/nosuch is not there, and the app's unit names it",
+        "create it, or take it out of release_writable_paths",
     ),
     "hook_usage": (
         HOOK,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import sys
@@ -13,6 +14,8 @@ from typing import Any
 if os.environ.get("BROKEN"):
     time.sleep(float(os.environ["BROKEN"]))
     raise RuntimeError("broken on purpose")
+if os.environ.get("ONLY_ONE"):  # process at a time may have it imported
+    fcntl.flock(os.open(os.environ["ONLY_ONE"], os.O_CREAT | os.O_RDWR), fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 SHOWN = ("REMOTE_ADDR", "REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "HTTP_HOST", "HTTP_X_REQUEST_ID")
 
@@ -106,6 +109,9 @@ def create_asgi(greeting: str, *, size: int = 0) -> Callable[..., Awaitable[None
         told = _told(scope) | {"body": (await _body(receive)).decode(), "greeting": greeting}
         if told["PATH_INFO"] == "/slow":
             await asyncio.sleep(1)
+        if told["PATH_INFO"] == "/split":
+            headers = [(b"x-kind", b"good\r\nX-Evil: 1")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
         if told["PATH_INFO"] == "/error":  # as frameworks do it
             await send({"type": "http.response.start", "status": 500, "headers": [(b"content-length", b"0")]})
             await send({"type": "http.response.body", "body": b""})

@@ -52,6 +52,23 @@ def test_an_error_that_the_app_has_answered_is_in_the_journal(case: Case, folder
         until(lambda: "RuntimeError: an error on purpose" in instance.log.read_text(), "a traceback", instance)
 
 
+@pytest.mark.parametrize("case", ASGI, ids=str)
+def test_a_header_that_would_begin_another_is_an_error_of_the_app(case: Case, folder: Path) -> None:
+    with ready(case, folder) as instance:
+        connection = instance.connect()
+        connection.request("GET", "/split", headers=FROM_NGINX)
+        answer = connection.getresponse()
+        assert (answer.status, answer.getheader("X-Evil")) == (500, None)
+        until(lambda: "has a line end in it" in instance.log.read_text(), "a traceback", instance)
+
+
+@pytest.mark.parametrize("case", [case for case in ASGI if case.server == "uvicorn"], ids=str)
+def test_an_app_that_only_one_worker_can_import_ends_it(case: Case, folder: Path) -> None:
+    with running(case, folder, environment={"ONLY_ONE": str(folder / "lock")}, workers="2") as instance:
+        assert instance.process.wait(PATIENCE) != 0
+        assert "BlockingIOError" in instance.log.read_text()
+
+
 @pytest.mark.parametrize("case", [case for case in CASES if case.server == "gunicorn"], ids=str)
 def test_gunicorn_s_access_log_has_the_client(case: Case, folder: Path) -> None:
     with ready(case, folder, access_log="json") as instance:
