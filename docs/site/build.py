@@ -29,7 +29,7 @@ LINK = re.compile(r"\[([^\]]+)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 
 # What is in which part of the menu: title, and pages or patterns, which mean those that are named nowhere else.
 MENU = {
-    "Begin": ["docs/start", "docs/adopt"],
+    "Begin": ["docs/start", "docs/transcript", "docs/adopt"],
     "Frameworks": ["docs/frameworks/*", "examples/flask_api/README"],
     "Tasks": ["docs/tasks/*"],
     "Run it": ["docs/troubleshooting", "docs/upgrade", "docs/*"],
