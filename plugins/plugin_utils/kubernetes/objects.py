@@ -60,7 +60,7 @@ class Rendered:
         namespace: Where it is.
         release: What the release is named by.
         before: Objects that a release needs to start.
-        release_objects: Objects of the release; of these, Deployments start with no pod, and CronJobs are suspended.
+        release_objects: Objects of the release; how many pods its Deployments have is not in them.
         hooks: Jobs by the setting that names their command.
         replicas: Pods of each Deployment, by name; 0 for one whose number is the HorizontalPodAutoscaler's.
         service: The Service that clients reach.
@@ -127,7 +127,7 @@ class _Maker:
         web = self.name if self.rolling else f"{self.name}-{self.release}"
         scaled = bool(self.settings["replicas_max"])
         replicas = {web: 0 if scaled else self.settings["replicas"]}
-        replicas |= {self._beside(worker["name"]): worker["replicas"] for worker in self.app["workers"]}
+        replicas |= {self._of_worker(worker["name"]): worker["replicas"] for worker in self.app["workers"]}
         deployments = [self._web(web), *map(self._worker, self.app["workers"])]
         return Rendered(
             app=self.name,
@@ -159,7 +159,7 @@ class _Maker:
         """Name of an object of the release."""
         return f"{self.name}-{self.release}{suffix}"
 
-    def _beside(self, name: str) -> str:
+    def _of_worker(self, name: str) -> str:
         return f"{self.name}-{name}" if self.rolling else self._own(f"-{name}")
 
     # ------------------------------------------------------------ of the app
@@ -276,7 +276,7 @@ class _Maker:
 
     def _worker(self, worker: Data) -> Manifest:
         pod = self.pod.beside(self._own(), worker["name"], worker["stop_timeout"])
-        return self._deployment(self._beside(worker["name"]), worker["name"], pod, worker["replicas"])
+        return self._deployment(self._of_worker(worker["name"]), worker["name"], pod, worker["replicas"])
 
     def _timer(self, timer: Data) -> Manifest:
         pod = self.pod.beside(self._own(), timer["name"], pods.JOB_STOPS, restart="Never")
