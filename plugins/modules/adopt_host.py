@@ -41,7 +41,7 @@ secrets:
   type: list
   elements: dict
 left:
-  description: What nginx says for all of its sites and has no counterpart.
+  description: What of the host, and of no app, could not be carried over.
   returned: success
   type: list
   elements: str

@@ -56,7 +56,7 @@ class Host:
 
     Attributes:
         secrets: Values of the variables that are not told with the apps, app by app, once these were found.
-        left: What nginx' block http says that could not be carried over.
+        left: What of the host, and of no app, could not be carried over.
     """
 
     def __init__(self, root: Path = Path("/")) -> None:
@@ -170,7 +170,9 @@ class Host:
         every, found = proxy.of_all_sites(files), proxy.sites(files)
         for site in found:
             site.settings = {**every.settings, **site.settings}
-        self.left = every.left
+        self.left = [f"nginx, for all sites: {text}" for text in every.left]
+        # Debian's uWSGI starts them by a script of its own, by which nothing here could stop one.
+        self.left += [f"an app of Debian's uWSGI: {where}" for where, _text in self._glob("/etc/uwsgi/apps-enabled/*")]
         return found
 
     def _app(self, program: Program, known: list[Program], servers: list[Program], sites: list[Site]) -> App:

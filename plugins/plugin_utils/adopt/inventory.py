@@ -42,17 +42,17 @@ def inventory(
         found: The apps, as C(adopt.host) found them.
         variables: How Ansible gets to it.
         taken: Names that users and directories of the host have, which no app can have beside them.
-        left: What nginx says for all of its sites and has no counterpart.
+        left: What of the host, and of no app, could not be carried over.
     """
     apps = list(found)
     lines = ["---", "# Written by webops.wsgi.adopt. Read the comments, then see what a run would do:"]
     lines += ["#   ansible-playbook -i FILE webops.wsgi.site --check --diff"]
     lines += ["# With -e take_over=true, webops.wsgi.adopt moves the host over without a lost request: docs/adopt.md."]
+    lines += [f"# Not carried over: {' '.join(visible(text).split())}" for text in left]
     if not apps:
         return "\n".join(
             [*lines, "# No unit or program of this host starts a server for a WSGI or ASGI app.", "wsgi: {}", ""]
         )
-    lines += [f"# nginx, for all sites: {' '.join(visible(text).split())}, which is not carried over." for text in left]
     lines += ["wsgi:", "  hosts:", f"    {_one({host: dict(variables)})}", "  vars:"]
     if any(app["lineage"] for app in apps):
         lines += ["    certbot_email: webmaster@example.com # the address of your account at the authority"]

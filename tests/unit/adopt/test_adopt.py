@@ -546,10 +546,17 @@ def test_what_nginx_says_for_all_sites(tmp_path: Path) -> None:
     # A server block's own win.
     assert found[0]["site"]["settings"] == {"client_max_body_size": "25m", "read_timeout": 120}
     text = inventory("web1", found, {}, left=[*there.left, "map 'a\nwsgi: evil'"])
-    assert "# nginx, for all sites: real_ip_header X-Real-IP, which is not carried over." in text
+    assert "# Not carried over: nginx, for all sites: real_ip_header X-Real-IP" in text
     assert "limit_req_zone" in text
     assert "worker" not in text.partition("wsgi_apps")[0]
     assert yaml.safe_load(text)["wsgi"]["vars"]["wsgi_apps"]
+
+
+def test_apps_that_debian_s_uwsgi_starts_are_at_least_named(tmp_path: Path) -> None:
+    there = host(tmp_path, {"/etc/uwsgi/apps-enabled/wiki.ini": "[uwsgi]\nmodule = wiki\n"})
+    text = inventory("web1", there.found(), {}, left=there.left)
+    assert "# Not carried over: an app of Debian's uWSGI: /etc/uwsgi/apps-enabled/wiki.ini" in text
+    assert yaml.safe_load(text) == {"wsgi": {}}
 
 
 def test_a_server_without_nginx_or_a_directory(tmp_path: Path) -> None:
