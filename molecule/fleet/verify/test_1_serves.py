@@ -46,6 +46,22 @@ def test_a_weight_of_a_half_is_a_half_and_a_backup_gets_nothing(play, client, we
     assert share["web3"] == 0
 
 
+@pytest.mark.parametrize(
+    "balancer",
+    [
+        {"method": "random_two"},
+        {"method": "hash", "hash_key": "header:X-Key"},
+        {"method": "hash", "hash_key": "cookie:sid"},
+        {"method": "hash", "hash_key": "uri"},
+    ],
+)
+def test_the_program_takes_every_method(play, changed_app, balancer):
+    """That of either Debian: check mode has it judge the whole configuration."""
+    ran = play("--check", "--limit", "balancers", wsgi_apps=changed_app(balancer=balancer))
+    assert ran.code == 0, ran.output
+    assert {host for host, _task in ran.changed} == {"lb1", "lb2"}
+
+
 def test_bad_input_is_refused_before_a_host_is_touched(play):
     address = {"address": "10.0.0.100/24", "vrrp_id": 51}
     bad = {"balancer_sticky": "cookie", "balancer_subnet": "192.0.2.0/24", "balancer_allow": ["monitor"]}
