@@ -28,9 +28,9 @@ class Load:
             if outcome not in ("ok", "repeated") and (not kinds or kind in kinds) and began > after
         )
 
-    def gap(self, kind: str = "get-new") -> float:
-        """The longest time in seconds in which no request of a kind was answered."""
-        good = [line for line in self.lines if line[2] == kind and line[3] == "ok"]
+    def gap(self) -> float:
+        """The longest time in seconds in which no short request was answered."""
+        good = [line for line in self.lines if line[2].startswith(("get", "post")) and line[3] == "ok"]
         ends = sorted(began + took / 1000 for began, took, _kind, _outcome in good)
         return max((later - earlier for earlier, later in itertools.pairwise(ends)), default=0)
 
@@ -58,10 +58,21 @@ def last_begun(host: Any) -> float:
     )
 
 
+# When the youngest of nginx' processes began: those before it get no new connections from then on.
+YOUNGEST = """
+import os, time
+master = open("/run/nginx.pid").read().strip()
+others = open(f"/proc/{master}/task/{master}/children").read().split()
+began = max(int(open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[19]) for pid in others)
+up = float(open("/proc/uptime").read().split()[0])
+print(time.time() - up + began / os.sysconf("SC_CLK_TCK"))
+"""
+
+
 def took_over(balancer: Any) -> float:
     """When a balancer took its configuration over."""
-    file = "/etc/nginx/wsgi" if spread_by() == "nginx" else "/run/haproxy/wsgi-loaded"
-    return float(balancer.run(f"stat --format %.3Y {file}"))
+    asked = f"python3 -c '{YOUNGEST}'" if spread_by() == "nginx" else "stat --format %.3Y /run/haproxy/wsgi-loaded"
+    return float(balancer.run(asked))
 
 
 def spread_by() -> str:
