@@ -43,7 +43,7 @@ def troubled(play: Callable[..., Any], engine: Engine, apps: dict[str, Any], tmp
     image = reference(play, engine, wsgi_apps=[built])
     contained = {"source": {"image": image}, "runtime": "container", "image": {"engine": engine.name}}
     release = {"limit_nofile": 16384, "health_path": "/healthz", "health_status": [200], "look_after": 1}
-    patient = {"health_timeout": 60, "start_timeout": 60}
+    patient = {"health_timeout": 60, "start_timeout": 60, "worker_settle": 20}
     domain = apps["api"]["domains"][0]
     return {
         name: {
