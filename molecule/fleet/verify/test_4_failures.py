@@ -93,6 +93,13 @@ def test_the_balancer_with_the_address_is_killed(under_load, floating, holder, m
     assert holder() != [active]
 
 
+@pytest.mark.skipif(spread_by() != "haproxy", reason="nginx is reloaded")
+def test_a_balancer_knows_after_a_boot_what_haproxy_has_loaded(balancers):
+    """Or the first drain would restart it."""
+    for host in balancers:
+        host.run("cat /etc/haproxy/wsgi/conf/*.cfg | cmp - /run/haproxy/wsgi-loaded")
+
+
 @pytest.mark.parametrize("program", sorted({"nginx", spread_by()}))
 def test_a_program_of_the_balancer_with_the_address_fails(holder, measured, program):
     (active,) = holder()
