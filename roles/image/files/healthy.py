@@ -6,9 +6,15 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))  # python -I looks for no modules beside this file
 
-from ansible_collections.webops.wsgi.plugins.module_utils.release import health  # noqa: E402
 
-asked = health.Health(**json.loads((HERE / "health.json").read_text()))
-sys.exit(health.ask(Path(os.environ["WSGI_SOCKET"]), asked).fault or 0)
+def main() -> str | int:
+    """What is wrong with the answer, or 0."""
+    sys.path.insert(0, str(HERE))  # python -I looks for no modules beside this file
+    from ansible_collections.webops.wsgi.plugins.module_utils.release import health
+
+    asked = health.Health(**json.loads((HERE / "health.json").read_text()))
+    return health.ask(Path(os.environ["WSGI_SOCKET"]), asked).fault or 0
+
+
+sys.exit(main())
