@@ -398,8 +398,11 @@ def test_what_fails_before_anything_is_sent_is_answered(case: Case, folder: Path
     with ready(case, folder) as instance:
         connection = instance.connect()
         connection.request("GET", path, headers=FROM_NGINX)
-        assert connection.getresponse().status == 500
+        answer = connection.getresponse()
+        assert answer.status == 500
+        assert b"Internal Server Error" in answer.read()
         until(lambda: "RuntimeError: in the" in instance.log.read_text(), "a traceback", instance)
+        assert "SystemError" not in instance.log.read_text()
         assert instance.ask("/")["PATH_INFO"] == "/"
 
 
